@@ -1,0 +1,1 @@
+"""What the parts share: rules and stores. No stage, no door."""

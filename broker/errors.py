@@ -1,0 +1,117 @@
+"""Every error that Headworks raises on purpose.
+
+    HeadworksError
+    ├── ConfigurationError        a setting, a file or a migration is wrong: an operator mends it
+    │   ├── SettingsInvalid
+    │   ├── SecretMissing
+    │   ├── PriceBookInvalid
+    │   ├── DatabaseBehind
+    │   ├── TopicsMissing
+    │   └── RedisUnfit
+    ├── Unavailable               a part is away: wait and try again   (retryable)
+    │   ├── KafkaUnavailable
+    │   ├── DatabaseUnavailable
+    │   ├── RedisUnavailable
+    │   └── GateClosed
+    ├── NotBelieved               a record is not authentic, or its seal is broken
+    ├── JobRefused                a job may not pass; carries a stable reason
+    ├── NotFound                  an operator named something that is not there
+    ├── Conflict                  an operator's change collides with what is there
+    └── Fenced                    this process no longer owns what it wanted to write
+
+Foreign errors are translated at the seam that meets them.
+"""
+
+from typing import ClassVar
+
+from schemas.reasons import Refusal, Unauthentic
+
+
+class HeadworksError(Exception):
+    """Base of all. `code` is stable; the text says what to do and never holds a prompt or a secret."""
+
+    code: ClassVar[str] = "internal_error"
+    retryable: ClassVar[bool] = False
+
+
+class ConfigurationError(HeadworksError):
+    code = "configuration_error"
+
+
+class SettingsInvalid(ConfigurationError):
+    code = "settings_invalid"
+
+
+class SecretMissing(ConfigurationError):
+    code = "secret_missing"
+
+
+class PriceBookInvalid(ConfigurationError):
+    code = "price_book_invalid"
+
+
+class DatabaseBehind(ConfigurationError):
+    code = "database_behind"
+
+
+class TopicsMissing(ConfigurationError):
+    code = "topics_missing"
+
+
+class RedisUnfit(ConfigurationError):
+    code = "redis_unfit"
+
+
+class Unavailable(HeadworksError):
+    code = "unavailable"
+    retryable = True
+
+
+class KafkaUnavailable(Unavailable):
+    code = "kafka_unavailable"
+
+
+class DatabaseUnavailable(Unavailable):
+    code = "database_unavailable"
+
+
+class RedisUnavailable(Unavailable):
+    code = "redis_unavailable"
+
+
+class GateClosed(Unavailable):
+    """Redis lost or changed its counters; nothing passes until they are rebuilt from the ledger."""
+
+    code = "gate_closed"
+
+
+class NotBelieved(HeadworksError):
+    code = "not_believed"
+
+    def __init__(self, reason: Unauthentic) -> None:
+        super().__init__(reason.value)
+        self.reason = reason
+
+
+class JobRefused(HeadworksError):
+    """A pure rule's verdict on a job. `message` goes to the job's owner: name parameters, never values."""
+
+    code = "job_refused"
+
+    def __init__(self, reason: Refusal, message: str, param: str | None = None) -> None:
+        super().__init__(f"{reason.value}: {message}")
+        self.reason = reason
+        self.message = message
+        self.param = param
+
+
+class NotFound(HeadworksError):
+    code = "not_found"
+
+
+class Conflict(HeadworksError):
+    code = "conflict"
+
+
+class Fenced(HeadworksError):
+    code = "fenced"

@@ -1,0 +1,218 @@
+"""Settings: one TOML file, overlaid by environment variables `HEADWORKS_<SECTION>__<FIELD>`.
+
+`HEADWORKS_CONFIG` names the file; without it `headworks.toml` in the working directory is read if it is there.
+An unknown key is an error that names it.
+"""
+
+import base64
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from broker.errors import SecretMissing, SettingsInvalid
+
+CONFIG_FILE = "headworks.toml"
+_MEBIBYTE = 1024 * 1024
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class KafkaSettings(Section):
+    bootstrap_servers: str = "127.0.0.1:9092"
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
+    sasl_username: str | None = None
+    sasl_password: SecretStr | None = None
+    ssl_cafile: Path | None = None
+    partitions: int = Field(6, ge=1, le=1000)
+    """Of each work topic that `headworks topics apply` makes."""
+    reply_partitions: int = Field(16, ge=1, le=1000)
+    replication_factor: int = Field(1, ge=1, le=7)
+    idempotence: bool = True
+    """Off for the embedded broker alone, which lacks it."""
+    append_time: Literal["log", "receipt"] = "log"
+    """`receipt` judges freshness by the time of receipt: for the embedded broker alone."""
+    session_timeout_ms: int = Field(10_000, ge=1_000)
+    heartbeat_interval_ms: int = Field(3_000, ge=100)
+    linger_ms: int = Field(0, ge=0, le=1_000)
+    fetch_wait_ms_max: int = Field(500, ge=1, le=30_000)
+    fetch_bytes_max: int = Field(16 * _MEBIBYTE, ge=_MEBIBYTE)
+    commit_interval_ms: int = Field(500, ge=10)
+    jobs_record_bytes_max: int = Field(_MEBIBYTE, ge=1024)
+    inner_record_bytes_max: int = Field(12 * _MEBIBYTE, ge=1024)
+
+
+class DatabaseSettings(Section):
+    url: SecretStr = SecretStr("postgresql+asyncpg://headworks@127.0.0.1:5432/headworks")
+    pool_size: int = Field(5, ge=1, le=100)
+    statement_timeout_ms: int = Field(15_000, ge=100)
+
+
+class RedisSettings(Section):
+    url: SecretStr = SecretStr("redis://127.0.0.1:6379/0")
+    timeout_ms: int = Field(2_000, ge=10)
+    prefix: str = "hw"
+
+
+class SecretSettings(Section):
+    """Each key is 32 random bytes in base64; `headworks keys generate-secret` prints one."""
+
+    key_encryption_key: SecretStr | None = None
+    seal_key: SecretStr | None = None
+
+
+class AdmitSettings(Section):
+    request_bytes_max: int = Field(256 * 1024, ge=1024)
+    """Of an envelope's value."""
+    stale_after_s: int = Field(300, ge=1)
+    future_within_s: int = Field(30, ge=0)
+    depth_max: int = Field(64, ge=4, le=200)
+    directory_refresh_ms: int = Field(1_000, ge=50)
+    """A revoked key is refused no later than this."""
+    dead_letter_sample_per_s: int = Field(10, ge=0)
+    """Of records that are not authentic; the rest are counted only."""
+
+
+class ReserveSettings(Section):
+    hold_ttl_s: int = Field(900, ge=10)
+    """A hold whose call never started expires after this."""
+    park_recheck_ms: int = Field(1_000, ge=10)
+
+
+class DispatchSettings(Section):
+    slots: int = Field(2_000, ge=1, le=50_000)
+    """Calls in flight in one process."""
+    slots_interactive: int = Field(100, ge=0)
+    """Of these, kept free for the interactive lane."""
+    bytes_in_flight_max: int = Field(512 * _MEBIBYTE, ge=_MEBIBYTE)
+    lease_s: int = Field(15, ge=2)
+    lease_renew_s: float = Field(3, gt=0)
+    takeover_check_ms: int = Field(500, ge=10)
+
+
+class RetrySettings(Section):
+    base_ms: int = Field(1_000, ge=1)
+    max_ms: int = Field(600_000, ge=1)
+
+
+class ProviderTarget(Section):
+    """An OpenAI-compatible endpoint. `models` maps the names that jobs use to the target's own."""
+
+    base_url: str
+    api_key: SecretStr | None = None
+    models: dict[str, str] | list[str] = []
+    """Served models; an empty list means every model that no other target names."""
+    connect_timeout_s: float = Field(5, gt=0)
+    timeout_s: float = Field(120, gt=0)
+    response_bytes_max: int = Field(8 * _MEBIBYTE, ge=1024)
+    connections_max: int = Field(10_000, ge=1)
+
+    @field_validator("base_url")
+    @classmethod
+    def _http(cls, value: str) -> str:
+        if not value.startswith(("http://", "https://")):
+            raise ValueError("must begin with http:// or https://")
+        return value.rstrip("/")
+
+
+class HealthSettings(Section):
+    host: str = "127.0.0.1"
+    port: int = Field(8080, ge=0, le=65535)
+    """0 switches the health and metrics endpoint off."""
+    stall_after_s: float = Field(30, gt=0)
+    """Readiness goes red when a consumer has not come round for this long."""
+
+
+class LogSettings(Section):
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "console", "json"] = "auto"
+
+
+class Settings(BaseSettings):
+    model_config = SettingsConfigDict(
+        env_prefix="HEADWORKS_", env_nested_delimiter="__", extra="forbid", frozen=True
+    )
+
+    kafka: KafkaSettings = KafkaSettings()
+    database: DatabaseSettings = DatabaseSettings()
+    redis: RedisSettings = RedisSettings()
+    secrets: SecretSettings = SecretSettings()
+    admit: AdmitSettings = AdmitSettings()
+    reserve: ReserveSettings = ReserveSettings()
+    dispatch: DispatchSettings = DispatchSettings()
+    retry: RetrySettings = RetrySettings()
+    providers: dict[Annotated[str, Field(pattern=r"^[a-z0-9_-]+$")], ProviderTarget] = {}
+    prices: Path | None = None
+    """A price book; without it the one that comes with Headworks."""
+    health: HealthSettings = HealthSettings()
+    log: LogSettings = LogSettings()
+    drain_s: float = Field(25, gt=0)
+    """How long a worker that was told to stop waits for its calls."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, config_path())
+
+    @classmethod
+    def load(cls, **overrides: Any) -> Self:
+        """Read file and environment.
+
+        Raises SettingsInvalid, naming each wrong key and its source, and never a value.
+        """
+        path = config_path()
+        if "HEADWORKS_CONFIG" in os.environ and not path.is_file():
+            raise SettingsInvalid(f"HEADWORKS_CONFIG names {path}, which is not a file")
+        try:
+            return cls(**overrides)
+        except ValidationError as error:
+            raise SettingsInvalid(_explain(error, path)) from None
+        except ValueError as error:
+            raise SettingsInvalid(f"{path} is not valid TOML: {error}") from None
+
+    def key_encryption_key(self) -> bytes:
+        return _secret(self.secrets.key_encryption_key, "key_encryption_key")
+
+    def seal_key(self) -> bytes:
+        return _secret(self.secrets.seal_key, "seal_key")
+
+
+def config_path() -> Path:
+    return Path(os.environ.get("HEADWORKS_CONFIG", CONFIG_FILE))
+
+
+def _explain(error: ValidationError, path: Path) -> str:
+    lines = [
+        f"  {'.'.join(str(part) for part in item['loc'])}: {item['msg']}"
+        for item in error.errors(include_url=False, include_context=False, include_input=False)
+    ]
+    return f"settings ({path} and HEADWORKS_* variables) are not valid:\n" + "\n".join(lines)
+
+
+def _secret(value: SecretStr | None, name: str) -> bytes:
+    variable = f"HEADWORKS_SECRETS__{name.upper()}"
+    if value is None:
+        raise SecretMissing(f"{variable} is not set; `headworks keys generate-secret` prints a fresh one")
+    try:
+        key = base64.b64decode(value.get_secret_value(), validate=True)
+    except ValueError:
+        raise SecretMissing(f"{variable} is not valid base64") from None
+    if len(key) != 32:
+        raise SecretMissing(f"{variable} must be 32 bytes in base64, not {len(key)}")
+    return key

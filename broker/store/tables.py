@@ -1,0 +1,270 @@
+"""Every table, as SQLAlchemy Core. Money is BIGINT nano-dollars; times are BIGINT milliseconds since the epoch.
+
+identity     organizations, projects, applications, keys, directory_revision
+ledger       jobs, attempts, verdicts, terminals, charges, workers, positions, waiters
+on record    audit, dead_letters, parked
+
+The hot path only inserts: an attempt's end is a row of `verdicts`, not an update of `attempts`.
+Digests are lower-case hexadecimal text, job ids UUIDs.
+"""
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    SmallInteger,
+    String,
+    Table,
+    UniqueConstraint,
+    Uuid,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+organizations = Table(
+    "organizations",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("name", String(63), nullable=False, unique=True),
+    Column("created_ms", BigInteger, nullable=False),
+)
+
+projects = Table(
+    "projects",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("organization_id", ForeignKey("organizations.id"), nullable=False),
+    Column("name", String(63), nullable=False),
+    Column("settings", JSON, nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+    UniqueConstraint("organization_id", "name"),
+)
+"""`settings` holds a `broker.identity.directory.ProjectSettings`: models, limits, defaults."""
+
+applications = Table(
+    "applications",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("project_id", ForeignKey("projects.id"), nullable=False),
+    Column("name", String(63), nullable=False, unique=True),
+    Column("created_ms", BigInteger, nullable=False),
+)
+
+keys = Table(
+    "keys",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("application_id", ForeignKey("applications.id"), nullable=False),
+    Column("secret_wrapped", LargeBinary, nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("revoked_ms", BigInteger),
+)
+"""`secret_wrapped` is nonce and AES-256-GCM ciphertext under the key-encryption key, bound to the key's id."""
+
+directory_revision = Table(
+    "directory_revision",
+    metadata,
+    Column("id", SmallInteger, primary_key=True, autoincrement=False),
+    Column("revision", BigInteger, nullable=False),
+    CheckConstraint("id = 1", name="single"),
+)
+"""One row; raised by every change to the identity tables, so that a cache asks for one number."""
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("application_id", Integer, nullable=False),
+    Column("job_id", Uuid, nullable=False),
+    Column("value_sha256", String(64), nullable=False),
+    Column("origin", String(300), nullable=False),
+    Column("lane", String(16), nullable=False),
+    Column("project_id", Integer, nullable=False),
+    Column("appended_ms", BigInteger, nullable=False),
+    Column("deadline_ms", BigInteger, nullable=False),
+    PrimaryKeyConstraint("application_id", "job_id"),
+)
+"""`origin` is the coordinate at which the job was first seen."""
+
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("application_id", Integer, nullable=False),
+    Column("job_id", Uuid, nullable=False),
+    Column("run", SmallInteger, nullable=False),
+    Column("attempt", SmallInteger, nullable=False),
+    Column("owner", String(32), nullable=False),
+    Column("project_id", Integer, nullable=False),
+    Column("target", String(63), nullable=False),
+    Column("model", String(128), nullable=False),
+    Column("hold", JSON, nullable=False),
+    Column("price_version", String(64), nullable=False),
+    Column("started_ms", BigInteger, nullable=False),
+    PrimaryKeyConstraint("application_id", "job_id", "run", "attempt"),
+)
+"""The intent to call, on record before the call. `owner` is a worker's incarnation; `hold` a `schemas.state.Hold`."""
+
+verdicts = Table(
+    "verdicts",
+    metadata,
+    Column("application_id", Integer, nullable=False),
+    Column("job_id", Uuid, nullable=False),
+    Column("run", SmallInteger, nullable=False),
+    Column("attempt", SmallInteger, nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("reason", String(64), nullable=False),
+    Column("charge", JSON, nullable=False),
+    Column("due_ms", BigInteger),
+    Column("at_ms", BigInteger, nullable=False),
+    PrimaryKeyConstraint("application_id", "job_id", "run", "attempt"),
+    CheckConstraint("kind IN ('failed', 'unknown')", name="kind"),
+)
+"""How an attempt ended that did not give the job its outcome; whoever inserts it first decides.
+
+`charge` is the `schemas.state.Charge` that travels on; `due_ms` when the next attempt may start.
+"""
+
+terminals = Table(
+    "terminals",
+    metadata,
+    Column("application_id", Integer, nullable=False),
+    Column("job_id", Uuid, nullable=False),
+    Column("run", SmallInteger, nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("reason", String(64)),
+    Column("outcome", String(300), nullable=False),
+    Column("value_sha256", String(64), nullable=False),
+    Column("attempts", SmallInteger, nullable=False),
+    Column("nanodollars", BigInteger, nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+    PrimaryKeyConstraint("application_id", "job_id", "run"),
+)
+"""`outcome` is the coordinate in `outcomes.*` whose value is the reply; `value_sha256` that value's digest."""
+
+charges = Table(
+    "charges",
+    metadata,
+    Column("application_id", Integer, nullable=False),
+    Column("job_id", Uuid, nullable=False),
+    Column("run", SmallInteger, nullable=False),
+    Column("attempt", SmallInteger, nullable=False),
+    Column("organization_id", Integer, nullable=False),
+    Column("project_id", Integer, nullable=False),
+    Column("key_id", String(32), nullable=False),
+    Column("model", String(128), nullable=False),
+    Column("target", String(63), nullable=False),
+    Column("lane", String(16), nullable=False),
+    Column("verdict", String(16), nullable=False),
+    Column("reason", String(64)),
+    Column("hold_id", String(64), nullable=False),
+    Column("hold_nanodollars", BigInteger, nullable=False),
+    Column("nanodollars", BigInteger, nullable=False),
+    Column("estimated", Boolean, nullable=False),
+    Column("input_tokens", BigInteger),
+    Column("cached_input_tokens", BigInteger),
+    Column("output_tokens", BigInteger),
+    Column("price_version", String(64), nullable=False),
+    Column("day", Integer, nullable=False),
+    Column("minute", Integer, nullable=False),
+    Column("latency_ms", Integer, nullable=False),
+    Column("department", String(128)),
+    Column("feature", String(128)),
+    Column("user", String(128)),
+    Column("at_ms", BigInteger, nullable=False),
+    PrimaryKeyConstraint("application_id", "job_id", "run", "attempt"),
+    CheckConstraint("nanodollars >= 0", name="nanodollars"),
+    Index(None, "project_id", "day"),
+)
+"""Append-only. `day` and `minute` are the windows of the hold, which the charge belongs to."""
+
+workers = Table(
+    "workers",
+    metadata,
+    Column("incarnation", String(32), primary_key=True),
+    Column("host", String(255), nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("started_ms", BigInteger, nullable=False),
+    Column("lease_until_ms", BigInteger, nullable=False),
+)
+"""By the database's clock."""
+
+positions = Table(
+    "positions",
+    metadata,
+    Column("topic", String(249), nullable=False),
+    Column("partition", Integer, nullable=False),
+    Column("next_offset", BigInteger, nullable=False),
+    Column("chain_length", BigInteger, nullable=False),
+    Column("chain_head", String(64), nullable=False),
+    PrimaryKeyConstraint("topic", "partition"),
+)
+"""How far SETTLE has come in each partition of `outcomes.*`, and the head of that partition's audit chain."""
+
+waiters = Table(
+    "waiters",
+    metadata,
+    Column("application_id", Integer, nullable=False),
+    Column("job_id", Uuid, nullable=False),
+    Column("run", SmallInteger, nullable=False),
+    Column("reply_to", String(400), nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+    PrimaryKeyConstraint("application_id", "job_id", "run", "reply_to"),
+)
+"""Further places that await a job's reply: senders of a repeat while the job was still under way."""
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("topic", String(249), nullable=False),
+    Column("partition", Integer, nullable=False),
+    Column("position", BigInteger, nullable=False),
+    Column("entry", JSON, nullable=False),
+    Column("hash", String(64), nullable=False),
+    PrimaryKeyConstraint("topic", "partition", "position"),
+)
+"""One hash chain a partition of `outcomes.*` (`broker.audit.chain`). Entries hold digests, never texts."""
+
+dead_letters = Table(
+    "dead_letters",
+    metadata,
+    Column("application_id", Integer, nullable=False),
+    Column("job_id", Uuid, nullable=False),
+    Column("run", SmallInteger, nullable=False),
+    Column("coordinate", String(300), nullable=False),
+    Column("reason", String(64), nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+    PrimaryKeyConstraint("application_id", "job_id", "run"),
+)
+
+parked = Table(
+    "parked",
+    metadata,
+    Column("application_id", Integer, nullable=False),
+    Column("job_id", Uuid, nullable=False),
+    Column("run", SmallInteger, nullable=False),
+    Column("attempt", SmallInteger, nullable=False),
+    Column("project_id", Integer, nullable=False),
+    Column("lane", String(16), nullable=False),
+    Column("due_ms", BigInteger, nullable=False),
+    Column("partition", Integer, nullable=False),
+    Column("offset", BigInteger, nullable=False),
+    Column("reason", String(64), nullable=False),
+    PrimaryKeyConstraint("application_id", "job_id", "run", "attempt"),
+    Index(None, "partition", "due_ms"),
+)
+"""An index over the topic `parked`; the record itself is there."""

@@ -1,0 +1,1 @@
+"""What travels on the wire: frozen pydantic models and the names of topics and headers."""

@@ -1,0 +1,24 @@
+"""The names of record headers."""
+
+CONTENT_TYPE = "content-type"
+CORRELATION_ID = "correlation_id"
+"""The job id, in its 36-character form."""
+REPLY_TO = "reply_to"
+TRACEPARENT = "traceparent"
+VERSION = "hw-version"
+APPLICATION = "hw-application"
+KEY_ID = "hw-key-id"
+ISSUED_AT = "hw-issued-at"
+"""Milliseconds since the Unix epoch by the client's clock, decimal."""
+SIGNATURE = "hw-signature"
+"""64 lower-case hexadecimal digits of HMAC-SHA256."""
+
+STATE = "hw-state"
+SEAL = "hw-seal"
+DEAD_LETTER = "hw-dead-letter"
+STATUS = "hw-status"
+RUN = "hw-run"
+
+HEADERS_MAX = 32
+HEADER_BYTES_MAX = 4096
+"""Of one header's value on an application's record."""

@@ -1,0 +1,64 @@
+"""How a job ends: a closed union. Every job leaves by way of one of these, and by SETTLE alone.
+
+The value of a record on `outcomes.*` is the final reply as it will be delivered (`schemas.reply`); the
+outcome itself travels in the sealed state header.
+"""
+
+from typing import Literal
+
+
+from schemas.base import Record
+from schemas.reasons import Failure, Refusal
+
+
+class Answered(Record):
+    kind: Literal["answered"] = "answered"
+    model: str
+    request_sha256: str
+    """Of the bytes sent to the provider."""
+    response_sha256: str
+    """Of the bytes that the provider answered."""
+
+
+class Refused(Record):
+    kind: Literal["refused"] = "refused"
+    reason: Refusal
+    stage: Literal["admit", "reserve", "dispatch", "settle"]
+
+
+class Expired(Record):
+    kind: Literal["expired"] = "expired"
+    stage: Literal["admit", "reserve", "dispatch", "retry"]
+
+
+class Dead(Record):
+    """Attempts are used up. The dead letter was written first, at `dead_letter`."""
+
+    kind: Literal["dead"] = "dead"
+    reason: Failure
+    dead_letter: str
+    """Coordinate, `topic/partition/offset`."""
+
+
+class Unknown(Record):
+    """An at-most-once job whose only call may or may not have been answered."""
+
+    kind: Literal["unknown"] = "unknown"
+    reason: Failure
+
+
+class Repeat(Record):
+    """The same job again from another coordinate: no terminal of its own; its sender gets the job's reply."""
+
+    kind: Literal["repeat"] = "repeat"
+
+
+class Conflict(Record):
+    """Another value under a job id already used: refused to its sender, never the first job's terminal."""
+
+    kind: Literal["conflict"] = "conflict"
+
+
+Outcome = Answered | Refused | Expired | Dead | Unknown | Repeat | Conflict
+TERMINAL_KINDS = ("answered", "refused", "expired", "dead", "unknown")
+StageName = Literal["admit", "reserve", "dispatch", "settle", "retry"]

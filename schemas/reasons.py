@@ -1,0 +1,78 @@
+"""The stable codes of refusals and failures. A code is never renamed; its wording may be."""
+
+from enum import StrEnum
+
+
+class Unauthentic(StrEnum):
+    """Why a record of `jobs.*` is not believed. Such a record gets no reply: a counter and a dead letter."""
+
+    HEADER_MISSING = "header_missing"
+    HEADER_INVALID = "header_invalid"
+    HEADER_DUPLICATE = "header_duplicate"
+    HEADERS_TOO_MANY = "headers_too_many"
+    UNSUPPORTED_VERSION = "unsupported_version"
+    UNKNOWN_KEY = "unknown_key"
+    KEY_REVOKED = "key_revoked"
+    BAD_SIGNATURE = "bad_signature"
+    STALE = "stale"
+    FROM_THE_FUTURE = "from_the_future"
+    UNKNOWN_LANE = "unknown_lane"
+    FOREIGN_TOPIC = "foreign_topic"
+    UNDECODABLE = "undecodable"
+    FORGED = "forged"
+    """An inner record whose seal does not verify."""
+
+
+class Refusal(StrEnum):
+    """Why an authentic job is answered with a refusal."""
+
+    INVALID_JSON = "invalid_json"
+    INVALID_ENVELOPE = "invalid_envelope"
+    INVALID_REQUEST = "invalid_request"
+    UNSUPPORTED_ENDPOINT = "unsupported_endpoint"
+    UNPRICED_PARAMETER = "unpriced_parameter"
+    UNPRICED_CONTENT = "unpriced_content"
+    TOO_DEEP = "too_deep"
+    BODY_TOO_LARGE = "body_too_large"
+    REPLY_TO_INVALID = "reply_to_invalid"
+    REPLY_TO_FOREIGN = "reply_to_foreign"
+    REPLY_UNDELIVERABLE = "reply_undeliverable"
+    JOB_ID_CONFLICT = "job_id_conflict"
+    UNKNOWN_MODEL = "unknown_model"
+    UNBOUNDED_MODEL = "unbounded_model"
+    MODEL_NOT_ALLOWED = "model_not_allowed"
+    POLICY_DENIED = "policy_denied"
+    POLICY_ERROR = "policy_error"
+    OVER_QUOTA = "over_quota"
+    """The job can never fit its budget, or not before its deadline."""
+    NO_TARGET = "no_target"
+    """No provider target serves the model."""
+    PROVIDER_REFUSED = "provider_refused"
+    """The provider answered with a client error; sending it again would not help."""
+    PROVIDER_AUTHENTICATION = "provider_authentication"
+
+
+class Failure(StrEnum):
+    """Why one attempt failed; retried until attempts are used up, then the job is dead."""
+
+    RATE_LIMITED = "rate_limited"
+    PROVIDER_ERROR = "provider_error"
+    """The provider answered 5xx."""
+    CONNECT_FAILED = "connect_failed"
+    """Nothing was sent."""
+    TIMEOUT = "timeout"
+    CONNECTION_LOST = "connection_lost"
+    BROKEN_ANSWER = "broken_answer"
+    ANSWER_TOO_LARGE = "answer_too_large"
+    WORKER_LOST = "worker_lost"
+    """The worker that made the call died, or was cut off past its lease, before its outcome was acknowledged."""
+    INTERNAL_ERROR = "internal_error"
+
+
+class Notice(StrEnum):
+    """Codes that a reply may carry beside its status."""
+
+    RESULT_EXPIRED = "result_expired"
+    """The answer was given and is no longer retained; digest and cost are on record."""
+    OUTCOME_UNKNOWN = "outcome_unknown"
+    EXPIRED = "expired"

@@ -1,0 +1,31 @@
+"""The final reply: the value of a record on `replies.<application>`."""
+
+from typing import Any, Literal
+from uuid import UUID
+
+from schemas.base import Record
+
+Status = Literal["answered", "refused", "expired", "dead", "unknown"]
+
+
+class ReplyError(Record):
+    code: str
+    """Stable (`schemas.reasons`)."""
+    message: str
+    param: str | None = None
+
+
+class Reply(Record):
+    version: Literal[1] = 1
+    job_id: UUID
+    run: int = 1
+    status: Status
+    model: str | None = None
+    response: dict[str, Any] | None = None
+    """The body that the provider answered, as it stood."""
+    status_code: int | None = None
+    """The provider's HTTP status, where one came."""
+    error: ReplyError | None = None
+    cost_nanodollars: int = 0
+    attempts: int = 0
+    dead_letter: str | None = None

@@ -1,0 +1,110 @@
+"""The state header of inner records: what the broker learned and decided about a job.
+
+It travels sealed beside the application's value, which no stage but ADMIT and DISPATCH opens.
+"""
+
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from pydantic import Field
+
+from schemas.base import Record
+from schemas.envelope import Endpoint, RetryPolicy, Tags
+from schemas.outcomes import Outcome
+from schemas.reasons import Failure
+from schemas.topics import Lane
+
+STATE_VERSION = 1
+
+
+class Hold(Record):
+    """Money and quota held for one attempt, and the windows that they belong to."""
+
+    id: str
+    nanodollars: int = Field(ge=0)
+    input_tokens: int = Field(ge=0)
+    output_tokens: int = Field(ge=0)
+    day: int
+    """Days since the Unix epoch, UTC."""
+    minute: int
+    """Minutes since the Unix epoch, UTC."""
+
+
+class Usage(Record):
+    """Tokens as the provider counted them. Cached tokens are part of the input."""
+
+    input_tokens: int = Field(ge=0)
+    cached_input_tokens: int = Field(0, ge=0)
+    output_tokens: int = Field(ge=0)
+
+
+class Charge(Record):
+    """How one attempt ended and what it costs. At most one a (application, job, run, attempt)."""
+
+    attempt: int = Field(ge=1)
+    verdict: Literal["answered", "refused", "failed", "unknown"]
+    hold: Hold
+    nanodollars: int = Field(ge=0)
+    estimated: bool = False
+    """The cost is the hold, because no believable usage came back."""
+    usage: Usage | None = None
+    price_version: str
+    target: str
+    reason: str | None = None
+    latency_ms: int = Field(0, ge=0)
+
+
+class Estimate(Record):
+    """The upper bound that a hold is made for."""
+
+    nanodollars: int = Field(ge=0)
+    input_tokens: int = Field(ge=0)
+    output_tokens: int = Field(ge=0)
+    price_version: str
+
+
+class Decision(Record):
+    """What policy decided at ADMIT."""
+
+    id: str
+    revision: str
+    effect: Literal["allow", "flag", "redact", "deny", "review"]
+    rules: tuple[str, ...] = ()
+    score: int = 0
+
+
+class State(Record):
+    version: Literal[1] = 1
+    application: str
+    application_id: int
+    organization_id: int
+    project_id: int
+    key_id: str
+    job_id: UUID
+    run: int = Field(1, ge=1)
+    attempt: int = Field(1, ge=1)
+    lane: Lane
+    origin: str
+    """The coordinate at which ADMIT read the job, `topic/partition/offset`."""
+    value_sha256: str
+    """Of the application's value, in hexadecimal."""
+    appended_ms: int
+    deadline_ms: int
+    reply_to: str | None = None
+    traceparent: str | None = None
+    endpoint: Endpoint | None = None
+    model: str | None = None
+    tags: Tags = Tags()
+    retry: RetryPolicy = RetryPolicy()
+    overrides: dict[str, Any] = {}
+    """Request fields that DISPATCH sets, such as the output limit."""
+    estimate: Estimate | None = None
+    decision: Decision | None = None
+    hold: Hold | None = None
+    charges: tuple[Charge, ...] = ()
+    """Of the attempts that are over; SETTLE writes them all with the terminal."""
+    failures: tuple[Failure, ...] = ()
+    due_ms: int | None = None
+    """On `retry.*` and `parked`: not before this time."""
+    parked_for: str | None = None
+    outcome: Annotated[Outcome, Field(discriminator="kind")] | None = None
