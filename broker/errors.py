@@ -17,6 +17,7 @@
     ├── JobRefused                a job may not pass; carries a stable reason
     ├── NotFound                  an operator named something that is not there
     ├── Conflict                  an operator's change collides with what is there
+    ├── Oversized                 a record is larger than its topic takes
     └── Fenced                    this process no longer owns what it wanted to write
 
 Foreign errors are translated at the seam that meets them.
@@ -111,6 +112,10 @@ class NotFound(HeadworksError):
 
 class Conflict(HeadworksError):
     code = "conflict"
+
+
+class Oversized(HeadworksError):
+    code = "record_too_large"
 
 
 class Fenced(HeadworksError):

@@ -10,6 +10,8 @@ from typing import Literal
 from schemas.base import Record
 from schemas.reasons import Failure, Refusal
 
+StageName = Literal["admit", "reserve", "dispatch", "settle", "retry"]
+
 
 class Answered(Record):
     kind: Literal["answered"] = "answered"
@@ -23,12 +25,12 @@ class Answered(Record):
 class Refused(Record):
     kind: Literal["refused"] = "refused"
     reason: Refusal
-    stage: Literal["admit", "reserve", "dispatch", "settle"]
+    stage: StageName
 
 
 class Expired(Record):
     kind: Literal["expired"] = "expired"
-    stage: Literal["admit", "reserve", "dispatch", "retry"]
+    stage: StageName
 
 
 class Dead(Record):
@@ -61,4 +63,3 @@ class Conflict(Record):
 
 Outcome = Answered | Refused | Expired | Dead | Unknown | Repeat | Conflict
 TERMINAL_KINDS = ("answered", "refused", "expired", "dead", "unknown")
-StageName = Literal["admit", "reserve", "dispatch", "settle", "retry"]

@@ -3,7 +3,7 @@
 It travels sealed beside the application's value, which no stage but ADMIT and DISPATCH opens.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from uuid import UUID
 
 from pydantic import Field
@@ -96,8 +96,8 @@ class State(Record):
     model: str | None = None
     tags: Tags = Tags()
     retry: RetryPolicy = RetryPolicy()
-    overrides: dict[str, Any] = {}
-    """Request fields that DISPATCH sets, such as the output limit."""
+    overrides: dict[str, int | None] = {}
+    """Request fields that DISPATCH sets, such as the output limit; None: leaves out."""
     estimate: Estimate | None = None
     decision: Decision | None = None
     hold: Hold | None = None

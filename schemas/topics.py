@@ -42,7 +42,7 @@ def jobs(lane: Lane, application: str | None = None) -> str:
 
 def jobs_pattern(lane: Lane) -> str:
     """A regular expression for the shared topic of a lane and every application's own."""
-    return rf"^jobs\.{lane.value}(\.{APPLICATION_PATTERN})?$"
+    return rf"^jobs\.{lane.value}(\.[a-z0-9][a-z0-9-]*)?$"
 
 
 def admitted(lane: Lane) -> str:

@@ -1,0 +1,120 @@
+"""May this job pass, and what can it cost at most? Pure: facts in, a verdict out."""
+
+from typing import Any, NamedTuple
+
+import orjson
+from pydantic import ValidationError
+
+from broker.errors import JobRefused
+from broker.identity.directory import Project
+from broker.policy.decide import Policy
+from broker.pricing.book import PriceBook
+from broker.pricing.estimate import upper_bound
+from schemas.depth import depth_within
+from schemas.envelope import TTL_S_DEFAULT, Envelope
+from schemas.reasons import Refusal
+from schemas.requests import RequestRefused, validate_request
+from schemas.state import Decision, Estimate
+from schemas.topics import ReplyTo
+
+
+class Bounds(NamedTuple):
+    request_bytes_max: int
+    depth_max: int
+
+
+class Admitted(NamedTuple):
+    envelope: Envelope
+    model: str
+    estimate: Estimate
+    overrides: dict[str, int | None]
+    decision: Decision
+    ttl_s: int
+
+
+def judge(value: bytes, project: Project, book: PriceBook, policy: Policy, bounds: Bounds) -> Admitted:
+    """Every rule on a job's own content. Raises JobRefused with the first that it breaks."""
+    envelope = read_envelope(value, bounds)
+    try:
+        model = validate_request(envelope.endpoint, envelope.request)
+    except RequestRefused as refused:
+        raise JobRefused(refused.code, refused.message, refused.param) from None
+    settings = project.settings
+    if settings.models_allowed is not None and model not in settings.models_allowed:
+        raise JobRefused(Refusal.MODEL_NOT_ALLOWED, "the project does not allow this model", "model")
+    estimate, overrides = _estimate(envelope, model, project, book)
+    decision = policy.decide(envelope, model, project)
+    if decision.effect == "deny":
+        raise JobRefused(Refusal.POLICY_DENIED, f"decision {decision.id}")
+    return Admitted(
+        envelope, model, estimate, overrides, decision, min(envelope.ttl_s, settings.ttl_s_max)
+    )
+
+
+def read_envelope(value: bytes, bounds: Bounds) -> Envelope:
+    if len(value) > bounds.request_bytes_max:
+        raise JobRefused(
+            Refusal.BODY_TOO_LARGE, f"an envelope may have {bounds.request_bytes_max} bytes at most"
+        )
+    parsed = _parse(value, bounds)
+    try:
+        return Envelope.model_validate(parsed)
+    except ValidationError as error:
+        raise JobRefused(*_envelope_fault(error)) from None
+
+
+def _parse(value: bytes, bounds: Bounds) -> Any:
+    try:
+        parsed = orjson.loads(value)
+    except orjson.JSONDecodeError:
+        raise JobRefused(Refusal.INVALID_JSON, "the value is not JSON (RFC 8259)") from None
+    if not depth_within(parsed, bounds.depth_max):
+        raise JobRefused(Refusal.TOO_DEEP, f"JSON may nest {bounds.depth_max} levels at most")
+    return parsed
+
+
+def _envelope_fault(error: ValidationError) -> tuple[Refusal, str, str | None]:
+    fault = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    loc = fault["loc"]
+    if loc == ("endpoint",) and fault["type"] == "literal_error":
+        return Refusal.UNSUPPORTED_ENDPOINT, fault["msg"], "endpoint"
+    known = [str(part) for part in loc if str(part).isidentifier()][:4]
+    return Refusal.INVALID_ENVELOPE, fault["msg"][:200], ".".join(known)[:64] or None
+
+
+def _estimate(
+    envelope: Envelope, model: str, project: Project, book: PriceBook
+) -> tuple[Estimate, dict[str, int | None]]:
+    settings = project.settings
+    bound = upper_bound(
+        envelope.endpoint,
+        envelope.request,
+        book.price(model),
+        settings.output_tokens_default,
+        hard=settings.nanodollars_per_day is not None,
+    )
+    estimate = Estimate(
+        nanodollars=bound.nanodollars_max,
+        input_tokens=bound.input_tokens_max,
+        output_tokens=bound.output_tokens_max,
+        price_version=book.version,
+    )
+    return estimate, dict(bound.overrides)
+
+
+def read_reply_to(text: str, application: str) -> ReplyTo | None:
+    """Raises JobRefused where it is malformed or lies outside the application's own namespace."""
+    if not text:
+        return None
+    try:
+        reply_to = ReplyTo.parse(text)
+    except ValueError as error:
+        raise JobRefused(Refusal.REPLY_TO_INVALID, str(error), "reply_to") from None
+    if not reply_to.belongs_to(application):
+        raise JobRefused(
+            Refusal.REPLY_TO_FOREIGN, "replies go to the application's own topics", "reply_to"
+        )
+    return reply_to
+
+
+DEADLINE_DEFAULT_MS = TTL_S_DEFAULT * 1000

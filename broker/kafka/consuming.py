@@ -1,0 +1,185 @@
+"""Consumers: FastStream subscribers without handlers, whose consumer the engine drives.
+
+All that touches FastStream's subscriber, and aiokafka's ways on trouble, is in this file.
+"""
+
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
+from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
+from aiokafka.errors import (
+    CommitFailedError,
+    ConsumerStoppedError,
+    IllegalStateError,
+    KafkaError,
+    NoOffsetForPartitionError,
+    OffsetOutOfRangeError,
+)
+from faststream import AckPolicy
+from faststream.kafka import KafkaBroker
+
+from broker.errors import KafkaUnavailable
+from broker.kafka.connection import client_options
+from broker.settings import KafkaSettings
+
+_ONE_DAY_MS = 86_400_000
+
+
+class Place(NamedTuple):
+    """One partition; equal and hash-equal to aiokafka's and the engine's own tuples."""
+
+    topic: str
+    partition: int
+
+
+class Unread(NamedTuple):
+    """A record that could not be decoded."""
+
+    topic: str
+    partition: int
+    offset: int
+    error: str
+
+
+class Batch(NamedTuple):
+    records: Sequence[ConsumerRecord[bytes, bytes]]
+    unreadable: Unread | None = None
+
+
+class Owner(Protocol):
+    async def assigned(self, partitions: Collection[Place]) -> None: ...
+    async def revoked(self, partitions: Collection[Place]) -> None: ...
+
+
+class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships no types
+    owner: Owner
+
+    async def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:
+        await self.owner.revoked([Place(*place) for place in revoked])
+
+    async def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
+        await self.owner.assigned([Place(*place) for place in assigned])
+
+
+def stream_broker(settings: KafkaSettings) -> KafkaBroker:
+    """The FastStream broker of a process: it connects the subscribers; producing is `Producer`'s."""
+    return KafkaBroker(
+        settings.bootstrap_servers.split(","),
+        consumer_only=True,
+        allow_auto_create_topics=False,
+        client_id="headworks",
+        metadata_max_age_ms=30_000,
+        **_security(settings),
+    )
+
+
+def _security(settings: KafkaSettings) -> dict[str, object]:
+    options = client_options(settings)
+    return {name: value for name, value in options.items() if name.startswith(("sasl", "ssl", "security"))}
+
+
+class GroupSource:
+    """One group's consumer of some topics, as the engine's `Source`."""
+
+    def __init__(
+        self,
+        broker: KafkaBroker,
+        settings: KafkaSettings,
+        group: str,
+        *topics: str,
+        pattern: str | None = None,
+        on_alarm: Callable[[str, Place], None] = lambda _code, _place: None,
+    ) -> None:
+        self._listener = _Listener()
+        self._on_alarm = on_alarm
+        self._narrow: set[Place] = set()
+        self._subscriber = broker.subscriber(
+            *topics,
+            pattern=pattern,
+            group_id=group,
+            listener=self._listener,
+            ack_policy=AckPolicy.MANUAL,
+            auto_offset_reset="none",
+            persistent=False,
+            partition_assignment_strategy=(StickyPartitionAssignor,),
+            session_timeout_ms=settings.session_timeout_ms,
+            rebalance_timeout_ms=settings.session_timeout_ms,
+            heartbeat_interval_ms=settings.heartbeat_interval_ms,
+            max_poll_interval_ms=_ONE_DAY_MS,
+            fetch_max_wait_ms=settings.fetch_wait_ms_max,
+            fetch_max_bytes=settings.fetch_bytes_max,
+            max_partition_fetch_bytes=settings.inner_record_bytes_max,
+        )
+
+    async def start(self, owner: Owner) -> None:
+        """Raises KafkaUnavailable where no broker answers."""
+        self._listener.owner = owner
+        await _translated(self._subscriber.start())
+
+    async def stop(self) -> None:
+        await self._subscriber.stop()
+
+    async def fetch(self, place: Place, records_max: int, wait_ms: int) -> Batch:
+        """One partition a call: a decode error is then known to be this partition's alone.
+
+        On an error the partition is read record by record until the bad one is met and passed over.
+        """
+        consumer = self._consumer()
+        partition = TopicPartition(*place)
+        narrow = place in self._narrow
+        try:
+            fetched = await consumer.getmany(
+                partition, timeout_ms=wait_ms, max_records=1 if narrow else records_max
+            )
+        except NoOffsetForPartitionError:
+            await consumer.seek_to_beginning(partition)
+            return Batch(())
+        except OffsetOutOfRangeError:
+            self._on_alarm("offset_out_of_range", place)
+            await consumer.seek_to_beginning(partition)
+            return Batch(())
+        except (KafkaError, ConsumerStoppedError) as error:
+            if not _is_bad_record(error):
+                raise KafkaUnavailable(f"fetch failed: {type(error).__name__}") from error
+            return await self._narrow_down(partition, error, narrow=narrow)
+        except Exception as error:
+            return await self._narrow_down(partition, error, narrow=narrow)
+        return Batch(fetched.get(partition, ()))
+
+    async def _narrow_down(self, partition: TopicPartition, error: Exception, *, narrow: bool) -> Batch:
+        place = Place(*partition)
+        if not narrow:
+            self._narrow.add(place)
+            return Batch(())
+        consumer = self._consumer()
+        offset = await consumer.position(partition)
+        consumer.seek(partition, offset + 1)
+        self._narrow.discard(place)
+        return Batch((), Unread(place.topic, place.partition, offset, type(error).__name__))
+
+    async def commit(self, offsets: Mapping[Place, int]) -> None:
+        """Raises KafkaUnavailable; what is not committed is delivered again."""
+        try:
+            await self._consumer().commit({TopicPartition(*place): at for place, at in offsets.items()})
+        except (CommitFailedError, IllegalStateError) as error:
+            raise KafkaUnavailable("the partition has gone to another member") from error
+        except KafkaError as error:
+            raise KafkaUnavailable(f"commit failed: {type(error).__name__}") from error
+
+    def _consumer(self) -> AIOKafkaConsumer:
+        consumer = self._subscriber.consumer
+        if consumer is None:
+            raise KafkaUnavailable("the consumer is not started")
+        return consumer
+
+
+def _is_bad_record(error: Exception) -> bool:
+    return type(error).__name__ in ("CorruptRecordException", "UnsupportedCodecError")
+
+
+async def _translated(act: Awaitable[None]) -> None:
+    try:
+        await act
+    except KafkaError as error:
+        raise KafkaUnavailable(f"no Kafka: {error}") from error

@@ -1,0 +1,113 @@
+"""Records between the stages: a value, its sealed state, and where they go."""
+
+import hashlib
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+from zlib import crc32
+
+from pydantic import ValidationError
+
+from broker.errors import NotBelieved
+from broker.identity import seal
+from schemas import headers
+from schemas.reasons import Unauthentic
+from schemas.state import State
+
+Headers = Sequence[tuple[str, bytes]]
+
+
+class Incoming(Protocol):
+    """What the stages read of a fetched record (aiokafka's `ConsumerRecord` fits)."""
+
+    @property
+    def topic(self) -> str: ...
+    @property
+    def partition(self) -> int: ...
+    @property
+    def offset(self) -> int: ...
+    @property
+    def timestamp(self) -> int: ...
+    @property
+    def key(self) -> bytes | None: ...
+    @property
+    def value(self) -> bytes | None: ...
+    @property
+    def headers(self) -> Headers: ...
+
+
+class Outgoing(NamedTuple):
+    topic: str
+    key: bytes | None
+    value: bytes
+    headers: Headers
+    by_key: bool = False
+    """Its partition follows from the key (`partition_of`); else any partition will do."""
+    partition: int | None = None
+
+
+class Inner(NamedTuple):
+    """A verified inner record."""
+
+    state: State
+    value: bytes
+    sha256: bytes
+    """Of `value`, 32 bytes."""
+
+
+def partition_of(key: bytes, partitions: int) -> int:
+    """The one partition of a topic that a job's records have where order or look-up matters: CRC-32."""
+    return crc32(key) % partitions
+
+
+class Sealer:
+    """Seals and opens inner records under the broker's key."""
+
+    def __init__(self, key: bytes) -> None:
+        self._key = key
+
+    def seal(
+        self,
+        topic: str,
+        state: State,
+        value: bytes,
+        value_sha256: bytes | None = None,
+        *,
+        by_key: bool = False,
+        extra: Headers = (),
+    ) -> Outgoing:
+        encoded = state.model_dump_json(exclude_none=True).encode()
+        digest = value_sha256 or hashlib.sha256(value).digest()
+        mac = seal.seal(self._key, topic, encoded, digest)
+        carried = [
+            (headers.CORRELATION_ID, str(state.job_id).encode()),
+            (headers.STATE, encoded),
+            (headers.SEAL, mac),
+            *extra,
+        ]
+        return Outgoing(topic, state.job_id.bytes, value, carried, by_key)
+
+    def open(self, record: Incoming) -> Inner:
+        """Raises NotBelieved(FORGED) where the seal is missing, broken, or made for another topic."""
+        state, mac = self._sealed_parts(record.headers)
+        value = record.value or b""
+        digest = hashlib.sha256(value).digest()
+        if not seal.verify(self._key, record.topic, state, digest, mac):
+            raise NotBelieved(Unauthentic.FORGED)
+        try:
+            return Inner(State.model_validate_json(state), value, digest)
+        except ValidationError:
+            raise NotBelieved(Unauthentic.FORGED) from None
+
+    @staticmethod
+    def _sealed_parts(carried: Headers) -> tuple[bytes, bytes]:
+        state = mac = None
+        for name, content in carried:
+            if name == headers.STATE and state is None:
+                state = content
+            elif name == headers.SEAL and mac is None:
+                mac = content
+            elif name in (headers.STATE, headers.SEAL):
+                raise NotBelieved(Unauthentic.FORGED)
+        if state is None or mac is None:
+            raise NotBelieved(Unauthentic.FORGED)
+        return state, mac

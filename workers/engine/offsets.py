@@ -1,0 +1,55 @@
+"""Which offset may be committed: pure."""
+
+from collections import deque
+
+
+class Tracker:
+    """The unfinished records of one partition during one assignment.
+
+    The commit point is the oldest unfinished offset, so a commit never passes unfinished work. A closed
+    tracker (its assignment is over) takes late completions and reports none of them.
+    """
+
+    __slots__ = ("_closed", "_finished", "_next", "_open")
+
+    def __init__(self) -> None:
+        self._open: deque[int] = deque()
+        self._finished: set[int] = set()
+        self._next: int | None = None
+        self._closed = False
+
+    def register(self, offset: int) -> None:
+        """Note a fetched record, before the first `await` after it was fetched.
+
+        Raises ValueError where the offset is not above all before it.
+        """
+        if self._next is not None and offset < self._next:
+            raise ValueError(f"offset {offset} was registered after {self._next - 1}")
+        self._open.append(offset)
+        self._next = offset + 1
+
+    def skip_to(self, offset: int) -> None:
+        """The next record to be fetched is `offset`: what lies before it needs no work."""
+        if self._next is None or offset > self._next:
+            self._next = offset
+
+    def finish(self, offset: int) -> None:
+        self._finished.add(offset)
+        while self._open and self._open[0] in self._finished:
+            self._finished.discard(self._open.popleft())
+
+    def close(self) -> None:
+        self._closed = True
+
+    def is_closed(self) -> bool:
+        return self._closed
+
+    @property
+    def commit_point(self) -> int | None:
+        """The offset to commit: of the first record that a successor must read. None before any record."""
+        return self._open[0] if self._open else self._next
+
+    @property
+    def span(self) -> int:
+        """How many records lie between the commit point and the last one registered."""
+        return len(self._open)

@@ -1,0 +1,299 @@
+"""The pump: feeds a stage from its lanes and commits what is finished.
+
+Each assigned partition has a reader. It fetches only while the partition has room, so records gather in the
+stream while a batch is under way and the next batch is larger. A batch whose stage says `retryable` is tried
+again until it passes: jobs wait, they are not lost. One that fails otherwise is taken apart, and the record
+that fails by itself goes to `poison`.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from workers.engine.backoff import delays
+from workers.engine.offsets import Tracker
+from workers.engine.slots import Slots
+from workers.engine.source import Fetched, Partition, R, Source, Unreadable
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Limits:
+    fetch_max: int
+    """Records taken from one partition at once."""
+    batch_max: int
+    """Records handed to the stage at once."""
+    under_way_max: int
+    """Batches of one partition under way; 1 keeps the partition's order."""
+    span_max: int
+    """Unfinished records of one partition."""
+    commit_interval_s: float = 0.5
+    fetch_wait_ms: int = 1_000
+    revoke_wait_s: float = 2.0
+    slot_bytes: int = 0
+    """A record takes one slot more for each so many bytes; 0: one slot a record."""
+
+
+@dataclass
+class _Flow:
+    """One partition during one assignment."""
+
+    partition: Partition
+    lane: str
+    tracker: Tracker = field(default_factory=Tracker)
+    under_way: int = 0
+    committed: int | None = None
+    room: asyncio.Event = field(default_factory=asyncio.Event)
+    reader: asyncio.Task[None] | None = None
+
+
+class Pump(Generic[R]):
+    """Runs `handle` over the records of several lanes; see the module.
+
+    `handle(records)` returns when everything that follows from the records is acknowledged.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        lanes: Mapping[str, Source[R]],
+        handle: Callable[[Sequence[R]], Awaitable[None]],
+        poison: Callable[[R | Unreadable, BaseException | None], Awaitable[None]],
+        slots: Slots,
+        limits: Limits,
+        on_trouble: Callable[[BaseException], None] = lambda _: None,
+    ) -> None:
+        self.name = name
+        self.slots = slots
+        self._lanes = dict(lanes)
+        self._handle = handle
+        self._poison = poison
+        self._limits = limits
+        self._on_trouble = on_trouble
+        self._flows: dict[Partition, _Flow] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._committer: asyncio.Task[None] | None = None
+        self._stopping = False
+        self._crashed: BaseException | None = None
+        self._troubled_since: float | None = None
+        self._rounds: dict[str, float] = {}
+
+    async def start(self) -> None:
+        for lane, source in self._lanes.items():
+            self._rounds[lane] = time.monotonic()
+            await source.start(_LaneAssignment(self, lane))
+        self._committer = asyncio.create_task(self._commit_always(), name=f"{self.name}-commit")
+
+    async def stop(self, drain_s: float) -> bool:
+        """Stop fetching, commit, leave the groups, then let work under way end. True when all of it did."""
+        self._stopping = True
+        deadline = time.monotonic() + drain_s
+        for flow in self._flows.values():
+            _cancel(flow.reader)
+        await self._settle_down(min(self._limits.revoke_wait_s, drain_s))
+        _cancel(self._committer)
+        await self._commit(list(self._flows.values()))
+        for source in self._lanes.values():
+            await source.stop()
+        await self._settle_down(max(0.0, deadline - time.monotonic()))
+        left = list(self._tasks)
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+        return not left
+
+    def stalled(self, after_s: float) -> str | None:
+        """Why this pump is not consuming, or None."""
+        now = time.monotonic()
+        if self._crashed is not None:
+            return f"reader crashed: {type(self._crashed).__name__}"
+        if self._troubled_since is not None and now - self._troubled_since > min(5.0, after_s):
+            return "a part that the stage needs is away"
+        late = [lane for lane, at in self._rounds.items() if now - at > after_s and self._should_read(lane)]
+        return f"no fetch came back for {after_s:g} s in {', '.join(late)}" if late else None
+
+    @property
+    def backlog(self) -> int:
+        return sum(flow.tracker.span for flow in self._flows.values())
+
+    def _should_read(self, lane: str) -> bool:
+        flows = [flow for flow in self._flows.values() if flow.lane == lane]
+        return not flows or any(flow.room.is_set() for flow in flows)
+
+    # assignment
+
+    async def assign(self, lane: str, partitions: Collection[Partition]) -> None:
+        for partition in partitions:
+            flow = _Flow(partition, lane)
+            flow.room.set()
+            self._flows[partition] = flow
+            flow.reader = asyncio.create_task(self._read(flow), name=f"{self.name}-{partition}")
+        self._rounds[lane] = time.monotonic()
+
+    async def revoke(self, partitions: Collection[Partition]) -> None:
+        flows = [flow for partition in partitions if (flow := self._flows.get(partition)) is not None]
+        for flow in flows:
+            _cancel(flow.reader)
+        await self._settle_down(self._limits.revoke_wait_s, flows)
+        await self._commit(flows)
+        for flow in flows:
+            flow.tracker.close()
+            self._flows.pop(flow.partition, None)
+
+    async def _settle_down(self, within_s: float, flows: Sequence[_Flow] | None = None) -> None:
+        deadline = time.monotonic() + within_s
+        while (left := deadline - time.monotonic()) > 0 and self._tasks:
+            if flows is not None and not any(flow.under_way for flow in flows):
+                return
+            await asyncio.wait(self._tasks, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+
+    # reading
+
+    async def _read(self, flow: _Flow) -> None:
+        try:
+            while not flow.tracker.is_closed():
+                await flow.room.wait()
+                fetched = await self._insist(lambda: self._fetch(flow))
+                self._rounds[flow.lane] = time.monotonic()
+                if flow.tracker.is_closed():
+                    return
+                await self._take(flow, fetched.records, fetched.unreadable)
+        except Exception as error:
+            self._crashed = error
+            self._on_trouble(error)
+
+    def _fetch(self, flow: _Flow) -> Awaitable[Fetched[R]]:
+        limits = self._limits
+        return self._lanes[flow.lane].fetch(flow.partition, limits.fetch_max, limits.fetch_wait_ms)
+
+    async def _take(self, flow: _Flow, records: Sequence[R], unreadable: Unreadable | None) -> None:
+        for record in records:
+            flow.tracker.register(record.offset)
+        if unreadable is not None:
+            flow.tracker.register(unreadable.offset)
+        self._note_room(flow)
+        size = self._limits.batch_max
+        for start in range(0, len(records), size):
+            await self._spawn(flow, records[start : start + size])
+        if unreadable is not None:
+            await self._spawn(flow, unreadable)
+
+    async def _spawn(self, flow: _Flow, work: Sequence[R] | Unreadable) -> None:
+        cost = self.slots.cost(flow.lane, self._weigh(work))
+        flow.under_way += 1
+        self._note_room(flow)
+        try:
+            await self.slots.acquire(flow.lane, cost)
+        except asyncio.CancelledError:
+            flow.under_way -= 1
+            raise
+        if flow.tracker.is_closed() or self._stopping:
+            self.slots.release(flow.lane, cost)
+            flow.under_way -= 1
+            return
+        task = asyncio.create_task(self._work(flow, work, cost))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _weigh(self, work: Sequence[R] | Unreadable) -> int:
+        if isinstance(work, Unreadable):
+            return 1
+        if not self._limits.slot_bytes:
+            return len(work)
+        return sum(1 + len(getattr(record, "value", None) or b"") // self._limits.slot_bytes for record in work)
+
+    def _note_room(self, flow: _Flow) -> None:
+        limits = self._limits
+        if flow.under_way < limits.under_way_max and flow.tracker.span < limits.span_max:
+            flow.room.set()
+        else:
+            flow.room.clear()
+
+    # working
+
+    async def _work(self, flow: _Flow, work: Sequence[R] | Unreadable, cost: int) -> None:
+        try:
+            if isinstance(work, Unreadable):
+                await self._insist(lambda: self._poison(work, None))
+                flow.tracker.finish(work.offset)
+            else:
+                await self._process(work)
+                for record in work:
+                    flow.tracker.finish(record.offset)
+        except Exception as error:
+            self._crashed = error
+            self._on_trouble(error)
+        finally:
+            flow.under_way -= 1
+            self.slots.release(flow.lane, cost)
+            self._note_room(flow)
+
+    async def _process(self, records: Sequence[R]) -> None:
+        try:
+            await self._insist(lambda: self._handle(records))
+        except Exception as error:
+            self._on_trouble(error)
+            if len(records) == 1:
+                await self._insist(lambda: self._poison(records[0], error))
+                return
+            for record in records:
+                await self._process([record])
+
+    async def _insist(self, act: Callable[[], Awaitable[T]]) -> T:
+        for delay in delays():
+            try:
+                result = await act()
+            except Exception as error:
+                if not getattr(error, "retryable", False):
+                    raise
+                self._on_trouble(error)
+                self._troubled_since = self._troubled_since or time.monotonic()
+                await asyncio.sleep(delay)
+            else:
+                self._troubled_since = None
+                return result
+        raise AssertionError("delays() has no end")
+
+    # committing
+
+    async def _commit_always(self) -> None:
+        while True:
+            await asyncio.sleep(self._limits.commit_interval_s)
+            await self._commit(list(self._flows.values()))
+
+    async def _commit(self, flows: Sequence[_Flow]) -> None:
+        """A commit that fails is no loss: what is not committed comes again."""
+        by_lane: dict[str, dict[Partition, int]] = {}
+        for flow in flows:
+            point = flow.tracker.commit_point
+            if not flow.tracker.is_closed() and point is not None and point != flow.committed:
+                by_lane.setdefault(flow.lane, {})[flow.partition] = point
+        for lane, offsets in by_lane.items():
+            try:
+                await self._lanes[lane].commit(offsets)
+            except Exception as error:
+                self._on_trouble(error)
+                continue
+            for partition, point in offsets.items():
+                if (flow_now := self._flows.get(partition)) is not None:
+                    flow_now.committed = point
+
+
+@dataclass
+class _LaneAssignment(Generic[R]):
+    pump: Pump[R]
+    lane: str
+
+    async def assigned(self, partitions: Collection[Partition]) -> None:
+        await self.pump.assign(self.lane, partitions)
+
+    async def revoked(self, partitions: Collection[Partition]) -> None:
+        await self.pump.revoke(partitions)
+
+
+def _cancel(task: asyncio.Task[None] | None) -> None:
+    if task is not None:
+        task.cancel()
