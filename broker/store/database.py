@@ -1,0 +1,137 @@
+"""The database: PostgreSQL by asyncpg, or SQLite by aiosqlite. One seam for connections and their failures."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Literal, Self, cast
+
+import orjson
+from sqlalchemy import URL, event, make_url, text
+from sqlalchemy.exc import ArgumentError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import AsyncAdaptedQueuePool
+
+from broker.errors import SettingsInvalid
+from broker.settings import DatabaseSettings
+from broker.store.translation import translate
+
+Dialect = Literal["postgresql", "sqlite"]
+
+_DRIVERS = {"postgresql+asyncpg": "postgresql", "sqlite+aiosqlite": "sqlite"}
+
+
+class Database:
+    """Connections to one database.
+
+    Failures that time mends (refused, lost, timed out, deadlock, out of connections, locked) leave as
+    `DatabaseUnavailable`; the driver's other errors pass as they are. A lost connection fails its statement
+    once and is then replaced: callers retry, there is no ping before use.
+
+    SQLite has one connection in a process: a task that holds one and asks for another waits for itself.
+    """
+
+    def __init__(self, engine: AsyncEngine, dialect: Dialect) -> None:
+        self.dialect = dialect
+        self.engine = engine
+        """For schema work only (`broker.store.migrate`)."""
+        self._single = engine if dialect == "sqlite" else engine.execution_options(isolation_level="AUTOCOMMIT")
+
+    @classmethod
+    async def open(cls, settings: DatabaseSettings) -> Self:
+        """Connect once, to see that it is there.
+
+        Raises SettingsInvalid for a URL of another kind, DatabaseUnavailable.
+        """
+        url = parse_url(settings.url.get_secret_value())
+        dialect = cast(Dialect, _DRIVERS[url.drivername])
+        options = _postgresql_options(settings) if dialect == "postgresql" else _sqlite_options(settings)
+        engine = create_async_engine(url, json_deserializer=orjson.loads, json_serializer=_json, **options)
+        if dialect == "sqlite":
+            event.listen(engine.sync_engine, "connect", _prepare_sqlite)
+        database = cls(engine, dialect)
+        try:
+            async with database.connect() as connection:
+                await connection.execute(text("SELECT 1"))
+        except BaseException:
+            await database.close()
+            raise
+        return database
+
+    async def close(self) -> None:
+        await self.engine.dispose()
+
+    @asynccontextmanager
+    async def begin(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction: committed at the end of the block, rolled back when the block raises."""
+        try:
+            async with self.engine.begin() as connection:
+                if self.dialect == "sqlite":
+                    await connection.exec_driver_sql("BEGIN IMMEDIATE")
+                yield connection
+        except Exception as error:
+            raise translate(error) or error from error
+
+    @asynccontextmanager
+    async def connect(self) -> AsyncIterator[AsyncConnection]:
+        """A connection on which each statement commits by itself: one round trip a statement."""
+        try:
+            async with self._single.connect() as connection:
+                yield connection
+        except Exception as error:
+            raise translate(error) or error from error
+
+
+def parse_url(url: str) -> URL:
+    """Raises SettingsInvalid for anything but the two kinds of URL that are served; never shows the URL."""
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise SettingsInvalid("database.url is not a URL") from None
+    if parsed.drivername not in _DRIVERS:
+        kinds = " or ".join(f"{driver}://" for driver in _DRIVERS)
+        raise SettingsInvalid(f"database.url must begin with {kinds}")
+    return parsed
+
+
+def _postgresql_options(settings: DatabaseSettings) -> dict[str, Any]:
+    timeout_s = settings.statement_timeout_ms / 1000
+    return {
+        "poolclass": AsyncAdaptedQueuePool,
+        "pool_size": settings.pool_size,
+        "max_overflow": 0,
+        "pool_timeout": timeout_s,
+        "connect_args": {
+            "timeout": timeout_s,
+            # Later than the server's own, so that it ends only statements that no server answers any more.
+            "command_timeout": timeout_s + 5,
+            "server_settings": {
+                "application_name": "headworks",
+                "statement_timeout": str(settings.statement_timeout_ms),
+                "idle_in_transaction_session_timeout": str(settings.statement_timeout_ms),
+                "jit": "off",
+            },
+        },
+    }
+
+
+def _sqlite_options(settings: DatabaseSettings) -> dict[str, Any]:
+    timeout_s = settings.statement_timeout_ms / 1000
+    return {
+        "poolclass": AsyncAdaptedQueuePool,
+        "pool_size": 1,
+        "max_overflow": 0,
+        "pool_timeout": timeout_s,
+        "connect_args": {"timeout": timeout_s},
+    }
+
+
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    # The driver's own transactions begin late and for writes alone; ours begin where `begin` says so.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    for pragma in ("journal_mode = WAL", "synchronous = NORMAL", "foreign_keys = ON"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _json(value: Any) -> str:
+    return orjson.dumps(value).decode()
