@@ -1,0 +1,120 @@
+"""The gate: no provider is called without money and quota held for the call.
+
+The life of a hold:
+
+    reserve ──▶ held ── start ──▶ started ── settle ──▶ settled
+                 │ └─ release, or its time runs out ──▶ (nothing; its id may reserve again)
+                 └─ settle ──▶ settled
+
+- A held one expires by itself. A started one never does: it counts against its budget until it is settled.
+- At every instant what is spent plus what is held is within the cap.
+- Every verb is idempotent by the hold's id, and takes a batch: all requests of one organization go in one
+  script, all organizations in one round trip. Each request stands for itself: one that is over its limit
+  does not keep the others from theirs.
+- A request takes from all of its limits or from none. Requests a minute are used up by reserving.
+- Time is the gate's own clock (that of Redis), so that workers need not agree on it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from broker.quota.limits import Limits, Reason
+from schemas.state import Hold
+
+
+@dataclass(frozen=True, slots=True)
+class ReserveRequest:
+    """`ttl_ms`: how long the hold waits for its start. Reserving again under the same id begins it anew."""
+
+    hold_id: str
+    organization_id: int
+    project_id: int
+    nanodollars: int
+    input_tokens: int
+    output_tokens: int
+    limits: Limits
+    ttl_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class StartRequest:
+    hold: Hold
+    organization_id: int
+    project_id: int
+    limits: Limits
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """`nanodollars` is what the attempt really cost; it is counted in the windows of `hold`."""
+
+    hold: Hold
+    organization_id: int
+    project_id: int
+    nanodollars: int
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    hold_id: str
+    organization_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """`hold` is the one on record: taken just now, or before under the same id, in the windows of then."""
+
+    hold: Hold
+    started: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Over:
+    """Nothing was taken."""
+
+    reason: Reason
+    retry_at_ms: int
+    """When the window turns."""
+    never: bool
+    """The request alone is more than the limit: no window will fit it."""
+    held: bool
+    """Only what is held stands in the way, and settling may free it before the window turns."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """The id's hold was settled before. Nothing was taken and the provider must not be called under it."""
+
+    hold: Hold
+
+
+class Gate(Protocol):
+    """Every verb raises RedisUnavailable, and GateClosed until `rebuild` has been called.
+
+    A verb that raised may have done its work for some of the batch: call it again with the same batch.
+    """
+
+    async def reserve(self, requests: Sequence[ReserveRequest]) -> list[Granted | Over | Settled]:
+        """Hold money and quota: one answer a request, in order."""
+        ...
+
+    async def start(self, requests: Sequence[StartRequest]) -> list[Granted | Over | Settled]:
+        """Just before the calls: mark the holds as started.
+
+        One that has expired meanwhile, or that the gate lost, is taken anew under its id in the present
+        windows if it fits: go on with the hold in the answer.
+        """
+        ...
+
+    async def settle(self, settlements: Sequence[Settlement]) -> None:
+        """Give back what was held and count what was spent, once a hold id.
+
+        A hold that the gate does not know (expired, or lost) is counted all the same. What belongs to a day
+        before yesterday changes no counter any more.
+        """
+        ...
+
+    async def release(self, releases: Sequence[Release]) -> None:
+        """Give back holds that never started; others are left alone. The id may reserve again."""
+        ...

@@ -1,0 +1,57 @@
+"""Which errors of the Redis client mean that Redis is away, and which that it will not do."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from redis import exceptions
+
+from broker.errors import HeadworksError, RedisUnavailable, RedisUnfit
+
+_UNFIT = (
+    exceptions.AuthenticationError,
+    exceptions.AuthenticationWrongNumberOfArgsError,
+    exceptions.AuthorizationError,
+    exceptions.NoPermissionError,
+)
+_AWAY = (
+    exceptions.AskError,
+    exceptions.ClusterError,
+    exceptions.ConnectionError,
+    exceptions.InvalidResponse,
+    exceptions.NoScriptError,
+    exceptions.OutOfMemoryError,
+    exceptions.ReadOnlyError,
+    exceptions.SlotNotCoveredError,
+    exceptions.TimeoutError,
+    exceptions.TryAgainError,
+    OSError,
+)
+_AWAY_CODES = frozenset({"BUSY", "MISCONF", "NOREPLICAS"})
+"""Error codes that the client gives no class of its own."""
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Raises RedisUnavailable or RedisUnfit in place of the client's errors; faults of ours pass as they are."""
+    try:
+        yield
+    except (exceptions.RedisError, exceptions.RedisClusterException, OSError) as error:
+        raise translate(error) or error from error
+
+
+def translate(error: BaseException) -> HeadworksError | None:
+    """The error to raise in place of the client's, or None where it is a fault of ours.
+
+    The text never holds the URL.
+    """
+    kind = type(error).__name__
+    if isinstance(error, _UNFIT):
+        return RedisUnfit(
+            f"Redis lets this user do less than the gate needs ({kind}); mend redis.url or the ACL"
+        )
+    if isinstance(error, _AWAY):
+        return RedisUnavailable(f"Redis is away: {kind}")
+    code = str(error).partition(" ")[0]
+    if isinstance(error, exceptions.ResponseError) and code in _AWAY_CODES:
+        return RedisUnavailable(f"Redis is away: {code}")
+    return None
