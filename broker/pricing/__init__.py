@@ -1,0 +1,1 @@
+"""The price book, the upper bound before a call, and the charge after it."""

@@ -1,0 +1,131 @@
+"""The upper bound of what a call can cost, before it is made.
+
+    input:  every byte that is sent, as the model's `input_bound` tells
+    output: the request's own limit, else the project's default, times `n`
+    money:  both at the highest rates that so much input can reach, rounded up once
+
+No charge for usage inside these bounds is higher (`broker.pricing.cost`).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from broker.errors import JobRefused
+from broker.pricing.book import TOKENS_MAX, InputBound, ModelPrice, Rates
+from broker.pricing.input_tokens import (
+    CHAT_FIELDS,
+    EMBEDDINGS_FIELDS,
+    chat_tokens_max,
+    embeddings_tokens_max,
+    refuse_unknown,
+)
+from schemas.envelope import Endpoint
+from schemas.reasons import Refusal
+
+CHOICES_MAX: Final = 128
+GUESSED_BOUND: Final = InputBound(
+    kind="utf8_bytes",
+    request_tokens=512,
+    message_tokens=32,
+    tools_tokens=2048,
+    tool_tokens=512,
+    json_tokens_per_byte=3,
+)
+"""For a model whose input has no bound that can be shown, where the budget is not a hard one."""
+
+_LIMIT_FIELDS: Final = ("max_completion_tokens", "max_tokens")
+_SERVICE_TIERS: Final = (None, "auto", "default")
+_NO_OVERRIDES: Final[Mapping[str, int | None]] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """The most that a call can use and cost, if `bounded`; otherwise a cautious guess."""
+
+    input_tokens_max: int
+    output_tokens_max: int
+    nanodollars_max: int
+    overrides: Mapping[str, int | None]
+    """Fields to set in the request that is sent, so that the bound holds; None: leave the field out."""
+    bounded: bool = True
+
+
+def upper_bound(
+    endpoint: Endpoint,
+    request: Mapping[str, Any],
+    price: ModelPrice,
+    output_default_tokens: int,
+    *,
+    hard: bool = True,
+) -> Estimate:
+    """Estimate a call with this OpenAI-style body, whose nesting has been bounded.
+
+    `output_default_tokens` limits an answer that the request does not limit. `hard=False` guesses where the
+    model has no bound. Raises JobRefused: `unpriced_parameter`, `unpriced_content`, `unbounded_model`,
+    `unsupported_endpoint`, `invalid_request`.
+    """
+    if endpoint != price.endpoint:
+        raise JobRefused(Refusal.UNSUPPORTED_ENDPOINT, f"the model has no price for {endpoint}", "model")
+    bound = price.input_bound or _guessed_bound(hard)
+    if endpoint == "/v1/embeddings":
+        refuse_unknown(request, EMBEDDINGS_FIELDS)
+        input_tokens, output_tokens, overrides = embeddings_tokens_max(request, bound), 0, _NO_OVERRIDES
+    else:
+        _check_chat(request)
+        input_tokens = chat_tokens_max(request, bound)
+        limit, overrides = _output_limit(request, price, output_default_tokens)
+        output_tokens = limit * _choices(request)
+    if input_tokens > TOKENS_MAX or output_tokens > TOKENS_MAX:
+        raise JobRefused(Refusal.INVALID_REQUEST, f"it asks for more than {TOKENS_MAX} tokens")
+    nanodollars = _nanodollars(input_tokens, output_tokens, price.rates_up_to(input_tokens))
+    return Estimate(input_tokens, output_tokens, nanodollars, overrides, price.input_bound is not None)
+
+
+def _guessed_bound(hard: bool) -> InputBound:
+    if hard:
+        raise JobRefused(Refusal.UNBOUNDED_MODEL, "the cost of its input cannot be bounded", "model")
+    return GUESSED_BOUND
+
+
+def _check_chat(request: Mapping[str, Any]) -> None:
+    refuse_unknown(request, CHAT_FIELDS)
+    if request.get("service_tier") not in _SERVICE_TIERS:
+        raise JobRefused(Refusal.UNPRICED_PARAMETER, "only the default tier is priced", "service_tier")
+    if request.get("modalities") not in (None, ["text"]):
+        raise JobRefused(Refusal.UNPRICED_CONTENT, "only text answers are priced", "modalities")
+
+
+def _output_limit(
+    request: Mapping[str, Any], price: ModelPrice, default_tokens: int
+) -> tuple[int, Mapping[str, int | None]]:
+    """One choice's limit, in the field that the provider obeys and in no other.
+
+    Some providers refuse a request with both fields, some ignore the one they do not know.
+    """
+    given = {field: request[field] for field in _LIMIT_FIELDS if request.get(field) is not None}
+    for field, tokens in given.items():
+        _check_count(field, tokens, TOKENS_MAX)
+    limit = min(given.values()) if given else min(default_tokens, price.output_tokens_max or default_tokens)
+    obeyed = price.output_limit_field
+    if given == {obeyed: limit}:
+        return limit, _NO_OVERRIDES
+    return limit, {**dict.fromkeys(given), obeyed: limit}
+
+
+def _choices(request: Mapping[str, Any]) -> int:
+    choices = request.get("n")
+    if choices is None:
+        return 1
+    _check_count("n", choices, CHOICES_MAX)
+    return int(choices)
+
+
+def _check_count(field: str, value: Any, highest: int) -> None:
+    if type(value) is not int or not 1 <= value <= highest:
+        raise JobRefused(Refusal.INVALID_REQUEST, f"{field} must be an integer from 1 to {highest}", field)
+
+
+def _nanodollars(input_tokens: int, output_tokens: int, rates: Rates) -> int:
+    dearest_input = max(rates.input, rates.cached_input, rates.cache_write)
+    return -(-(input_tokens * dearest_input + output_tokens * rates.output) // 1_000_000)

@@ -1,0 +1,173 @@
+"""Which models the book that comes with Headworks holds, and what the source of prices does not say of them.
+
+A bound is given only where the tokenizer is public and is byte-level BPE: OpenAI's models that tiktoken maps
+to an encoding, and open weights of the families Llama 3 and later, Qwen, DeepSeek, gpt-oss, Kimi and Mistral
+with Tekken. The overheads are what the published chat templates add, with room to spare.
+"""
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from broker.pricing.book import InputBound
+
+BoundName = Literal["openai_chat", "openai_embeddings", "chat_template", "chat_template_nfc"]
+
+_TEMPLATE: Final = InputBound(
+    kind="utf8_bytes",
+    request_tokens=512,
+    message_tokens=32,
+    tools_tokens=2048,
+    tool_tokens=64,
+    json_tokens_per_byte=3,
+)
+INPUT_BOUNDS: Final[dict[BoundName, InputBound]] = {
+    # OpenAI states 3 tokens a message, 1 a name and 3 for the start of the answer, and renders tools as type
+    # declarations, which are shorter than their JSON.
+    "openai_chat": InputBound(
+        kind="utf8_bytes",
+        request_tokens=64,
+        message_tokens=8,
+        tools_tokens=256,
+        tool_tokens=32,
+        json_tokens_per_byte=2,
+    ),
+    "openai_embeddings": InputBound(kind="utf8_bytes", message_tokens=8),
+    "chat_template": _TEMPLATE,
+    # Qwen's tokenizers bring the text into NFC first.
+    "chat_template_nfc": _TEMPLATE.model_copy(update={"kind": "nfc_utf8_bytes"}),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """A model of the source: its names in the book, and its limits as the provider documents them."""
+
+    model: str
+    aliases: tuple[str, ...] = ()
+    bound: BoundName | None = None
+    output_tokens_max: int | None = None
+    embeddings: bool = False
+
+
+def _openai(model: str, *snapshots: str, output: int | None = None) -> Imported:
+    aliases = tuple(f"{model}-{snapshot}" for snapshot in snapshots)
+    return Imported(model, aliases, "openai_chat", output)
+
+
+def _embeddings(model: str, *, bound: BoundName | None = None) -> Imported:
+    return Imported(model, bound=bound, embeddings=True)
+
+
+def _open(model: str, *aliases: str, nfc: bool = False) -> Imported:
+    return Imported(model, aliases, "chat_template_nfc" if nfc else "chat_template")
+
+
+def _closed(model: str, *aliases: str, output: int | None = None) -> Imported:
+    return Imported(model, aliases, output_tokens_max=output)
+
+
+IMPORTED_MODELS: Final[dict[str, tuple[Imported, ...]]] = {
+    "openai": (
+        _openai("gpt-3.5-turbo", "0125", output=4096),
+        _openai("gpt-4", "0613", output=8192),
+        _openai("gpt-4-turbo", "2024-04-09", output=4096),
+        _openai("gpt-4o", "2024-08-06", "2024-11-20", output=16_384),
+        _openai("gpt-4o-2024-05-13", output=4096),
+        _openai("gpt-4o-mini", "2024-07-18", output=16_384),
+        _openai("gpt-4.1", "2025-04-14", output=32_768),
+        _openai("gpt-4.1-mini", "2025-04-14", output=32_768),
+        _openai("gpt-4.1-nano", "2025-04-14", output=32_768),
+        _openai("o1", "2024-12-17", output=100_000),
+        _openai("o3", "2025-04-16", output=100_000),
+        _openai("o3-mini", "2025-01-31", output=100_000),
+        _openai("o4-mini", "2025-04-16", output=100_000),
+        _openai("gpt-5", "2025-08-07", output=128_000),
+        _openai("gpt-5-mini", "2025-08-07", output=128_000),
+        _openai("gpt-5-nano", "2025-08-07", output=128_000),
+        _openai("gpt-5.1", "2025-11-13", output=128_000),
+        _openai("gpt-5.2", "2025-12-11", output=128_000),
+        _openai("gpt-5.4", "2026-03-05"),
+        _openai("gpt-5.4-mini", "2026-03-17"),
+        _openai("gpt-5.4-nano", "2026-03-17"),
+        _openai("gpt-5.5", "2026-04-23"),
+        _openai("gpt-5.6-luna"),
+        _openai("gpt-5.6-terra"),
+        _openai("gpt-5.6-sol"),
+        _closed("gpt-6-luna"),
+        _closed("gpt-6-sol"),
+        _closed("gpt-6-astra"),
+        _closed("gpt-6.1-terra"),
+        _closed("gpt-6.1-sol"),
+        _embeddings("text-embedding-3-small", bound="openai_embeddings"),
+        _embeddings("text-embedding-3-large", bound="openai_embeddings"),
+        _embeddings("text-embedding-ada-002", bound="openai_embeddings"),
+    ),
+    "anthropic": (
+        _closed("claude-3-5-haiku-latest", "claude-3-5-haiku-20241022", output=8192),
+        _closed("claude-3-7-sonnet-latest", "claude-3-7-sonnet-20250219"),
+        _closed("claude-sonnet-4-0", "claude-sonnet-4-20250514", output=64_000),
+        _closed("claude-opus-4-1", "claude-opus-4-1-20250805", output=32_000),
+        _closed("claude-haiku-4-5", "claude-haiku-4-5-20251001", output=64_000),
+        _closed("claude-sonnet-4-5", "claude-sonnet-4-5-20250929", output=64_000),
+        _closed("claude-opus-4-5", "claude-opus-4-5-20251101", output=64_000),
+        _closed("claude-sonnet-4-6"),
+        _closed("claude-opus-4-6"),
+        _closed("claude-opus-4-8"),
+        _closed("claude-sonnet-5"),
+        _closed("claude-opus-5"),
+        _closed("claude-haiku-5-5"),
+        _closed("claude-sonnet-5-5"),
+        _closed("claude-opus-5-5"),
+    ),
+    "google": (
+        _closed("gemini-2.5-flash-lite", output=65_536),
+        _closed("gemini-2.5-flash", output=65_536),
+        _closed("gemini-2.5-pro", output=65_536),
+        _closed("gemini-3-flash-preview"),
+        _closed("gemini-3.1-flash-lite"),
+        _closed("gemini-3.1-pro-preview"),
+        _closed("gemini-3.5-flash"),
+        _closed("gemini-3.8-flash"),
+        _closed("gemini-4-argon"),
+        _embeddings("gemini-embedding-001"),
+    ),
+    "mistral": (
+        _open("open-mistral-nemo", "mistral-nemo"),
+        _open("ministral-3b-2512"),
+        _open("ministral-8b-2512"),
+        _open("ministral-14b-2512"),
+        _open("mistral-small-latest"),
+        _open("mistral-small-2506"),
+        _open("mistral-small-2603"),
+        _closed("mistral-medium-latest"),
+        _closed("mistral-medium-3-5"),
+        _open("mistral-large-2512"),
+        _closed("mistral-large-4"),
+        _closed("codestral-2508"),
+        _open("devstral-2512"),
+        _embeddings("mistral-embed"),
+        _embeddings("codestral-embed"),
+    ),
+    "deepseek": (
+        _open("deepseek-chat"),
+        _open("deepseek-reasoner"),
+        _open("deepseek-v4-flash"),
+        _open("deepseek-v4-pro"),
+    ),
+    "groq": (
+        _open("llama-3.1-8b-instant"),
+        _open("llama-3.3-70b-versatile"),
+        _open("meta-llama/llama-4-scout-17b-16e-instruct"),
+        _open("meta-llama/llama-4-maverick-17b-128e-instruct"),
+        _open("moonshotai/kimi-k2-instruct", "moonshotai/kimi-k2-instruct-0905"),
+        _open("openai/gpt-oss-20b"),
+        _open("openai/gpt-oss-120b"),
+        _open("qwen/qwen3-32b", nfc=True),
+    ),
+    "together": (
+        _open("meta-llama/Llama-3.3-70B-Instruct-Turbo"),
+        _open("meta-llama/Llama-4-Maverick-17B-128E-Instruct-FP8"),
+        _open("Qwen/Qwen3.5-9B", nfc=True),
+    ),
+}
+"""By provider, as the source names it."""

@@ -1,0 +1,407 @@
+import json
+import re
+import unicodedata
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from broker.errors import JobRefused
+from broker.pricing.book import RATE_MAX, TOKENS_MAX, InputBound, ModelPrice, Rates, Tier
+from broker.pricing.cost import Usage, charge
+from broker.pricing.estimate import upper_bound
+from broker.pricing.imported_models import INPUT_BOUNDS
+from schemas.envelope import Endpoint
+from schemas.reasons import Refusal
+
+CHAT: Endpoint = "/v1/chat/completions"
+EMBEDDINGS: Endpoint = "/v1/embeddings"
+BARE = InputBound(kind="utf8_bytes")
+REDIS_INTEGERS_END = 2**53
+FLAT = Rates(input=1_000_000, cached_input=1_000_000, cache_write=1_000_000, output=1_000_000)
+
+
+def price(bound: InputBound | None = BARE, endpoint: Endpoint = CHAT, **fields: Any) -> ModelPrice:
+    return ModelPrice(
+        **{"model": "m", "provider": "p", "endpoint": endpoint, "rates": FLAT, "input_bound": bound, **fields}
+    )
+
+
+def chat(content: Any = "hi", **fields: Any) -> dict[str, Any]:
+    return {"model": "m", "messages": [{"role": "user", "content": content}], **fields}
+
+
+def input_tokens(request: Mapping[str, Any], bound: InputBound = BARE, endpoint: Endpoint = CHAT) -> int:
+    return upper_bound(endpoint, request, price(bound, endpoint), 10).input_tokens_max
+
+
+def refused(
+    request: Mapping[str, Any], model: ModelPrice | None = None, endpoint: Endpoint = CHAT
+) -> JobRefused:
+    with pytest.raises(JobRefused) as caught:
+        upper_bound(endpoint, request, model or price(endpoint=endpoint), 10)
+    return caught.value
+
+
+# The rule: no usage inside the bounds costs more.
+
+rate = st.integers(0, RATE_MAX)
+rates = st.builds(Rates, input=rate, cached_input=rate, cache_write=rate, output=rate)
+
+
+@st.composite
+def prices(draw: st.DrawFn) -> ModelPrice:
+    thresholds = sorted(draw(st.sets(st.integers(0, 500), max_size=3)))
+    tiers = tuple(Tier(above_input_tokens=above, rates=draw(rates)) for above in thresholds)
+    return price(draw(st.sampled_from(list(INPUT_BOUNDS.values()))), rates=draw(rates), tiers=tiers)
+
+
+@st.composite
+def requests(draw: st.DrawFn) -> dict[str, Any]:
+    request = chat(draw(st.text(max_size=300)))
+    tokens = st.integers(1, 10**6)
+    limits = {"n": st.integers(1, 128), "max_tokens": tokens, "max_completion_tokens": tokens}
+    return {**request, **draw(st.fixed_dictionaries({}, optional=limits))}
+
+
+@given(prices(), requests(), st.integers(1, 10**6), st.data())
+def test_no_usage_that_the_request_allows_costs_more_than_the_estimate(
+    model: ModelPrice, request: dict[str, Any], default: int, data: st.DataObject
+) -> None:
+    estimate = upper_bound(CHAT, request, model, default)
+    tokens = data.draw(st.integers(0, estimate.input_tokens_max))
+    cached = data.draw(st.integers(0, tokens))
+    usage = Usage(
+        input_tokens=tokens,
+        cached_input_tokens=cached,
+        cache_write_tokens=data.draw(st.integers(0, tokens - cached)),
+        output_tokens=data.draw(st.integers(0, estimate.output_tokens_max)),
+    )
+
+    assert type(estimate.nanodollars_max) is int
+    assert charge(usage, model) <= estimate.nanodollars_max < REDIS_INTEGERS_END
+
+
+@given(prices(), requests())
+def test_a_full_call_at_flat_rates_costs_just_the_estimate(
+    model: ModelPrice, request: dict[str, Any]
+) -> None:
+    flat = model.model_copy(update={"tiers": (), "rates": model.rates.model_copy(update={
+        "cached_input": 0, "cache_write": 0,
+    })})  # fmt: skip
+    estimate = upper_bound(CHAT, request, flat, 100)
+    usage = Usage(input_tokens=estimate.input_tokens_max, output_tokens=estimate.output_tokens_max)
+
+    assert charge(usage, flat) == estimate.nanodollars_max
+
+
+@given(prices(), requests(), st.text(max_size=50))
+def test_more_text_never_lowers_the_estimate(model: ModelPrice, request: dict[str, Any], text: str) -> None:
+    longer = {**request, "messages": [*request["messages"], {"role": "user", "content": text}]}
+
+    fewer, more = upper_bound(CHAT, request, model, 10), upper_bound(CHAT, longer, model, 10)
+
+    assert fewer.input_tokens_max <= more.input_tokens_max
+    assert fewer.nanodollars_max <= more.nanodollars_max
+
+
+def test_the_dearest_price_of_any_length_stays_below_what_redis_can_count() -> None:
+    rates = Rates(input=RATE_MAX, cached_input=RATE_MAX, cache_write=RATE_MAX, output=RATE_MAX)
+    usage = Usage(input_tokens=TOKENS_MAX, output_tokens=TOKENS_MAX)
+
+    assert charge(usage, price(rates=rates)) < REDIS_INTEGERS_END
+
+
+# Input.
+
+
+@given(st.text(st.characters()), st.text(st.characters()))
+def test_a_message_has_at_most_a_token_a_byte(first: str, second: str) -> None:
+    request = {"messages": [{"role": "system", "content": first}, {"role": "user", "content": second}]}
+    sent = len(first.encode("utf-8", "surrogatepass")) + len(second.encode("utf-8", "surrogatepass"))
+
+    assert input_tokens(request) == sent
+    assert (
+        input_tokens(request, InputBound(kind="utf8_bytes", request_tokens=5, message_tokens=3)) == sent + 11
+    )
+
+
+@given(st.text())
+def test_a_model_that_normalizes_is_bounded_by_the_normalized_bytes(text: str) -> None:
+    nfc = InputBound(kind="nfc_utf8_bytes")
+
+    assert input_tokens(chat(text), nfc) == len(unicodedata.normalize("NFC", text).encode())
+
+
+def test_normalization_can_lengthen_a_text() -> None:
+    note = "\N{MUSICAL SYMBOL EIGHTH NOTE}"
+
+    assert input_tokens(chat(note)) == 4
+    assert input_tokens(chat(note), InputBound(kind="nfc_utf8_bytes")) == 12
+
+
+def test_a_lone_surrogate_is_counted_as_what_replaces_it() -> None:
+    assert input_tokens(chat("\ud800")) == 3
+    assert input_tokens(chat("\ud800"), InputBound(kind="nfc_utf8_bytes")) == 3
+
+
+def test_parts_of_text_and_refusals_are_counted() -> None:
+    bound = InputBound(kind="utf8_bytes", message_tokens=10)
+    parts = [{"type": "text", "text": "abc"}, {"type": "refusal", "refusal": "no"}]
+
+    assert input_tokens(chat(parts), bound) == 10 + 13 + 12
+
+
+def test_names_refusals_and_call_ids_are_counted() -> None:
+    plain = {"role": "assistant", "content": None}
+
+    for field in ("name", "refusal", "tool_call_id"):
+        assert input_tokens({"messages": [{**plain, field: "abcd"}]}) >= 4
+        assert input_tokens({"messages": [{**plain, field: None}]}) == 0
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=30,
+)
+
+
+def crude_token_count(rendered: str) -> int:
+    """Of a tokenizer that merges no more than whitespace, and keeps its last character apart."""
+    return len(re.findall(rb"\s+(?=\s)|\s|\S", rendered.encode("utf-8", "surrogatepass")))
+
+
+@given(values)
+def test_json_is_bounded_however_it_is_rendered(value: Any) -> None:
+    template = INPUT_BOUNDS["chat_template"]
+    request = chat("", response_format={"schema": value})
+    bounded = input_tokens(request, template) - template.request_tokens - template.message_tokens
+    given_value = request["response_format"]
+    escaped = json.dumps(given_value)
+    for character in "<>&'":
+        escaped = escaped.replace(character, f"\\u{ord(character):04x}")
+
+    for rendered in (
+        escaped,
+        json.dumps(given_value, ensure_ascii=False),
+        json.dumps(given_value, separators=(",", ":")),
+        json.dumps(given_value, ensure_ascii=False, indent=4),
+        json.dumps(given_value, indent="\t"),
+        unicodedata.normalize("NFC", json.dumps(given_value, ensure_ascii=False)),
+    ):
+        assert crude_token_count(rendered) <= bounded
+
+
+@given(st.text())
+def test_a_tool_result_may_be_quoted(text: str) -> None:
+    request = {"messages": [{"role": "tool", "content": text, "tool_call_id": ""}]}
+
+    for ascii_only in (True, False):
+        quoted = json.dumps(text, ensure_ascii=ascii_only)
+        assert input_tokens(request) >= len(quoted.encode("utf-8", "surrogatepass"))
+
+
+def test_tools_count_their_json_each_tool_and_once_the_instruction() -> None:
+    bound = InputBound(kind="utf8_bytes", tools_tokens=1000, tool_tokens=100, json_tokens_per_byte=2)
+    tools = [{"type": "function", "function": {"name": name}} for name in "ab"]
+    size = 2 * len(json.dumps(tools))
+
+    assert input_tokens(chat("", tools=tools), bound) == size + 1000 + 200
+    assert input_tokens(chat("", functions=tools), bound) == size + 1000 + 200
+
+
+def test_tool_calls_in_the_conversation_count_their_json_and_each_call() -> None:
+    bound = InputBound(kind="utf8_bytes", tool_tokens=100)
+    calls = [{"id": "1", "type": "function", "function": {"name": "f", "arguments": '{"a":1}'}}] * 2
+    message = {"role": "assistant", "content": None}
+
+    assert (
+        input_tokens({"messages": [{**message, "tool_calls": calls}]}, bound) == len(json.dumps(calls)) + 200
+    )
+    assert input_tokens({"messages": [{**message, "function_call": calls[0]}]}, bound) == (
+        len(json.dumps(calls[0])) + 100
+    )
+
+
+def test_a_tool_choice_counts_only_as_an_object() -> None:
+    choice = {"type": "function", "function": {"name": "f"}}
+
+    assert input_tokens(chat("", tool_choice="auto")) == 0
+    assert input_tokens(chat("", tool_choice=None)) == 0
+    assert input_tokens(chat("", tool_choice=choice)) == len(json.dumps(choice))
+
+
+# Output.
+
+
+def test_the_default_limits_an_answer_that_the_request_does_not() -> None:
+    estimate = upper_bound(CHAT, chat(), price(), 500)
+
+    assert estimate.output_tokens_max == 500
+    assert estimate.overrides == {"max_tokens": 500}
+    assert estimate.nanodollars_max == 502
+
+
+def test_the_default_is_no_higher_than_the_provider_grants() -> None:
+    model = price(output_tokens_max=300, output_limit_field="max_completion_tokens")
+
+    assert upper_bound(CHAT, chat(max_tokens=None), model, 500).overrides == {"max_completion_tokens": 300}
+    assert upper_bound(CHAT, chat(), model, 200).output_tokens_max == 200
+
+
+def test_a_limit_in_the_field_that_the_provider_obeys_stands() -> None:
+    estimate = upper_bound(CHAT, chat(max_tokens=7, max_completion_tokens=None), price(), 500)
+
+    assert (estimate.output_tokens_max, estimate.overrides) == (7, {})
+
+
+@pytest.mark.parametrize(
+    ("given_limits", "obeyed", "left_out"),
+    [
+        ({"max_completion_tokens": 7}, "max_tokens", "max_completion_tokens"),
+        ({"max_tokens": 7}, "max_completion_tokens", "max_tokens"),
+        ({"max_tokens": 7, "max_completion_tokens": 9}, "max_tokens", "max_completion_tokens"),
+        ({"max_tokens": 9, "max_completion_tokens": 7}, "max_tokens", "max_completion_tokens"),
+    ],
+)
+def test_a_limit_moves_to_the_field_that_the_provider_obeys(
+    given_limits: dict[str, int], obeyed: str, left_out: str
+) -> None:
+    estimate = upper_bound(CHAT, chat(**given_limits), price(output_limit_field=obeyed), 500)
+
+    assert estimate.output_tokens_max == 7
+    assert estimate.overrides == {obeyed: 7, left_out: None}
+
+
+def test_every_choice_has_its_own_output() -> None:
+    assert upper_bound(CHAT, chat(max_tokens=7, n=3), price(), 500).output_tokens_max == 21
+    assert upper_bound(CHAT, chat(max_tokens=7, n=None), price(), 500).output_tokens_max == 7
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"n": 0}, {"n": True}, {"n": 1.0}, {"n": "2"}, {"n": 129},
+        {"max_tokens": 0}, {"max_tokens": -1}, {"max_tokens": 1.5}, {"max_tokens": True},
+        {"max_tokens": TOKENS_MAX + 1}, {"max_completion_tokens": "9"}, {"max_tokens": TOKENS_MAX, "n": 2},
+    ],
+)  # fmt: skip
+def test_a_limit_that_is_no_limit_is_refused(fields: dict[str, Any]) -> None:
+    assert refused(chat(**fields)).reason is Refusal.INVALID_REQUEST
+
+
+# Embeddings.
+
+
+@pytest.mark.parametrize(
+    ("given_input", "tokens"),
+    [("abc", 3 + 10), (["ab", "é"], 4 + 20), ([5, 6, 7], 3 + 10), ([[5, 6], [7]], 3 + 20)],
+)
+def test_embeddings_count_texts_by_bytes_and_token_ids_by_number(given_input: Any, tokens: int) -> None:
+    bound = InputBound(kind="utf8_bytes", message_tokens=10)
+    estimate = upper_bound(EMBEDDINGS, {"model": "m", "input": given_input}, price(bound, EMBEDDINGS), 500)
+
+    assert (estimate.input_tokens_max, estimate.output_tokens_max) == (tokens, 0)
+    assert estimate.nanodollars_max == tokens
+    assert estimate.overrides == {}
+
+
+@pytest.mark.parametrize(
+    "given_input", [None, [], {}, 5, [5, "a"], [5, True], [[5, "a"]], [[]], ["a", [5]], [None]]
+)
+def test_embeddings_of_anything_else_are_refused(given_input: Any) -> None:
+    refusal = refused({"model": "m", "input": given_input}, endpoint=EMBEDDINGS)
+
+    assert (refusal.reason, refusal.param) == (Refusal.INVALID_REQUEST, "input")
+
+
+# What cannot be counted.
+
+
+@pytest.mark.parametrize("kind", ["image_url", "input_audio", "file", "video_url"])
+def test_content_that_is_not_text_is_refused_by_its_type(kind: str) -> None:
+    refusal = refused(chat([{"type": "text", "text": "look"}, {"type": kind, kind: {}}]))
+
+    assert refusal.reason is Refusal.UNPRICED_CONTENT
+    assert kind in refusal.message
+
+
+@pytest.mark.parametrize(
+    ("request_body", "param"),
+    [
+        (chat(prediction={}), "prediction"),
+        (chat(web_search_options={}), "web_search_options"),
+        (chat(audio={}), "audio"),
+        (chat(best_of=9), "best_of"),
+        (chat(service_tier="priority"), "service_tier"),
+        ({"messages": [{"role": "user", "content": "x", "cache_control": {}}]}, "messages.cache_control"),
+        (chat([{"type": "text", "text": "x", "cache_control": {}}]), "messages.content.cache_control"),
+    ],
+)
+def test_a_parameter_that_cannot_be_priced_is_refused_by_name(
+    request_body: dict[str, Any], param: str
+) -> None:
+    refusal = refused(request_body)
+
+    assert (refusal.reason, refusal.param) == (Refusal.UNPRICED_PARAMETER, param)
+
+
+def test_an_embedding_parameter_that_cannot_be_priced_is_refused_by_name() -> None:
+    refusal = refused({"model": "m", "input": "x", "n": 5}, endpoint=EMBEDDINGS)
+
+    assert (refusal.reason, refusal.param) == (Refusal.UNPRICED_PARAMETER, "n")
+
+
+@pytest.mark.parametrize(
+    "request_body",
+    [chat(modalities=["text", "audio"]), chat(tools=[{"type": "web_search"}]), chat(tools=["x"]), chat([{}])],
+)
+def test_other_unpriced_content_is_refused(request_body: dict[str, Any]) -> None:
+    assert refused(request_body).reason is Refusal.UNPRICED_CONTENT
+
+
+@pytest.mark.parametrize(
+    "request_body",
+    [
+        {},
+        {"messages": []},
+        {"messages": "hi"},
+        {"messages": ["hi"]},
+        {"messages": [{"content": "x"}]},
+        {"messages": [{"role": "x" * 99, "content": "x"}]},
+        {"messages": [{"role": ["user"], "content": "x"}]},
+        {"messages": [{"role": "user", "name": 5}]},
+        chat(5),
+        chat(["x"]),
+        chat([{"type": "text"}]),
+        chat([{"type": "text", "text": 5}]),
+        chat(tools={}),
+        chat(functions=5),
+    ],
+)
+def test_a_malformed_request_is_refused(request_body: dict[str, Any]) -> None:
+    assert refused(request_body).reason is Refusal.INVALID_REQUEST
+
+
+def test_a_refusal_tells_nothing_of_the_prompt() -> None:
+    secret = "my secret, and more"
+
+    for request in (chat(**{secret: 1}), chat([{"type": secret}]), chat(tools=[{"type": secret}])):
+        assert secret not in str(refused(request))
+
+
+def test_a_model_without_a_bound_is_refused_under_a_hard_budget_and_guessed_under_a_soft_one() -> None:
+    unbounded = price(None)
+
+    assert refused(chat(), unbounded).reason is Refusal.UNBOUNDED_MODEL
+    guess = upper_bound(CHAT, chat(), unbounded, 10, hard=False)
+    assert not guess.bounded
+    assert guess.input_tokens_max > 2
+    assert upper_bound(CHAT, chat(), price(), 10, hard=False).bounded
+
+
+def test_a_model_is_priced_for_its_own_endpoint_alone() -> None:
+    assert refused(chat(), price(endpoint=EMBEDDINGS)).reason is Refusal.UNSUPPORTED_ENDPOINT
