@@ -12,7 +12,9 @@
     │   ├── KafkaUnavailable
     │   ├── DatabaseUnavailable
     │   ├── RedisUnavailable
-    │   └── GateClosed
+    │   ├── GateClosed
+    │   ├── AppendTimeRequired
+    │   └── LeaseLost
     ├── NotBelieved               a record is not authentic, or its seal is broken
     ├── JobRefused                a job may not pass; carries a stable reason
     ├── NotFound                  an operator named something that is not there
@@ -84,6 +86,18 @@ class GateClosed(Unavailable):
     """Redis lost or changed its counters; nothing passes until they are rebuilt from the ledger."""
 
     code = "gate_closed"
+
+
+class AppendTimeRequired(Unavailable):
+    """A `jobs.*` topic stamps the client's time; freshness cannot be judged until an operator mends it."""
+
+    code = "append_time_required"
+
+
+class LeaseLost(Unavailable):
+    """This process was cut off past its lease: it starts nothing until it has joined anew."""
+
+    code = "lease_lost"
 
 
 class NotBelieved(HeadworksError):

@@ -4,10 +4,10 @@ import time
 from collections.abc import Callable
 
 from broker.records import Incoming, Inner, Outgoing, Sealer
-from broker.replies import failure
+from broker.replies import answer, failure
 from schemas import headers, topics
 from schemas.dead_letter import DeadLetter
-from schemas.outcomes import Expired, Outcome, Refused, StageName
+from schemas.outcomes import Answered, Expired, Outcome, Refused, StageName
 from schemas.reasons import Refusal
 from schemas.reply import Status
 from schemas.state import State
@@ -31,8 +31,13 @@ class Outlets:
         self._clock = clock
 
     def outcome(self, state: State, outcome: Outcome, reply: bytes) -> Outgoing:
-        ended = state.model_copy(update={"outcome": outcome, "hold": state.hold})
+        ended = state.model_copy(update={"outcome": outcome})
         return self._sealer.seal(topics.outcomes(state.lane), ended, reply, by_key=True)
+
+    def answered(
+        self, state: State, outcome: Answered, body: bytes, status_code: int, nanodollars: int
+    ) -> Outgoing:
+        return self.outcome(state, outcome, answer(state, body, status_code, outcome.model, nanodollars))
 
     def refused(
         self,

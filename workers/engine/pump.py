@@ -53,14 +53,15 @@ class _Flow:
 class Pump(Generic[R]):
     """Runs `handle` over the records of several lanes; see the module.
 
-    `handle(records)` returns when everything that follows from the records is acknowledged.
+    `handle(records)` returns None when everything that follows from the records is acknowledged; or something
+    to be awaited, without slots, before it is called with the same records again.
     """
 
     def __init__(
         self,
         name: str,
         lanes: Mapping[str, Source[R]],
-        handle: Callable[[Sequence[R]], Awaitable[None]],
+        handle: Callable[[Sequence[R]], Awaitable[Awaitable[None] | None]],
         poison: Callable[[R | Unreadable, BaseException | None], Awaitable[None]],
         slots: Slots,
         limits: Limits,
@@ -114,6 +115,10 @@ class Pump(Generic[R]):
             return "a part that the stage needs is away"
         late = [lane for lane, at in self._rounds.items() if now - at > after_s and self._should_read(lane)]
         return f"no fetch came back for {after_s:g} s in {', '.join(late)}" if late else None
+
+    def partitions(self) -> list[Partition]:
+        """What is assigned to this process now."""
+        return list(self._flows)
 
     @property
     def backlog(self) -> int:
@@ -215,32 +220,49 @@ class Pump(Generic[R]):
     # working
 
     async def _work(self, flow: _Flow, work: Sequence[R] | Unreadable, cost: int) -> None:
+        held = True
         try:
-            if isinstance(work, Unreadable):
-                await self._insist(lambda: self._poison(work, None))
-                flow.tracker.finish(work.offset)
-            else:
-                await self._process(work)
-                for record in work:
-                    flow.tracker.finish(record.offset)
+            while (later := await self._do(work)) is not None:
+                self.slots.release(flow.lane, cost)
+                held = False
+                await later
+                await self.slots.acquire(flow.lane, cost)
+                held = True
+            self._finish(flow, work)
         except Exception as error:
             self._crashed = error
             self._on_trouble(error)
         finally:
             flow.under_way -= 1
-            self.slots.release(flow.lane, cost)
+            if held:
+                self.slots.release(flow.lane, cost)
             self._note_room(flow)
 
-    async def _process(self, records: Sequence[R]) -> None:
+    def _finish(self, flow: _Flow, work: Sequence[R] | Unreadable) -> None:
+        for record in [work] if isinstance(work, Unreadable) else work:
+            flow.tracker.finish(record.offset)
+
+    async def _do(self, work: Sequence[R] | Unreadable) -> Awaitable[None] | None:
+        if isinstance(work, Unreadable):
+            await self._insist(lambda: self._poison(work, None))
+            return None
+        return await self._process(work)
+
+    async def _process(self, records: Sequence[R]) -> Awaitable[None] | None:
         try:
-            await self._insist(lambda: self._handle(records))
+            return await self._insist(lambda: self._handle(records))
         except Exception as error:
             self._on_trouble(error)
             if len(records) == 1:
                 await self._insist(lambda: self._poison(records[0], error))
-                return
+                return None
             for record in records:
-                await self._process([record])
+                await self._alone(record)
+            return None
+
+    async def _alone(self, record: R) -> None:
+        while (later := await self._process([record])) is not None:
+            await later
 
     async def _insist(self, act: Callable[[], Awaitable[T]]) -> T:
         for delay in delays():

@@ -1,0 +1,65 @@
+from hypothesis import given
+from hypothesis import strategies as st
+
+import pytest
+from workers.engine.offsets import Tracker
+
+
+def test_nothing_to_commit_before_the_first_record() -> None:
+    assert Tracker().commit_point is None
+
+
+def test_commit_point_is_the_oldest_unfinished() -> None:
+    tracker = Tracker()
+    for offset in (5, 6, 7):
+        tracker.register(offset)
+    tracker.finish(6)
+    assert tracker.commit_point == 5
+    tracker.finish(5)
+    assert tracker.commit_point == 7
+    tracker.finish(7)
+    assert tracker.commit_point == 8
+    assert tracker.span == 0
+
+
+def test_a_record_registered_twice_is_a_fault() -> None:
+    tracker = Tracker()
+    tracker.register(3)
+    with pytest.raises(ValueError, match="registered after"):
+        tracker.register(3)
+
+
+@st.composite
+def _histories(draw: st.DrawFn) -> tuple[list[int], list[int]]:
+    offsets = sorted(draw(st.sets(st.integers(0, 200), min_size=1, max_size=60)))
+    return offsets, draw(st.permutations(offsets))
+
+
+@given(_histories(), st.data())
+def test_never_back_and_never_past_unfinished_work(
+    history: tuple[list[int], list[int]], data: st.DataObject
+) -> None:
+    offsets, order = history
+    tracker = Tracker()
+    registered: list[int] = []
+    finished: set[int] = set()
+    pending = list(offsets)
+    last = -1
+    todo = list(order)
+    while pending or todo:
+        ready = [offset for offset in todo if offset in registered]
+        if pending and (not ready or data.draw(st.booleans())):
+            offset = pending.pop(0)
+            tracker.register(offset)
+            registered.append(offset)
+        else:
+            todo.remove(ready[0])
+            finished.add(ready[0])
+            tracker.finish(ready[0])
+        point = tracker.commit_point
+        assert point is not None
+        unfinished = [offset for offset in registered if offset not in finished]
+        assert point == (min(unfinished) if unfinished else registered[-1] + 1)
+        assert point >= last
+        last = point
+    assert tracker.commit_point == offsets[-1] + 1

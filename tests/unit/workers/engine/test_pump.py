@@ -1,0 +1,233 @@
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+from tests.unit.workers.engine.memory import MemoryRecord, MemorySource
+from workers.engine.pump import Limits, Pump
+from workers.engine.slots import Slots
+from workers.engine.source import Partition, Unreadable
+
+P0, P1 = Partition("work", 0), Partition("work", 1)
+LIMITS = Limits(
+    fetch_max=10, batch_max=10, under_way_max=4, span_max=100, commit_interval_s=0.01, fetch_wait_ms=20
+)
+Handle = Callable[[Sequence[MemoryRecord]], Awaitable[Awaitable[None] | None]]
+
+
+class Away(Exception):
+    retryable = True
+
+
+class Poisoned:
+    def __init__(self) -> None:
+        self.records: list[MemoryRecord | Unreadable] = []
+
+    async def __call__(self, record: MemoryRecord | Unreadable, error: BaseException | None) -> None:
+        self.records.append(record)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async def poll() -> None:
+        while not condition():
+            await asyncio.sleep(0)
+
+    await asyncio.wait_for(poll(), 10)
+
+
+@asynccontextmanager
+async def pumping(
+    source: MemorySource, handle: Handle, limits: Limits = LIMITS, slots: int = 100
+) -> AsyncIterator[tuple[Pump[MemoryRecord], Poisoned]]:
+    poison = Poisoned()
+    pump: Pump[MemoryRecord] = Pump(
+        "test", {"bulk": source}, handle, poison, Slots(slots, {"bulk": 1}), limits
+    )
+    await pump.start()
+    try:
+        yield pump, poison
+    finally:
+        await pump.stop(5)
+
+
+async def test_every_record_is_handled_and_committed() -> None:
+    source = MemorySource({P0: [b"%d" % n for n in range(95)], P1: [b"x"] * 3})
+    seen: list[MemoryRecord] = []
+
+    async def handle(records: Sequence[MemoryRecord]) -> None:
+        seen.extend(records)
+
+    async with pumping(source, handle):
+        await until(lambda: source.committed == {P0: 95, P1: 3})
+    assert len(seen) == 98
+    assert source.stopped
+
+
+async def test_a_commit_stops_before_unfinished_work() -> None:
+    source = MemorySource({P0: [b"slow", b"fast", b"fast"]})
+    gate = asyncio.Event()
+
+    async def handle(records: Sequence[MemoryRecord]) -> None:
+        if records[0].value == b"slow":
+            await gate.wait()
+
+    async with pumping(source, handle, replace(LIMITS, batch_max=1)) as (pump, _):
+        await until(lambda: pump.slots.in_use == 1 and pump.backlog == 3)
+        await until(lambda: len(source.commits) == 0 or source.committed[P0] == 0)
+        gate.set()
+        await until(lambda: source.committed.get(P0) == 3)
+
+
+async def test_what_is_away_is_waited_for() -> None:
+    source = MemorySource({P0: [b"a"]})
+    tries = 0
+
+    async def handle(records: Sequence[MemoryRecord]) -> None:
+        nonlocal tries
+        tries += 1
+        if tries < 3:
+            raise Away
+
+    async with pumping(source, handle) as (_, poison):
+        await until(lambda: source.committed.get(P0) == 1)
+    assert tries == 3
+    assert poison.records == []
+
+
+async def test_one_bad_record_does_not_hold_up_its_batch() -> None:
+    source = MemorySource({P0: [b"good", b"bad", b"good"]})
+    handled: list[int] = []
+
+    async def handle(records: Sequence[MemoryRecord]) -> None:
+        if any(record.value == b"bad" for record in records):
+            raise ZeroDivisionError
+        handled.extend(record.offset for record in records)
+
+    async with pumping(source, handle) as (_, poison):
+        await until(lambda: source.committed.get(P0) == 3)
+    assert handled == [0, 2]
+    assert [record.offset for record in poison.records] == [1]
+
+
+async def test_an_unreadable_record_is_passed_over_and_kept() -> None:
+    source = MemorySource({P0: [b"a", None, b"b"]})
+    handled: list[int] = []
+
+    async def handle(records: Sequence[MemoryRecord]) -> None:
+        handled.extend(record.offset for record in records)
+
+    async with pumping(source, handle) as (_, poison):
+        await until(lambda: source.committed.get(P0) == 3)
+    assert handled == [0, 2]
+    assert poison.records == [Unreadable("work", 0, 1, "UnicodeDecodeError")]
+
+
+async def test_order_is_kept_when_one_batch_at_a_time_is_under_way() -> None:
+    source = MemorySource({P0: [b"%d" % n for n in range(50)]})
+    handled: list[int] = []
+    failures = iter([True, False] * 100)
+
+    async def handle(records: Sequence[MemoryRecord]) -> None:
+        if next(failures):
+            raise Away
+        await asyncio.sleep(0)
+        handled.extend(record.offset for record in records)
+
+    async with pumping(source, handle, replace(LIMITS, under_way_max=1)):
+        await until(lambda: source.committed.get(P0) == 50)
+    assert handled == list(range(50))
+
+
+async def test_a_wait_holds_no_slot_and_comes_round_again() -> None:
+    source = MemorySource({P0: [b"later", b"now"]})
+    gate = asyncio.Event()
+    handled: list[bytes] = []
+
+    async def opened() -> None:
+        await gate.wait()
+
+    async def handle(records: Sequence[MemoryRecord]) -> Awaitable[None] | None:
+        if records[0].value == b"later" and not gate.is_set():
+            return opened()
+        handled.append(records[0].value)
+        return None
+
+    async with pumping(source, handle, replace(LIMITS, batch_max=1), slots=1):
+        await until(lambda: handled == [b"now"])
+        gate.set()
+        await until(lambda: source.committed.get(P0) == 2)
+    assert handled == [b"now", b"later"]
+
+
+async def test_a_revoked_partition_commits_what_is_done_and_no_more() -> None:
+    source = MemorySource({P0: [b"done", b"stuck"]})
+    gate = asyncio.Event()
+
+    async def handle(records: Sequence[MemoryRecord]) -> None:
+        if records[0].value == b"stuck":
+            await gate.wait()
+
+    limits = replace(LIMITS, batch_max=1, revoke_wait_s=0.05, commit_interval_s=60)
+    async with pumping(source, handle, limits) as (pump, _):
+        await until(lambda: pump.slots.in_use == 1)
+        await source.take(P0)
+        assert source.committed == {P0: 1}
+        gate.set()
+        await until(lambda: pump.slots.in_use == 0)
+        assert source.committed == {P0: 1}
+
+
+async def test_a_partition_that_comes_back_starts_a_new_tracker() -> None:
+    source = MemorySource({P0: [b"a", b"b"]})
+    handled: list[int] = []
+
+    async def handle(records: Sequence[MemoryRecord]) -> None:
+        handled.extend(record.offset for record in records)
+
+    async with pumping(source, handle):
+        await until(lambda: source.committed.get(P0) == 2)
+        await source.take(P0)
+        source.append(P0, b"c")
+        await source.give(P0)
+        await until(lambda: source.committed.get(P0) == 3)
+    assert handled == [0, 1, 2]
+
+
+async def test_stop_reports_what_did_not_end_in_time() -> None:
+    source = MemorySource({P0: [b"endless"]})
+
+    async def handle(records: Sequence[MemoryRecord]) -> None:
+        await asyncio.Event().wait()
+
+    pump: Pump[MemoryRecord] = Pump(
+        "test", {"bulk": source}, handle, Poisoned(), Slots(1, {"bulk": 1}), LIMITS
+    )
+    await pump.start()
+    await until(lambda: pump.slots.in_use == 1)
+    assert await pump.stop(0.05) is False
+    assert source.committed.get(P0, 0) == 0
+
+
+async def test_a_full_partition_is_not_read_on() -> None:
+    source = MemorySource({P0: [b"x"] * 50})
+    gate = asyncio.Event()
+
+    async def handle(records: Sequence[MemoryRecord]) -> None:
+        await gate.wait()
+
+    async with pumping(source, handle, replace(LIMITS, span_max=20, under_way_max=100)) as (pump, _):
+        await until(lambda: pump.backlog >= 20)
+        assert pump.backlog <= 30
+        gate.set()
+        await until(lambda: source.committed.get(P0) == 50)
+
+
+async def test_readiness_names_a_part_that_is_away() -> None:
+    source = MemorySource({P0: [b"a"]})
+
+    async def handle(records: Sequence[MemoryRecord]) -> None:
+        raise Away
+
+    async with pumping(source, handle) as (pump, _):
+        await until(lambda: pump.stalled(0.0) is not None)
+        assert "away" in (pump.stalled(0.0) or "")

@@ -1,0 +1,205 @@
+"""ADMIT: who sent it, may it pass, has it been here before?
+
+    jobs.<lane>[.<application>]
+      not authentic   → a counter, and a sampled dead letter
+      refused         → outcomes
+      seen before     → outcomes, as a repeat or a conflict
+      else            → admitted.<lane>, under the broker's seal
+"""
+
+import asyncio
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from broker.admission import DEADLINE_DEFAULT_MS, Admitted, Bounds, judge, read_reply_to
+from broker.errors import AppendTimeRequired, JobRefused, NotBelieved
+from broker.identity.authenticate import Authentic, Freshness, authenticate
+from broker.identity.directory import Directory
+from broker.kafka.producing import Producer
+from broker.policy.decide import Policy
+from broker.pricing.book import PriceBook
+from broker.records import Incoming, Outgoing, Sealer
+from broker.settings import Settings
+from broker.store.jobs import JobRow, Jobs, Seen
+from broker.telemetry.metrics import Metrics
+from schemas import topics
+from schemas.outcomes import Conflict, Repeat
+from schemas.reasons import Refusal
+from schemas.state import State
+from schemas.topics import ReplyTo
+from workers.outlets import Clock, Outlets, coordinate
+from workers.sampling import Sampler
+
+_YIELD_EVERY = 16
+_LOG_APPEND_TIME = 1
+
+
+class _Job(NamedTuple):
+    """An authentic job, judged."""
+
+    record: Incoming
+    authentic: Authentic
+    state: State
+    refused: JobRefused | None
+
+
+class Admit:
+    def __init__(
+        self,
+        settings: Settings,
+        directory: Directory,
+        book: PriceBook,
+        policy: Policy,
+        jobs: Jobs,
+        producer: Producer,
+        sealer: Sealer,
+        clock: Clock,
+        metrics: Metrics,
+    ) -> None:
+        admit = settings.admit
+        self._directory = directory
+        self._book = book
+        self._policy = policy
+        self._jobs = jobs
+        self._producer = producer
+        self._sealer = sealer
+        self._clock = clock
+        self._metrics = metrics
+        self._outlets = Outlets(sealer, clock)
+        self._bounds = Bounds(admit.request_bytes_max, admit.depth_max)
+        self._freshness = Freshness(admit.stale_after_s * 1000, admit.future_within_s * 1000)
+        self._by_receipt = settings.kafka.append_time == "receipt"
+        self._sampler = Sampler(admit.dead_letter_sample_per_s)
+
+    async def handle(self, records: Sequence[Incoming]) -> None:
+        jobs, strangers = await self._examine(records)
+        seen = await self._jobs.register([_row(job) for job in jobs])
+        onward = [self._next(job, how) for job, how in zip(jobs, seen, strict=True)]
+        await self._producer.send_all(strangers + onward)
+
+    async def _examine(self, records: Sequence[Incoming]) -> tuple[list[_Job], list[Outgoing]]:
+        jobs: list[_Job] = []
+        strangers: list[Outgoing] = []
+        for number, record in enumerate(records, 1):
+            try:
+                jobs.append(await self._judge(record))
+            except NotBelieved as error:
+                strangers += self._turn_away(record, error)
+            if number % _YIELD_EVERY == 0:
+                await asyncio.sleep(0)
+        return jobs, strangers
+
+    async def _judge(self, record: Incoming) -> _Job:
+        appended_ms = self._appended_ms(record)
+        authentic = authenticate(record, appended_ms, self._directory.key, self._freshness)
+        refused: JobRefused | None = None
+        reply_to: ReplyTo | None = None
+        admitted: Admitted | None = None
+        try:
+            reply_to = await self._reply_to(authentic)
+            project = self._directory.project(authentic.key.project_id)
+            admitted = judge(record.value or b"", project, self._book, self._policy, self._bounds)
+        except JobRefused as error:
+            refused = error
+        return _Job(record, authentic, _state(record, appended_ms, authentic, reply_to, admitted), refused)
+
+    def _appended_ms(self, record: Incoming) -> int:
+        if self._by_receipt:
+            return self._clock()
+        if record.timestamp_type != _LOG_APPEND_TIME:
+            raise AppendTimeRequired(
+                f"topic {record.topic} does not stamp LogAppendTime; `headworks topics apply` mends it"
+            )
+        return record.timestamp
+
+    async def _reply_to(self, authentic: Authentic) -> ReplyTo | None:
+        reply_to = read_reply_to(authentic.reply_to, authentic.key.application)
+        if reply_to is None:
+            return None
+        partitions = await self._producer.partitions(reply_to.topic)
+        if partitions is None or (reply_to.partition or 0) >= partitions:
+            raise JobRefused(
+                Refusal.REPLY_UNDELIVERABLE, "there is no such reply topic or partition", "reply_to"
+            )
+        return reply_to
+
+    def _turn_away(self, record: Incoming, error: NotBelieved) -> list[Outgoing]:
+        self._metrics.unauthentic(error.reason)
+        if not self._sampler.take(self._clock()):
+            return []
+        self._metrics.dead_letter("admit", error.reason)
+        return [self._outlets.dead_record(record, "admit", error.reason.value)]
+
+    def _next(self, job: _Job, seen: Seen) -> Outgoing:
+        self._metrics.job("admit", _name(job, seen))
+        if seen is Seen.CONFLICT:
+            code = Refusal.JOB_ID_CONFLICT.value
+            return self._outlets.failed(job.state, Conflict(), "refused", code, None)
+        if seen is Seen.REPEAT:
+            return self._outlets.outcome(job.state, Repeat(), b"")
+        if job.refused is not None:
+            refused = job.refused
+            return self._outlets.refused(job.state, "admit", refused.reason, refused.message, refused.param)
+        topic = topics.admitted(job.state.lane)
+        return self._sealer.seal(topic, job.state, job.record.value or b"", job.authentic.sha256)
+
+
+def _name(job: _Job, seen: Seen) -> str:
+    if seen in (Seen.CONFLICT, Seen.REPEAT):
+        return seen.value
+    return "passed" if job.refused is None else job.refused.reason.value
+
+
+def _state(
+    record: Incoming,
+    appended_ms: int,
+    authentic: Authentic,
+    reply_to: ReplyTo | None,
+    admitted: Admitted | None,
+) -> State:
+    key = authentic.key
+    ttl_ms = DEADLINE_DEFAULT_MS if admitted is None else admitted.ttl_s * 1000
+    known = {} if admitted is None else _content(admitted)
+    return State(
+        application=key.application,
+        application_id=key.application_id,
+        organization_id=key.organization_id,
+        project_id=key.project_id,
+        key_id=key.id,
+        job_id=authentic.job_id,
+        lane=authentic.lane,
+        origin=str(coordinate(record)),
+        value_sha256=authentic.sha256.hex(),
+        appended_ms=appended_ms,
+        deadline_ms=appended_ms + ttl_ms,
+        reply_to=None if reply_to is None else str(reply_to),
+        traceparent=authentic.traceparent,
+        **known,
+    )
+
+
+def _content(admitted: Admitted) -> dict[str, object]:
+    envelope = admitted.envelope
+    return {
+        "endpoint": envelope.endpoint,
+        "model": admitted.model,
+        "tags": envelope.tags,
+        "retry": envelope.retry,
+        "overrides": admitted.overrides,
+        "estimate": admitted.estimate,
+        "decision": admitted.decision,
+    }
+
+
+def _row(job: _Job) -> JobRow:
+    state = job.state
+    return JobRow(
+        application_id=state.application_id,
+        job_id=state.job_id,
+        value_sha256=state.value_sha256,
+        origin=state.origin,
+        lane=state.lane.value,
+        project_id=state.project_id,
+        appended_ms=state.appended_ms,
+        deadline_ms=state.deadline_ms,
+    )

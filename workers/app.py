@@ -1,0 +1,252 @@
+"""The composition root of a worker process: which parts there are, and which pools run on them.
+
+FastStream carries the process: its broker connects the consumers, its application starts and stops them in
+order and serves health and metrics.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Literal, cast
+
+from faststream.asgi import AsgiFastStream
+from faststream.kafka import KafkaBroker
+
+from broker.kafka.consuming import GroupSource, Place, stream_broker
+from broker.records import Incoming
+from broker.settings import Settings
+from broker.telemetry.http import asgi_routes
+from broker.telemetry.log import Event, get_logger
+from schemas import topics
+from schemas.outcomes import StageName
+from schemas.topics import Lane, RetryDelay
+from workers.admit import Admit
+from workers.dispatch import Dispatch
+from workers.engine.pump import Limits, Pump
+from workers.engine.slots import Slots
+from workers.engine.source import Source
+from workers.parts import Parts
+from workers.poison import Poison
+from workers.reserve import Reserve
+from workers.retry import Retry, Waker
+from workers.settle import Settle
+from workers.succession import Succession
+
+Pool = Literal["admit", "reserve", "dispatch", "settle", "retry"]
+POOLS: tuple[Pool, ...] = ("admit", "reserve", "dispatch", "settle", "retry")
+LANE_WEIGHTS: Mapping[str, int] = {"interactive": 16, "standard": 4, "bulk": 1}
+_SLOT_BYTES = 256 * 1024
+
+
+class Worker:
+    """One process's pools. `open`, `start`, `stop`, `close` in this order."""
+
+    def __init__(self, settings: Settings, pools: Collection[Pool]) -> None:
+        self.settings = settings
+        self.pools = tuple(pool for pool in POOLS if pool in pools)
+        self.broker: KafkaBroker = stream_broker(settings.kafka)
+        self.drained = True
+        self._log = get_logger("worker")
+        self._stack = AsyncExitStack()
+        self._pumps: list[Pump[Incoming]] = []
+        self._waker: asyncio.Task[None] | None = None
+        self._parts: Parts | None = None
+
+    async def open(self) -> None:
+        """Connect to every part. Raises ConfigurationError or Unavailable, saying what to do."""
+        self._parts = await self._stack.enter_async_context(
+            Parts.open(self.settings, with_calls="dispatch" in self.pools)
+        )
+
+    async def start(self) -> None:
+        for pool in self.pools:
+            pump = getattr(self, f"_{pool}")(self._opened())
+            await pump.start()
+            self._pumps.append(pump)
+        self._log.info(Event.WORKER_STARTED, pools=list(self.pools))
+
+    async def stop(self) -> None:
+        """Stop taking, let what is under way end within the deadline, hand over the rest."""
+        if self._waker is not None:
+            self._waker.cancel()
+        ends = [pump.stop(self.settings.drain_s) for pump in self._pumps]
+        self.drained = all(await asyncio.gather(*ends))
+        self._pumps.clear()
+        await self._stack.aclose()
+        self._log.info(Event.WORKER_STOPPED, drained=self.drained)
+
+    def troubles(self) -> list[str]:
+        """Why this process is not ready; empty when it is."""
+        if not self._pumps:
+            return ["not started"]
+        after_s = self.settings.health.stall_after_s
+        stalled = [(pump.name, pump.stalled(after_s)) for pump in self._pumps]
+        causes = [f"{name}: {cause}" for name, cause in stalled if cause is not None]
+        if self._waker is not None and self._waker.done():
+            causes.append("retry: the waker of parked jobs has stopped")
+        return causes
+
+    def _opened(self) -> Parts:
+        if self._parts is None:
+            raise RuntimeError("open() comes first")
+        return self._parts
+
+    # one pool each
+
+    def _admit(self, parts: Parts) -> Pump[Incoming]:
+        stage = Admit(
+            parts.settings,
+            parts.directory,
+            parts.book,
+            parts.policy,
+            parts.jobs,
+            parts.producer,
+            parts.sealer,
+            parts.clock,
+            parts.metrics,
+        )
+        sources = {
+            lane.value: self._source(f"headworks.admit.{lane.value}", pattern=topics.jobs_pattern(lane))
+            for lane in Lane
+        }
+        limits = Limits(fetch_max=200, batch_max=200, under_way_max=2, span_max=2_000)
+        return self._pump("admit", sources, stage.handle, Slots(3_000, LANE_WEIGHTS), limits)
+
+    def _reserve(self, parts: Parts) -> Pump[Incoming]:
+        stage = Reserve(
+            parts.settings,
+            parts.directory,
+            parts.gate,
+            parts.parking,
+            parts.producer,
+            parts.sealer,
+            parts.clock,
+            parts.metrics,
+        )
+        limits = Limits(fetch_max=200, batch_max=200, under_way_max=2, span_max=2_000)
+        sources = self._by_lane("reserve", topics.admitted)
+        return self._pump("reserve", sources, stage.handle, Slots(3_000, LANE_WEIGHTS), limits)
+
+    def _dispatch(self, parts: Parts) -> Pump[Incoming]:
+        settings = parts.settings.dispatch
+        succession = Succession(
+            parts.producer, parts.reader, parts.settlements, settings.takeover_check_ms / 1000
+        )
+        stage = Dispatch(
+            parts.settings,
+            parts.directory,
+            parts.book,
+            parts.holds,
+            parts.attempts,
+            succession,
+            parts.lease,
+            parts.providers,
+            parts.producer,
+            parts.sealer,
+            parts.clock,
+            parts.metrics,
+        )
+        slot_bytes = max(_SLOT_BYTES, settings.bytes_in_flight_max // settings.slots)
+        limits = Limits(
+            fetch_max=100,
+            batch_max=1,
+            under_way_max=settings.slots,
+            span_max=2 * settings.slots,
+            slot_bytes=slot_bytes,
+        )
+        reserved = {"interactive": min(settings.slots_interactive, settings.slots - 1)}
+        slots = Slots(settings.slots, LANE_WEIGHTS, reserved)
+        return self._pump("dispatch", self._by_lane("dispatch", topics.reserved), stage.handle, slots, limits)
+
+    def _settle(self, parts: Parts) -> Pump[Incoming]:
+        stage = Settle(
+            parts.settlements,
+            parts.gate,
+            parts.producer,
+            parts.reader,
+            parts.sealer,
+            parts.clock,
+            parts.metrics,
+        )
+        limits = Limits(fetch_max=300, batch_max=300, under_way_max=1, span_max=1_000)
+        sources = self._by_lane("settle", topics.outcomes)
+        return self._pump("settle", sources, stage.handle, Slots(6_000, LANE_WEIGHTS), limits)
+
+    def _retry(self, parts: Parts) -> Pump[Incoming]:
+        stage = Retry(parts.producer, parts.sealer, parts.clock, parts.metrics)
+        names = [topics.retry(delay) for delay in RetryDelay]
+        limits = Limits(fetch_max=500, batch_max=1, under_way_max=5_000, span_max=5_000)
+        source = self._source("headworks.retry", *names)
+        pump = self._pump("retry", {"retry": source}, stage.handle, Slots(1_000, {"retry": 1}), limits)
+        self._waker = asyncio.create_task(self._make_waker(parts, pump).run(), name="waker")
+        return pump
+
+    def _make_waker(self, parts: Parts, pump: Pump[Incoming]) -> Waker:
+        """A worker looks after the partitions of `parked` with the numbers that it has of `retry.1s`."""
+        first = topics.retry(RetryDelay.SECOND)
+        return Waker(
+            parts.parking,
+            parts.reader,
+            parts.producer,
+            parts.sealer,
+            parts.clock,
+            parts.metrics,
+            parts.settings.reserve.park_recheck_ms / 1000,
+            lambda: [at.partition for at in pump.partitions() if at.topic == first],
+        )
+
+    # what they share
+
+    def _by_lane(self, stage: str, topic: Callable[[Lane], str]) -> dict[str, Source[Incoming]]:
+        return {
+            lane.value: self._source(f"headworks.{stage}.{lane.value}", topic(lane)) for lane in Lane
+        }
+
+    def _source(self, group: str, *names: str, pattern: str | None = None) -> Source[Incoming]:
+        source = GroupSource(
+            self.broker, self.settings.kafka, group, *names, pattern=pattern, on_alarm=self._alarm
+        )
+        return cast(Source[Incoming], source)
+
+    def _alarm(self, code: str, place: Place) -> None:
+        self._opened().metrics.alarm(code)
+        self._log.error(Event.ALARM, code=code, topic=place.topic, partition=place.partition)
+
+    def _pump(
+        self,
+        name: StageName,
+        sources: Mapping[str, Source[Incoming]],
+        handle: Callable[[Sequence[Incoming]], object],
+        slots: Slots,
+        limits: Limits,
+    ) -> Pump[Incoming]:
+        parts = self._opened()
+        poison = Poison(name, parts.producer, parts.sealer, parts.clock, parts.metrics)
+        pump: Pump[Incoming] = Pump(
+            name,
+            sources,
+            handle,  # type: ignore[arg-type]
+            poison,
+            slots,
+            limits,
+            lambda error: parts.metrics.trouble(name, error),
+        )
+        parts.metrics.watch(name, lambda: slots.in_use, lambda: pump.backlog)
+        return pump
+
+
+def application(worker: Worker) -> AsgiFastStream:
+    """The worker as a FastStream application with `/healthz`, `/readyz` and `/metrics`."""
+
+    @asynccontextmanager
+    async def lifespan() -> AsyncIterator[None]:
+        await worker.open()
+        yield
+
+    return AsgiFastStream(
+        worker.broker,
+        lifespan=lifespan,
+        after_startup=[worker.start],
+        on_shutdown=[worker.stop],
+        asgi_routes=asgi_routes(worker.troubles, lambda: worker.metrics),
+    )

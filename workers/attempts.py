@@ -1,0 +1,57 @@
+"""Ledger and gate as DISPATCH sees them: one attempt at a time, written in groups."""
+
+from collections.abc import Sequence
+
+from broker.quota.gate import Gate, Granted, Over, Settled, Settlement, StartRequest
+from broker.store.attempts import AttemptFacts, AttemptRow, Attempts, VerdictRow
+from broker.store.grouped import Grouped
+from broker.store.keys import AttemptKey
+
+_GROUP_MAX = 500
+
+
+class AttemptBook:
+    """What gathers while one commit runs goes into the next."""
+
+    def __init__(self, attempts: Attempts) -> None:
+        self._begin = Grouped(attempts.begin, _GROUP_MAX)
+        self._decide = Grouped(attempts.record_verdicts, _GROUP_MAX)
+        self._facts = Grouped(attempts.facts, _GROUP_MAX)
+
+    async def begin(self, row: AttemptRow) -> bool:
+        """Put the intent on record. False where it stands already, or the run has ended."""
+        return (await self._begin.submit([row]))[0]
+
+    async def decide(self, row: VerdictRow) -> bool:
+        """Say how the attempt ended. False where somebody did before."""
+        return (await self._decide.submit([row]))[0]
+
+    async def facts(self, key: AttemptKey) -> AttemptFacts:
+        return (await self._facts.submit([key]))[0]
+
+    async def close(self) -> None:
+        for group in (self._begin, self._decide, self._facts):
+            await group.close()
+
+
+class HoldBook:
+    """Starts and settlements of holds, many in one round trip."""
+
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
+        self._start = Grouped(gate.start, _GROUP_MAX)
+        self._settle = Grouped(self._settle_all, _GROUP_MAX)
+
+    async def start(self, request: StartRequest) -> Granted | Over | Settled:
+        return (await self._start.submit([request]))[0]
+
+    async def settle(self, settlement: Settlement) -> None:
+        await self._settle.submit([settlement])
+
+    async def _settle_all(self, settlements: Sequence[Settlement]) -> list[None]:
+        await self._gate.settle(settlements)
+        return [None] * len(settlements)
+
+    async def close(self) -> None:
+        for group in (self._start, self._settle):
+            await group.close()

@@ -1,0 +1,366 @@
+"""DISPATCH: call the provider, once an attempt, with the intent on record before and the outcome after.
+
+    reserved.<lane>
+      answered, refused      → outcomes
+      failed                 → a verdict, then retry.<delay> or admitted.<lane> for the next attempt
+      attempts used up       → dead, then outcomes
+      past its deadline      → outcomes
+
+A record that comes again is never simply called again: what the ledger says of its attempt decides.
+What follows a call is insisted upon for as long as the process lives, since the answer is nowhere else.
+"""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
+
+from broker.errors import NotBelieved, Unavailable
+from broker.identity.directory import Directory
+from broker.kafka.producing import Producer
+from broker.pricing.book import PriceBook
+from broker.providers.provider import Answer, Failed, Rejected
+from broker.providers.registry import Providers
+from broker.quota.gate import Granted, Settlement, StartRequest
+from broker.quota.limits import Limits
+from broker.records import Incoming, Inner, Sealer
+from broker.settings import Settings
+from broker.store.attempts import AttemptFacts, AttemptRow, VerdictRow
+from broker.store.keys import AttemptKey
+from broker.telemetry.metrics import Metrics
+from schemas import topics
+from schemas.outcomes import Answered, Dead, Unknown
+from schemas.reasons import Failure, Refusal
+from schemas.state import Charge, Hold, State
+from workers.attempts import AttemptBook, HoldBook
+from workers.call import Prepared, answered_charge, failed_charge, prepare
+from workers.engine.backoff import delays
+from workers.lease import Lease
+from workers.outlets import Clock, Outlets, coordinate
+from workers.succession import Succession
+from workers.verdict import Again, GiveUp, Late, Step, Unresolved, after_failure, backoff_ms
+
+T = TypeVar("T")
+
+
+class Dispatch:
+    def __init__(
+        self,
+        settings: Settings,
+        directory: Directory,
+        book: PriceBook,
+        holds: HoldBook,
+        attempts: AttemptBook,
+        succession: Succession,
+        lease: Lease,
+        providers: Providers,
+        producer: Producer,
+        sealer: Sealer,
+        clock: Clock,
+        metrics: Metrics,
+    ) -> None:
+        self._retry = settings.retry
+        self._directory = directory
+        self._book = book
+        self._holds = holds
+        self._attempts = attempts
+        self._succession = succession
+        self._lease = lease
+        self._providers = providers
+        self._producer = producer
+        self._sealer = sealer
+        self._clock = clock
+        self._metrics = metrics
+        self._outlets = Outlets(sealer, clock)
+        self._running: dict[AttemptKey, asyncio.Future[None]] = {}
+        self._uncertain: set[AttemptKey] = set()
+
+    async def handle(self, records: Sequence[Incoming]) -> Awaitable[None] | None:
+        """One record. Returns what to wait for, without a slot, before it is to be handled again."""
+        (record,) = records
+        try:
+            inner = self._sealer.open(record)
+        except NotBelieved as error:
+            self._metrics.dead_letter("dispatch", error.reason)
+            await self._producer.send(self._outlets.dead_record(record, "dispatch", error.reason.value))
+            return None
+        key = attempt_key(inner.state)
+        if (running := self._running.get(key)) is not None:
+            return asyncio.shield(running)
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._running[key] = done
+        try:
+            return await self._attempt(record, inner, key)
+        finally:
+            del self._running[key]
+            done.set_result(None)
+
+    async def _attempt(self, record: Incoming, inner: Inner, key: AttemptKey) -> Awaitable[None] | None:
+        state = inner.state
+        prepared = prepare(inner, self._providers.routes)
+        if isinstance(prepared, Refusal) or self._clock() >= state.deadline_ms:
+            return await self._end_uncalled(record, inner, key, prepared)
+        incarnation = self._lease.incarnation
+        hold = await self._start_hold(state)
+        if hold is not None:
+            state = state.model_copy(update={"hold": hold})
+            if await self._begin(key, self._row(state, prepared, incarnation)):
+                await self._call(record, inner._replace(state=state), prepared, incarnation)
+                return None
+        return await self._resume(record, inner._replace(state=state), key, prepared)
+
+    async def _begin(self, key: AttemptKey, row: AttemptRow) -> bool:
+        """Put the intent on record. Where the answer is lost, the row may stand though nothing was called."""
+        try:
+            begun = await self._attempts.begin(row)
+        except Unavailable:
+            self._uncertain.add(key)
+            raise
+        self._uncertain.discard(key)
+        return begun
+
+    async def _end_uncalled(
+        self, record: Incoming, inner: Inner, key: AttemptKey, prepared: Prepared | Refusal
+    ) -> Awaitable[None] | None:
+        """An end without a call is only right where no call was begun."""
+        facts = await self._attempts.facts(key)
+        if over(facts) or facts.intent is not None:
+            return await self._resume(record, inner, key, prepared)
+        if isinstance(prepared, Refusal):
+            await self._refuse(inner.state, prepared)
+        else:
+            await self._expire(inner.state)
+        return None
+
+    async def _start_hold(self, state: State) -> Hold | None:
+        """The hold under which to call, or None: it lapsed and does not fit any more, or it is settled."""
+        if state.hold is None:
+            raise ValueError("a reserved job has a hold")
+        settings = self._directory.project(state.project_id).settings
+        limits = Limits(settings.nanodollars_per_day, settings.requests_per_minute)
+        request = StartRequest(state.hold, state.organization_id, state.project_id, limits)
+        verdict = await self._holds.start(request)
+        return verdict.hold if isinstance(verdict, Granted) else None
+
+    # a record that comes again
+
+    async def _resume(
+        self, record: Incoming, inner: Inner, key: AttemptKey, prepared: Prepared | Refusal
+    ) -> Awaitable[None] | None:
+        facts = await self._attempts.facts(key)
+        if over(facts):
+            await self._drop(inner.state, facts)
+        elif facts.verdict is not None:
+            await self._follow(record, inner, facts.verdict)
+        elif facts.intent is None:
+            await self._back_to_reserve(inner)
+        else:
+            return await self._inherit(record, inner, key, facts.intent, facts.owner_alive, prepared)
+        return None
+
+    async def _drop(self, state: State, facts: AttemptFacts) -> None:
+        """The job has ended. A hold that was started for an attempt that never began is given back."""
+        if facts.intent is None and state.hold is not None:
+            settlement = Settlement(state.hold, state.organization_id, state.project_id, 0)
+            await self._holds.settle(settlement)
+
+    async def _inherit(
+        self,
+        record: Incoming,
+        inner: Inner,
+        key: AttemptKey,
+        intent: AttemptRow,
+        owner_alive: bool,
+        prepared: Prepared | Refusal,
+    ) -> Awaitable[None] | None:
+        """An intent without an end on record: begun by us without our knowing, or another's, or soon settled."""
+        state = inner.state
+        if key in self._uncertain and intent.owner == self._lease.incarnation and isinstance(prepared, Prepared):
+            self._uncertain.discard(key)
+            held = inner._replace(state=state.model_copy(update={"hold": intent.hold}))
+            await self._call(record, held, prepared, intent.owner)
+            return None
+        if owner_alive or not await self._succession.settled_up_to_now(state):
+            return self._succession.wait()
+        row = self._lost(state, intent.hold, intent.target)
+        if await self._attempts.decide(row):
+            self._metrics.takeover()
+        return await self._resume(record, inner, key, prepared)
+
+    def _lost(self, state: State, hold: Hold, target: str) -> VerdictRow:
+        charge = failed_charge(state, hold, target, Failure.WORKER_LOST, unknown=True, latency_ms=0)
+        return self._verdict(state, charge, Failure.WORKER_LOST, self._clock())
+
+    async def _follow(self, record: Incoming, inner: Inner, row: VerdictRow) -> None:
+        """Go on from a verdict on record; again, if a worker died between writing it and publishing."""
+        step = after_failure(
+            inner.state,
+            row.charge,
+            Failure(row.reason),
+            unknown=row.kind == "unknown",
+            due_ms=row.due_ms or 0,
+            now_ms=self._clock(),
+        )
+        await self._insist(lambda: self._take_step(record, inner, step))
+        await self._settle_hold(inner.state, row.charge)
+
+    async def _back_to_reserve(self, inner: Inner) -> None:
+        self._metrics.job("dispatch", "hold_lapsed")
+        state = inner.state.model_copy(update={"hold": None})
+        await self._producer.send(self._outlets.onward(topics.admitted(state.lane), inner, state))
+
+    # the call and what follows
+
+    async def _call(self, record: Incoming, inner: Inner, prepared: Prepared, incarnation: str) -> None:
+        state = inner.state
+        with self._metrics.calling(prepared.target.name):
+            result = await self._providers.call(prepared.target, prepared.call)
+        self._metrics.provider_call(prepared.target.name, result)
+        if not self._lease.held_since(incarnation) and await self._insist(lambda: self._taken_over(state)):
+            return
+        match result:
+            case Answer():
+                await self._answered(state, prepared, result)
+            case Rejected():
+                await self._rejected(state, prepared, result)
+            case Failed():
+                await self._failed(record, inner, prepared, result)
+
+    async def _taken_over(self, state: State) -> bool:
+        facts = await self._attempts.facts(attempt_key(state))
+        return over(facts) or facts.verdict is not None
+
+    async def _answered(self, state: State, prepared: Prepared, answer: Answer) -> None:
+        charge = answered_charge(state, prepared, answer, self._book.price(state.model or ""))
+        ended = state.model_copy(update={"charges": (*state.charges, charge)})
+        outcome = Answered(
+            model=prepared.target.model,
+            request_sha256=prepared.request_sha256,
+            response_sha256=answer.response_sha256,
+        )
+        record = self._outlets.answered(ended, outcome, answer.body, answer.status, charge.nanodollars)
+        self._metrics.job("dispatch", "answered")
+        await self._insist(lambda: self._producer.send(record))
+
+    async def _rejected(self, state: State, prepared: Prepared, rejected: Rejected) -> None:
+        charge = Charge(
+            attempt=state.attempt,
+            verdict="refused",
+            hold=_held(state),
+            nanodollars=0,
+            price_version=prepared.price_version,
+            target=prepared.target.name,
+            reason=rejected.refusal.value,
+        )
+        ended = state.model_copy(update={"charges": (*state.charges, charge)})
+        record = self._outlets.refused(
+            ended, "dispatch", rejected.refusal, rejected.code, status_code=rejected.status
+        )
+        self._metrics.job("dispatch", rejected.refusal.value)
+        await self._insist(lambda: self._producer.send(record))
+
+    async def _failed(self, record: Incoming, inner: Inner, prepared: Prepared, failed: Failed) -> None:
+        state = inner.state
+        wait_ms = backoff_ms(
+            state.attempt, self._retry.base_ms, self._retry.max_ms, failed.retry_after_ms, random.random()
+        )
+        charge = failed_charge(
+            state,
+            _held(state),
+            prepared.target.name,
+            failed.failure,
+            unknown=failed.sent,
+            latency_ms=failed.latency_ms,
+        )
+        row = self._verdict(state, charge, failed.failure, self._clock() + wait_ms)
+        self._metrics.job("dispatch", failed.failure.value)
+        if await self._insist(lambda: self._attempts.decide(row)):
+            await self._follow(record, inner, row)
+
+    async def _take_step(self, record: Incoming, inner: Inner, step: Step) -> None:
+        match step:
+            case Again(state, None):
+                await self._producer.send(self._outlets.onward(topics.admitted(state.lane), inner, state))
+            case Again(state, delay):
+                self._metrics.retry(delay)
+                await self._producer.send(self._outlets.onward(topics.retry(delay), inner, state))
+            case GiveUp(state, reason):
+                await self._bury(record, inner, state, reason)
+            case Late(state):
+                await self._expire(state)
+            case Unresolved(state, reason):
+                outcome = Unknown(reason=reason)
+                await self._producer.send(
+                    self._outlets.failed(state, outcome, "unknown", "outcome_unknown", None)
+                )
+
+    async def _bury(self, record: Incoming, inner: Inner, state: State, reason: Failure) -> None:
+        self._metrics.dead_letter("dispatch", reason)
+        letter = self._outlets.dead_job(
+            inner._replace(state=state), "dispatch", reason.value, coordinate(record)
+        )
+        place = str(await self._producer.send(letter))
+        outcome = Dead(reason=reason, dead_letter=place)
+        await self._producer.send(self._outlets.failed(state, outcome, "dead", reason.value, place))
+
+    async def _refuse(self, state: State, reason: Refusal) -> None:
+        self._metrics.job("dispatch", reason.value)
+        await self._producer.send(self._outlets.refused(state, "dispatch", reason))
+
+    async def _expire(self, state: State) -> None:
+        self._metrics.job("dispatch", "expired")
+        await self._producer.send(self._outlets.expired(state, "dispatch"))
+
+    async def _settle_hold(self, state: State, charge: Charge) -> None:
+        """Free the hold at once. SETTLE does it again with the terminal, so a gate that is away is no loss."""
+        settlement = Settlement(charge.hold, state.organization_id, state.project_id, charge.nanodollars)
+        try:
+            await self._holds.settle(settlement)
+        except Unavailable as error:
+            self._metrics.trouble("dispatch", error)
+
+    async def _insist(self, act: Callable[[], Awaitable[T]]) -> T:
+        for delay in delays():
+            try:
+                return await act()
+            except Unavailable as error:
+                self._metrics.trouble("dispatch", error)
+                await asyncio.sleep(delay)
+        raise AssertionError("delays() has no end")
+
+    def _row(self, state: State, prepared: Prepared, incarnation: str) -> AttemptRow:
+        return AttemptRow(
+            *attempt_key(state),
+            owner=incarnation,
+            project_id=state.project_id,
+            target=prepared.target.name,
+            model=state.model or "",
+            hold=_held(state),
+            price_version=prepared.price_version,
+            started_ms=self._clock(),
+        )
+
+    def _verdict(self, state: State, charge: Charge, failure: Failure, due_ms: int) -> VerdictRow:
+        return VerdictRow(
+            *attempt_key(state),
+            kind="unknown" if charge.verdict == "unknown" else "failed",
+            reason=failure.value,
+            charge=charge,
+            due_ms=due_ms,
+            at_ms=self._clock(),
+        )
+
+
+def attempt_key(state: State) -> AttemptKey:
+    return AttemptKey(state.application_id, state.job_id, state.run, state.attempt)
+
+
+def over(facts: AttemptFacts) -> bool:
+    """Whether nothing is left to do for the attempt: its job has ended, or SETTLE has charged it."""
+    return facts.charged or facts.terminal is not None
+
+
+def _held(state: State) -> Hold:
+    if state.hold is None:
+        raise ValueError("an attempt has a hold")
+    return state.hold

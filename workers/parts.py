@@ -1,0 +1,118 @@
+"""What the stages of a process stand on, opened in order and closed in reverse."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Self
+
+from broker.identity.directory import Directory
+from broker.kafka.producing import Producer
+from broker.kafka.reading import CoordinateReader
+from broker.policy.decide import Policy, Unrestricted
+from broker.pricing.book import PriceBook
+from broker.providers.registry import Providers
+from broker.quota.gate import Gate
+from broker.quota.rebuild import LedgerSource
+from broker.quota.redis_gate import RedisGate
+from broker.quota.self_opening import SelfOpeningGate
+from broker.records import Sealer
+from broker.settings import RedisSettings, Settings
+from broker.store.attempts import Attempts
+from broker.store.database import Database
+from broker.store.jobs import Jobs
+from broker.store.leases import Leases
+from broker.store.migrate import check
+from broker.store.parking import Parking
+from broker.store.settlement import Settlements
+from broker.telemetry.metrics import Metrics
+from workers.attempts import AttemptBook, HoldBook
+from workers.lease import Lease
+from workers.outlets import Clock, wall_clock_ms
+
+EMBEDDED_REDIS = "memory://"
+"""The `redis.url` that stands for the embedded server: one process, nothing kept."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    settings: Settings
+    metrics: Metrics
+    clock: Clock
+    sealer: Sealer
+    book: PriceBook
+    policy: Policy
+    directory: Directory
+    producer: Producer
+    reader: CoordinateReader
+    gate: Gate
+    jobs: Jobs
+    parking: Parking
+    settlements: Settlements
+    attempts: AttemptBook
+    holds: HoldBook
+    lease: Lease
+    providers: Providers
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, settings: Settings, metrics: Metrics, *, with_calls: bool) -> AsyncIterator[Self]:
+        """Raises ConfigurationError where an operator must mend something, Unavailable where a server is away.
+
+        `with_calls`: the process runs DISPATCH, and so holds a lease.
+        """
+        async with AsyncExitStack() as stack:
+            sealer = Sealer(settings.seal_key())
+            kek = settings.key_encryption_key()
+            book = PriceBook.load(settings.prices) if settings.prices else PriceBook.load()
+            database = await Database.open(settings.database)
+            stack.push_async_callback(database.close)
+            await check(database)
+            directory = await stack.enter_async_context(
+                Directory(database, kek, settings.admit.directory_refresh_ms)
+            )
+            gate = await _open_gate(settings.redis)
+            stack.push_async_callback(gate.close)
+            opening = SelfOpeningGate(gate, LedgerSource(database), metrics.gate_closed)
+            producer = Producer(settings.kafka)
+            await producer.start()
+            stack.push_async_callback(producer.stop)
+            reader = CoordinateReader(settings.kafka)
+            await reader.start()
+            stack.push_async_callback(reader.stop)
+            providers = Providers.open(settings.providers)
+            stack.push_async_callback(providers.close)
+            attempts = AttemptBook(Attempts(database))
+            stack.push_async_callback(attempts.close)
+            holds = HoldBook(opening)
+            stack.push_async_callback(holds.close)
+            lease = Lease(Leases(database), settings.dispatch.lease_s, settings.dispatch.lease_renew_s)
+            if with_calls:
+                await lease.start()
+                stack.push_async_callback(lease.stop)
+            yield cls(
+                settings=settings,
+                metrics=metrics,
+                clock=wall_clock_ms,
+                sealer=sealer,
+                book=book,
+                policy=Unrestricted(),
+                directory=directory,
+                producer=producer,
+                reader=reader,
+                gate=opening,
+                jobs=Jobs(database),
+                parking=Parking(database),
+                settlements=Settlements(database),
+                attempts=attempts,
+                holds=holds,
+                lease=lease,
+                providers=providers,
+            )
+
+
+async def _open_gate(settings: RedisSettings) -> RedisGate:
+    if settings.url.get_secret_value() != EMBEDDED_REDIS:
+        return await RedisGate.open(settings)
+    from fakeredis import FakeAsyncRedis  # noqa: PLC0415  # only the embedded mode has it installed
+
+    return RedisGate.embedded(FakeAsyncRedis(), settings.prefix)

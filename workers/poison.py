@@ -1,0 +1,51 @@
+"""What becomes of a record that a stage cannot handle: kept with its bytes, and its job ended where there is one."""
+
+from broker.errors import HeadworksError, NotBelieved
+from broker.kafka.producing import Producer
+from broker.records import Incoming, Inner, Sealer
+from broker.telemetry.metrics import Metrics
+from schemas.outcomes import Dead, StageName
+from schemas.reasons import Failure
+from schemas.topics import Coordinate
+from workers.engine.source import Unreadable
+from workers.outlets import Clock, Outlets, coordinate
+
+
+class Poison:
+    """`async poison(record, error)` for one stage; raises Unavailable where it must be tried again."""
+
+    def __init__(
+        self, stage: StageName, producer: Producer, sealer: Sealer, clock: Clock, metrics: Metrics
+    ) -> None:
+        self._stage: StageName = stage
+        self._producer = producer
+        self._sealer = sealer
+        self._metrics = metrics
+        self._outlets = Outlets(sealer, clock)
+
+    async def __call__(self, record: Incoming | Unreadable, error: BaseException | None) -> None:
+        reason = "undecodable" if error is None else Failure.INTERNAL_ERROR.value
+        self._metrics.dead_letter(self._stage, reason)
+        if isinstance(record, Unreadable):
+            place = Coordinate(record.topic, record.partition, record.offset)
+            await self._producer.send(self._outlets.unreadable(place, self._stage, record.error))
+            return
+        inner = self._inner(record)
+        if inner is None or self._stage == "settle":
+            detail = error.code if isinstance(error, HeadworksError) else type(error).__name__
+            await self._producer.send(self._outlets.dead_record(record, self._stage, reason, detail))
+        else:
+            await self._end(record, inner)
+
+    def _inner(self, record: Incoming) -> Inner | None:
+        try:
+            return self._sealer.open(record)
+        except NotBelieved:
+            return None
+
+    async def _end(self, record: Incoming, inner: Inner) -> None:
+        reason = Failure.INTERNAL_ERROR
+        letter = self._outlets.dead_job(inner, self._stage, reason.value, coordinate(record))
+        place = str(await self._producer.send(letter))
+        outcome = Dead(reason=reason, dead_letter=place)
+        await self._producer.send(self._outlets.failed(inner.state, outcome, "dead", reason.value, place))

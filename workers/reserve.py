@@ -1,0 +1,152 @@
+"""RESERVE: is there money and quota for it? Taken on all levels or on none, before anything is sent.
+
+    admitted.<lane>
+      held               → reserved.<lane>
+      can never fit      → outcomes
+      over, for now      → parked, until the window turns
+      past its deadline  → outcomes
+"""
+
+import hashlib
+from collections.abc import Sequence
+
+from broker.errors import NotBelieved
+from broker.identity.directory import Directory
+from broker.kafka.producing import Producer
+from broker.quota.gate import Gate, Granted, Over, ReserveRequest, Settled
+from broker.quota.limits import Limits
+from broker.records import Incoming, Inner, Outgoing, Sealer
+from broker.settings import Settings
+from broker.store.parking import Parking, ParkedRow
+from broker.telemetry.metrics import Metrics
+from schemas import topics
+from schemas.reasons import Refusal
+from schemas.state import State
+from schemas.topics import Coordinate
+from workers.outlets import Clock, Outlets
+
+
+class Reserve:
+    def __init__(
+        self,
+        settings: Settings,
+        directory: Directory,
+        gate: Gate,
+        parking: Parking,
+        producer: Producer,
+        sealer: Sealer,
+        clock: Clock,
+        metrics: Metrics,
+    ) -> None:
+        self._hold_ttl_ms = settings.reserve.hold_ttl_s * 1000
+        self._recheck_ms = settings.reserve.park_recheck_ms
+        self._directory = directory
+        self._gate = gate
+        self._parking = parking
+        self._producer = producer
+        self._sealer = sealer
+        self._clock = clock
+        self._metrics = metrics
+        self._outlets = Outlets(sealer, clock)
+
+    async def handle(self, records: Sequence[Incoming]) -> None:
+        now_ms = self._clock()
+        onward: list[Outgoing] = []
+        waiting = self._open(records, onward, now_ms)
+        verdicts = await self._gate.reserve([self._request(inner.state) for inner in waiting])
+        parked: list[Inner] = []
+        for inner, verdict in zip(waiting, verdicts, strict=True):
+            self._sort(inner, verdict, onward, parked)
+        sent = await self._producer.send_all(onward + [self._park(inner) for inner in parked])
+        await self._index(parked, sent[len(onward) :])
+
+    def _open(self, records: Sequence[Incoming], onward: list[Outgoing], now_ms: int) -> list[Inner]:
+        """The jobs to reserve for; what is forged or expired goes straight to `onward`."""
+        waiting: list[Inner] = []
+        for record in records:
+            try:
+                inner = self._sealer.open(record)
+            except NotBelieved as error:
+                self._metrics.dead_letter("reserve", error.reason)
+                onward.append(self._outlets.dead_record(record, "reserve", error.reason.value))
+                continue
+            if now_ms >= inner.state.deadline_ms:
+                self._metrics.job("reserve", "expired")
+                onward.append(self._outlets.expired(inner.state, "reserve"))
+            else:
+                waiting.append(inner)
+        return waiting
+
+    def _request(self, state: State) -> ReserveRequest:
+        estimate = state.estimate
+        if estimate is None:
+            raise ValueError("an admitted job has an estimate")
+        settings = self._directory.project(state.project_id).settings
+        return ReserveRequest(
+            hold_id=hold_id(state),
+            organization_id=state.organization_id,
+            project_id=state.project_id,
+            nanodollars=estimate.nanodollars,
+            input_tokens=estimate.input_tokens,
+            output_tokens=estimate.output_tokens,
+            limits=Limits(settings.nanodollars_per_day, settings.requests_per_minute),
+            ttl_ms=self._hold_ttl_ms,
+        )
+
+    def _sort(
+        self,
+        inner: Inner,
+        verdict: Granted | Over | Settled,
+        onward: list[Outgoing],
+        parked: list[Inner],
+    ) -> None:
+        """A hold that is settled belongs to an attempt that is over: DISPATCH finishes it from the ledger."""
+        state = inner.state
+        if isinstance(verdict, Granted | Settled):
+            self._metrics.job("reserve", "passed")
+            held = state.model_copy(update={"hold": verdict.hold})
+            onward.append(self._outlets.onward(topics.reserved(state.lane), inner, held))
+        elif verdict.never or (verdict.retry_at_ms >= state.deadline_ms and not verdict.held):
+            self._metrics.job("reserve", "over_quota")
+            onward.append(
+                self._outlets.refused(state, "reserve", Refusal.OVER_QUOTA, f"limit: {verdict.reason}")
+            )
+        else:
+            self._metrics.job("reserve", "parked")
+            soon_ms = self._clock() + self._recheck_ms
+            due_ms = min(verdict.retry_at_ms, soon_ms) if verdict.held else verdict.retry_at_ms
+            update = {"due_ms": due_ms, "parked_for": verdict.reason}
+            parked.append(inner._replace(state=state.model_copy(update=update)))
+
+    def _park(self, inner: Inner) -> Outgoing:
+        key = inner.state.project_id.to_bytes(8, "big")
+        return self._outlets.onward(topics.PARKED, inner, inner.state)._replace(key=key)
+
+    async def _index(self, parked: Sequence[Inner], places: Sequence[Coordinate]) -> None:
+        if parked:
+            await self._parking.park(
+                [_row(inner.state, place) for inner, place in zip(parked, places, strict=True)]
+            )
+
+
+def hold_id(state: State) -> str:
+    """One hold an attempt: 32 hexadecimal digits that follow from the attempt's key."""
+    name = f"{state.application_id}/{state.job_id}/{state.run}/{state.attempt}"
+    return hashlib.sha256(name.encode()).hexdigest()[:32]
+
+
+def _row(state: State, place: Coordinate) -> ParkedRow:
+    return ParkedRow(
+        application_id=state.application_id,
+        job_id=state.job_id,
+        run=state.run,
+        attempt=state.attempt,
+        project_id=state.project_id,
+        lane=state.lane.value,
+        due_ms=state.due_ms or 0,
+        partition=place.partition,
+        offset=place.offset,
+        reason=state.parked_for or "",
+    )
+
+

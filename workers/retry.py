@@ -1,0 +1,112 @@
+"""RETRY: hold back what may be tried later, and wake what was parked. Always by way of RESERVE.
+
+    retry.<delay>   each record waits until it is due   → admitted.<lane>
+    parked          woken by its index, in order        → admitted.<lane>
+    past its deadline                                   → outcomes
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Sequence
+
+from broker.errors import NotBelieved, Unavailable
+from broker.kafka.producing import Producer
+from broker.kafka.reading import CoordinateReader
+from broker.records import Incoming, Inner, Outgoing, Sealer
+from broker.store.parking import Parking
+from broker.telemetry.metrics import Metrics
+from schemas import topics
+from schemas.topics import Coordinate
+from workers.engine.backoff import delays
+from workers.outlets import Clock, Outlets
+
+_WAKE_MAX = 500
+
+
+class Retry:
+    """One record at a time, without a slot while it waits."""
+
+    def __init__(self, producer: Producer, sealer: Sealer, clock: Clock, metrics: Metrics) -> None:
+        self._producer = producer
+        self._sealer = sealer
+        self._clock = clock
+        self._metrics = metrics
+        self._outlets = Outlets(sealer, clock)
+
+    async def handle(self, records: Sequence[Incoming]) -> Awaitable[None] | None:
+        (record,) = records
+        try:
+            inner = self._sealer.open(record)
+        except NotBelieved as error:
+            self._metrics.dead_letter("retry", error.reason)
+            await self._producer.send(self._outlets.dead_record(record, "retry", error.reason.value))
+            return None
+        wait_ms = (inner.state.due_ms or 0) - self._clock()
+        if wait_ms > 0:
+            return asyncio.sleep(wait_ms / 1000)
+        await self._producer.send(back(inner, self._outlets, self._clock()))
+        return None
+
+
+class Waker:
+    """Wakes parked jobs whose time has come: best lane first, then oldest, a bounded number at a time."""
+
+    def __init__(
+        self,
+        parking: Parking,
+        reader: CoordinateReader,
+        producer: Producer,
+        sealer: Sealer,
+        clock: Clock,
+        metrics: Metrics,
+        every_s: float,
+        partitions: Callable[[], Collection[int]],
+    ) -> None:
+        """`partitions`: those of `parked` that this worker looks after; no two workers share one."""
+        self._parking = parking
+        self._reader = reader
+        self._producer = producer
+        self._sealer = sealer
+        self._clock = clock
+        self._metrics = metrics
+        self._every_s = every_s
+        self._partitions = partitions
+        self._outlets = Outlets(sealer, clock)
+
+    async def run(self) -> None:
+        """Until cancelled. What is away is waited for."""
+        while True:
+            for delay in delays():
+                try:
+                    woken = await self.wake()
+                    break
+                except Unavailable as error:
+                    self._metrics.trouble("retry", error)
+                    await asyncio.sleep(delay)
+            if woken < _WAKE_MAX:
+                await asyncio.sleep(self._every_s)
+
+    async def wake(self) -> int:
+        """One round; how many were woken.
+
+        A worker that dies between publishing and forgetting wakes the same jobs again, which is harmless:
+        RESERVE and DISPATCH know a hold and an attempt by their names.
+        """
+        rows = await self._parking.due(sorted(self._partitions()), self._clock(), _WAKE_MAX)
+        if rows:
+            places = [Coordinate(topics.PARKED, row.partition, row.offset) for row in rows]
+            await self._producer.send_all(await self._read(places))
+            await self._parking.unpark([row.place for row in rows])
+        return len(rows)
+
+    async def _read(self, places: Sequence[Coordinate]) -> list[Outgoing]:
+        found = await self._reader.read(places)
+        now_ms = self._clock()
+        return [back(self._sealer.open(found[at]), self._outlets, now_ms) for at in places if at in found]
+
+
+def back(inner: Inner, outlets: Outlets, now_ms: int) -> Outgoing:
+    """To RESERVE, or out when it is too late."""
+    if now_ms >= inner.state.deadline_ms:
+        return outlets.expired(inner.state, "retry")
+    state = inner.state.model_copy(update={"due_ms": None, "parked_for": None})
+    return outlets.onward(topics.admitted(state.lane), inner, state)

@@ -1,0 +1,164 @@
+"""SETTLE: put the end on record, move the money, send the reply. In this order, and nobody else does any of it.
+
+    outcomes.<lane>
+      one transaction a batch: terminals, charges, audit entries, dead-letter index, position
+      then the holds are settled at the gate
+      then the replies go out
+
+A batch that comes again, in whole or in part, finds what is on record and finishes what was left.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from broker.errors import NotBelieved
+from broker.kafka.producing import Producer
+from broker.kafka.reading import CoordinateReader
+from broker.quota.gate import Gate
+from broker.quota.gate import Settlement as HoldSettlement
+from broker.records import Incoming, Inner, Outgoing, Sealer, partition_of
+from broker.replies import expired_result
+from broker.store.settlement import Settled, Settlement, Settlements, TerminalRow
+from broker.telemetry.metrics import Metrics
+from schemas import headers
+from schemas.outcomes import Conflict, Repeat
+from schemas.state import State
+from schemas.topics import Coordinate, ReplyTo
+from workers.outlets import Clock, Outlets, coordinate
+
+
+class _Letter(NamedTuple):
+    """A reply to one address. `terminal` where the value must be read again from `outcomes`."""
+
+    reply_to: str
+    state: State
+    status: str
+    value: bytes
+    terminal: TerminalRow | None
+
+
+class Settle:
+    def __init__(
+        self,
+        settlements: Settlements,
+        gate: Gate,
+        producer: Producer,
+        reader: CoordinateReader,
+        sealer: Sealer,
+        clock: Clock,
+        metrics: Metrics,
+    ) -> None:
+        self._settlements = settlements
+        self._gate = gate
+        self._producer = producer
+        self._reader = reader
+        self._sealer = sealer
+        self._clock = clock
+        self._metrics = metrics
+        self._outlets = Outlets(sealer, clock)
+
+    async def handle(self, records: Sequence[Incoming]) -> None:
+        ended, forged = self._open(records)
+        settled = await self._settlements.settle([self._entry(record, inner) for record, inner in ended])
+        await self._settle_holds([inner.state for _, inner in ended])
+        letters = self._letters(ended, settled)
+        replies = await self._replies(letters)
+        await self._producer.send_all(forged + replies)
+        self._count(ended, settled)
+
+    def _open(self, records: Sequence[Incoming]) -> tuple[list[tuple[Incoming, Inner]], list[Outgoing]]:
+        ended: list[tuple[Incoming, Inner]] = []
+        forged: list[Outgoing] = []
+        for record in records:
+            try:
+                ended.append((record, self._sealer.open(record)))
+            except NotBelieved as error:
+                self._metrics.dead_letter("settle", error.reason)
+                forged.append(self._outlets.dead_record(record, "settle", error.reason.value))
+        return ended, forged
+
+    def _entry(self, record: Incoming, inner: Inner) -> Settlement:
+        return Settlement(
+            state=inner.state,
+            outcome=coordinate(record),
+            reply_sha256=inner.sha256.hex(),
+            at_ms=self._clock(),
+        )
+
+    async def _settle_holds(self, states: Sequence[State]) -> None:
+        """Idempotent by hold, so a batch that comes again may do it again."""
+        done = [
+            HoldSettlement(charge.hold, state.organization_id, state.project_id, charge.nanodollars)
+            for state in states
+            for charge in state.charges
+        ]
+        if done:
+            await self._gate.settle(done)
+
+    def _letters(
+        self, ended: Sequence[tuple[Incoming, Inner]], settled: Sequence[Settled]
+    ) -> list[_Letter]:
+        letters: list[_Letter] = []
+        for (_, inner), result in zip(ended, settled, strict=True):
+            state = inner.state
+            addresses = [*([state.reply_to] if state.reply_to else []), *result.waiting]
+            if isinstance(state.outcome, Repeat) and result.terminal is None:
+                continue
+            status = _status(state, result.terminal)
+            again = None if result.is_new or isinstance(state.outcome, Conflict) else result.terminal
+            letters += [_Letter(address, state, status, inner.value, again) for address in addresses]
+        return letters
+
+    async def _replies(self, letters: Sequence[_Letter]) -> list[Outgoing]:
+        wanted = {Coordinate.parse(at.terminal.outcome) for at in letters if at.terminal is not None}
+        found = await self._reader.read(wanted) if wanted else {}
+        values = {str(at): record.value or b"" for at, record in found.items()}
+        replies = []
+        for letter in letters:
+            place = await self._place(letter)
+            if place is None:
+                self._metrics.undeliverable()
+            else:
+                replies.append(_reply(letter, place, values))
+        return replies
+
+    async def _place(self, letter: _Letter) -> tuple[ReplyTo, int] | None:
+        reply_to = ReplyTo.parse(letter.reply_to)
+        partitions = await self._producer.partitions(reply_to.topic)
+        if partitions is None or (reply_to.partition or 0) >= partitions:
+            return None
+        if reply_to.partition is not None:
+            return reply_to, reply_to.partition
+        return reply_to, partition_of(letter.state.job_id.bytes, partitions)
+
+    def _count(self, ended: Sequence[tuple[Incoming, Inner]], settled: Sequence[Settled]) -> None:
+        now_ms = self._clock()
+        for (_, inner), result in zip(ended, settled, strict=True):
+            if result.is_new:
+                self._metrics.ended(inner.state.outcome, inner.state.lane, now_ms - inner.state.appended_ms)
+
+
+def _status(state: State, terminal: TerminalRow | None) -> str:
+    if isinstance(state.outcome, Conflict):
+        return "refused"
+    return terminal.kind if terminal is not None else "answered"
+
+
+def _reply(letter: _Letter, place: tuple[ReplyTo, int], values: dict[str, bytes]) -> Outgoing:
+    reply_to, partition = place
+    state, terminal = letter.state, letter.terminal
+    value = letter.value
+    if terminal is not None:
+        value = values.get(terminal.outcome) or expired_result(
+            str(state.job_id), state.run, terminal.kind, terminal.nanodollars, terminal.attempts
+        )
+    carried = [
+        (headers.CONTENT_TYPE, b"application/json"),
+        (headers.CORRELATION_ID, str(state.job_id).encode()),
+        (headers.REPLY_TO, letter.reply_to.encode()),
+        (headers.STATUS, letter.status.encode()),
+        (headers.RUN, str(state.run).encode()),
+    ]
+    if state.traceparent is not None:
+        carried.append((headers.TRACEPARENT, state.traceparent.encode()))
+    return Outgoing(reply_to.topic, state.job_id.bytes, value, carried, partition=partition)

@@ -1,0 +1,79 @@
+"""What an attempt's end means for its job. Pure: the provider's result in, the next step out."""
+
+from typing import NamedTuple
+
+from schemas.reasons import Failure
+from schemas.state import Charge, State
+from schemas.topics import RetryDelay
+
+
+class Again(NamedTuple):
+    """Another attempt, not before `due_ms`, by way of `delay`."""
+
+    state: State
+    delay: RetryDelay | None
+    """None: at once, straight to RESERVE."""
+
+
+class GiveUp(NamedTuple):
+    """Attempts are used up: a dead letter, then its outcome."""
+
+    state: State
+    reason: Failure
+
+
+class Late(NamedTuple):
+    """The next attempt could only start past the deadline."""
+
+    state: State
+
+
+class Unresolved(NamedTuple):
+    """An at-most-once job whose call may have been answered."""
+
+    state: State
+    reason: Failure
+
+
+Step = Again | GiveUp | Late | Unresolved
+
+
+def after_failure(
+    state: State, charge: Charge, failure: Failure, *, unknown: bool, due_ms: int, now_ms: int
+) -> Step:
+    """`unknown`: the provider may have done the work. `due_ms`: when the next attempt may start."""
+    over = state.model_copy(
+        update={
+            "charges": (*state.charges, charge),
+            "failures": (*state.failures, failure)[-10:],
+            "hold": None,
+            "due_ms": due_ms,
+        }
+    )
+    if unknown and state.retry.at_most_once:
+        return Unresolved(over, failure)
+    if state.attempt >= state.retry.attempts_max:
+        return GiveUp(over, failure)
+    if due_ms >= state.deadline_ms:
+        return Late(over)
+    wait_ms = due_ms - now_ms
+    return Again(
+        over.model_copy(update={"attempt": state.attempt + 1}), tier(wait_ms) if wait_ms > 0 else None
+    )
+
+
+def tier(wait_ms: int) -> RetryDelay:
+    """The shortest tier that covers the wait; the longest for anything beyond."""
+    return next((delay for delay in RetryDelay if wait_ms <= delay.ms), RetryDelay.TEN_MINUTES)
+
+
+def backoff_ms(
+    attempt: int, base_ms: int, max_ms: int, retry_after_ms: int | None, jitter: float
+) -> int:
+    """Exponential from `base_ms`, with jitter (0 to 1) over the upper half; never sooner than Retry-After.
+
+    `attempt` counts from 1. A Retry-After beyond `max_ms` is taken as `max_ms`.
+    """
+    ceiling = min(max_ms, base_ms * 2 ** min(attempt - 1, 30))
+    wait = ceiling // 2 + int(ceiling / 2 * jitter)
+    return max(wait, min(retry_after_ms or 0, max_ms))
