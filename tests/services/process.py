@@ -64,7 +64,7 @@ class LocalProcess:
         family = self._family()
         _signal(family, signal.SIGKILL)
         self._started().wait()
-        _wait_until_gone(family, timeout_s=10)
+        wait_until_gone(family, timeout_s=10)
         self._let_go()
 
     def pause(self) -> None:
@@ -121,6 +121,15 @@ def descent(root: int) -> list[int]:
     return found
 
 
+def wait_until_gone(pids: Sequence[int], *, timeout_s: float) -> None:
+    """Return when none of the processes lives. Raises TimeoutError."""
+    deadline = time.monotonic() + timeout_s
+    while left := {pid for pid, _ in _living()} & set(pids):
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"processes {sorted(left)} still live after {timeout_s:g} s")
+        time.sleep(0.02)
+
+
 def _living() -> list[tuple[int, int]]:
     listing = subprocess.run(
         ["ps", "-A", "-o", "pid=,ppid=,stat="], check=True, capture_output=True, text=True, timeout=10
@@ -133,11 +142,3 @@ def _signal(pids: Iterable[int], number: signal.Signals) -> None:
     for pid in pids:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, number)
-
-
-def _wait_until_gone(pids: Sequence[int], *, timeout_s: float) -> None:
-    deadline = time.monotonic() + timeout_s
-    while left := {pid for pid, _ in _living()} & set(pids):
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"processes {sorted(left)} outlived SIGKILL by {timeout_s:g} s")
-        time.sleep(0.02)
