@@ -35,8 +35,6 @@ GUESSED_BOUND: Final = InputBound(
 """For a model whose input has no bound that can be shown, where the budget is not a hard one."""
 
 _LIMIT_FIELDS: Final = ("max_completion_tokens", "max_tokens")
-_SERVICE_TIERS: Final = (None, "auto", "default")
-_NO_OVERRIDES: Final[Mapping[str, int | None]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +44,7 @@ class Estimate:
     input_tokens_max: int
     output_tokens_max: int
     nanodollars_max: int
-    overrides: Mapping[str, int | None]
+    overrides: dict[str, int | None]
     """Fields to set in the request that is sent, so that the bound holds; None: leave the field out."""
     bounded: bool = True
 
@@ -70,9 +68,10 @@ def upper_bound(
     bound = price.input_bound or _guessed_bound(hard)
     if endpoint == "/v1/embeddings":
         refuse_unknown(request, EMBEDDINGS_FIELDS)
-        input_tokens, output_tokens, overrides = embeddings_tokens_max(request, bound), 0, _NO_OVERRIDES
+        overrides: dict[str, int | None] = {}
+        input_tokens, output_tokens = embeddings_tokens_max(request, bound), 0
     else:
-        _check_chat(request)
+        refuse_unknown(request, CHAT_FIELDS)
         input_tokens = chat_tokens_max(request, bound)
         limit, overrides = _output_limit(request, price, output_default_tokens)
         output_tokens = limit * _choices(request)
@@ -88,17 +87,9 @@ def _guessed_bound(hard: bool) -> InputBound:
     return GUESSED_BOUND
 
 
-def _check_chat(request: Mapping[str, Any]) -> None:
-    refuse_unknown(request, CHAT_FIELDS)
-    if request.get("service_tier") not in _SERVICE_TIERS:
-        raise JobRefused(Refusal.UNPRICED_PARAMETER, "only the default tier is priced", "service_tier")
-    if request.get("modalities") not in (None, ["text"]):
-        raise JobRefused(Refusal.UNPRICED_CONTENT, "only text answers are priced", "modalities")
-
-
 def _output_limit(
     request: Mapping[str, Any], price: ModelPrice, default_tokens: int
-) -> tuple[int, Mapping[str, int | None]]:
+) -> tuple[int, dict[str, int | None]]:
     """One choice's limit, in the field that the provider obeys and in no other.
 
     Some providers refuse a request with both fields, some ignore the one they do not know.
@@ -109,7 +100,7 @@ def _output_limit(
     limit = min(given.values()) if given else min(default_tokens, price.output_tokens_max or default_tokens)
     obeyed = price.output_limit_field
     if given == {obeyed: limit}:
-        return limit, _NO_OVERRIDES
+        return limit, {}
     return limit, {**dict.fromkeys(given), obeyed: limit}
 
 

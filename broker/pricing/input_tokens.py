@@ -1,7 +1,8 @@
 """How many tokens the provider can count of a request's input, at most.
 
 Everything that reaches the model is counted, and what cannot be counted is refused by name, so the fields of
-a request, a message and a content part are closed lists. The request's nesting must be bounded before.
+a request, a message and a content part are closed lists: those of `schemas.bodies`, as a test holds. The
+request's nesting must be bounded before.
 """
 
 import json
@@ -14,25 +15,19 @@ from broker.pricing.book import InputBound
 from schemas.reasons import Refusal
 
 CHAT_FIELDS: Final = frozenset({
-    # Counted, priced or checked.
-    "messages", "tools", "functions", "tool_choice", "function_call", "response_format", "n",
-    "max_completion_tokens", "max_tokens", "service_tier", "modalities",
+    # Counted here, or by the estimate of the output.
+    "messages", "tools", "tool_choice", "response_format", "n", "max_completion_tokens", "max_tokens",
     # They neither reach the model as text nor change the price.
-    "model", "temperature", "top_p", "top_k", "min_p", "presence_penalty", "frequency_penalty",
-    "repetition_penalty", "logit_bias", "logprobs", "top_logprobs", "seed", "random_seed", "stop", "stream",
-    "stream_options", "user", "metadata", "store", "parallel_tool_calls", "reasoning_effort", "verbosity",
-    "safety_identifier", "prompt_cache_key",
+    "model", "temperature", "top_p", "stop", "presence_penalty", "frequency_penalty", "logit_bias",
+    "logprobs", "top_logprobs", "seed", "stream", "parallel_tool_calls", "user", "metadata",
+    "reasoning_effort", "verbosity",
 })  # fmt: skip
-EMBEDDINGS_FIELDS: Final = frozenset({"model", "input", "dimensions", "encoding_format", "user"})
+EMBEDDINGS_FIELDS: Final = frozenset({"input", "model", "dimensions", "encoding_format", "user"})
+MESSAGE_FIELDS: Final = frozenset({"role", "content", "name", "refusal", "tool_calls", "tool_call_id"})
 
-_MESSAGE_FIELDS: Final = frozenset(
-    {"role", "content", "name", "refusal", "tool_calls", "tool_call_id", "function_call"}
-)
 _PLAIN_MESSAGE_FIELDS: Final = frozenset({"role", "content"})
-_ROLES: Final = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
+_ROLES: Final = frozenset({"system", "developer", "user", "assistant", "tool"})
 _PART_TEXTS: Final = {"text": "text", "refusal": "refusal"}
-_TOOL_TYPES: Final = frozenset({"function", "custom"})
-_JSON_FIELDS: Final = ("tools", "functions", "tool_choice", "function_call", "response_format")
 _WORD_CHARS_MAX: Final = 64
 
 _Size = Callable[[str], int]
@@ -50,10 +45,12 @@ def chat_tokens_max(request: Mapping[str, Any], bound: InputBound) -> int:
     tokens = bound.request_tokens + len(messages) * bound.message_tokens
     for message in messages:
         tokens += _message_tokens(message, bound, size)
-    for field in _JSON_FIELDS:
-        if field in request:
-            tokens += _json_field_tokens(field, request[field], bound)
-    return tokens
+    for field in ("tool_choice", "response_format"):
+        value = request.get(field)
+        if value is not None and not isinstance(value, str):
+            tokens += _json_tokens(value, bound)
+    tools = request.get("tools")
+    return tokens if tools is None else tokens + _tools_tokens(tools, bound)
 
 
 def embeddings_tokens_max(request: Mapping[str, Any], bound: InputBound) -> int:
@@ -86,7 +83,7 @@ def refuse_unknown(fields: Mapping[str, Any], known: frozenset[str], where: str 
 def _message_tokens(message: Any, bound: InputBound, size: _Size) -> int:
     if not isinstance(message, dict):
         _invalid("messages", "each must be an object")
-    refuse_unknown(message, _MESSAGE_FIELDS, "messages.")
+    refuse_unknown(message, MESSAGE_FIELDS, "messages.")
     role = message.get("role")
     if not isinstance(role, str) or role not in _ROLES:
         _invalid("messages.role", "it is not a known role")
@@ -131,31 +128,23 @@ def _extra_tokens(message: Mapping[str, Any], bound: InputBound, size: _Size) ->
             tokens += 1 + size(value)
         elif value is not None:
             _invalid(f"messages.{field}", "it must be a text")
-    for field in ("tool_calls", "function_call"):
-        value = message.get(field)
-        if value is not None:
-            calls = len(value) if isinstance(value, list) else 1
-            tokens += calls * bound.tool_tokens + _json_tokens(value, bound)
-    return tokens
+    calls = message.get("tool_calls")
+    if calls is None:
+        return tokens
+    if not isinstance(calls, list):
+        _invalid("messages.tool_calls", "it must be a list")
+    return tokens + len(calls) * bound.tool_tokens + _json_tokens(calls, bound)
 
 
-def _json_field_tokens(field: str, value: Any, bound: InputBound) -> int:
-    if value is None or isinstance(value, str):
-        return 0
-    if field not in ("tools", "functions"):
-        return _json_tokens(value, bound)
-    if not isinstance(value, list):
-        _invalid(field, "it must be a list")
-    if field == "tools":
-        _check_tools(value)
-    return bound.tools_tokens + len(value) * bound.tool_tokens + _json_tokens(value, bound)
-
-
-def _check_tools(tools: list[Any]) -> None:
+def _tools_tokens(tools: Any, bound: InputBound) -> int:
+    if not isinstance(tools, list):
+        _invalid("tools", "it must be a list")
     for tool in tools:
         kind = tool.get("type") if isinstance(tool, dict) else None
-        if not isinstance(kind, str) or kind not in _TOOL_TYPES:
+        if kind != "function":
+            # Others run at the provider, for a price of their own.
             raise JobRefused(Refusal.UNPRICED_CONTENT, f"tool type {_word(kind)} cannot be priced", "tools")
+    return bound.tools_tokens + len(tools) * bound.tool_tokens + _json_tokens(tools, bound)
 
 
 def _utf8_size(text: str) -> int:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from broker.errors import JobRefused
@@ -13,6 +13,16 @@ from broker.pricing.book import RATE_MAX, TOKENS_MAX, InputBound, ModelPrice, Ra
 from broker.pricing.cost import Usage, charge
 from broker.pricing.estimate import upper_bound
 from broker.pricing.imported_models import INPUT_BOUNDS
+from broker.pricing.input_tokens import CHAT_FIELDS, EMBEDDINGS_FIELDS, MESSAGE_FIELDS
+from schemas.bodies import (
+    AssistantMessage,
+    ChatBody,
+    DeveloperMessage,
+    EmbeddingsBody,
+    SystemMessage,
+    ToolMessage,
+    UserMessage,
+)
 from schemas.envelope import Endpoint
 from schemas.reasons import Refusal
 
@@ -82,6 +92,18 @@ def test_no_usage_that_the_request_allows_costs_more_than_the_estimate(
 
     assert type(estimate.nanodollars_max) is int
     assert charge(usage, model) <= estimate.nanodollars_max < REDIS_INTEGERS_END
+
+
+@given(prices(), requests(), st.sampled_from(["max_tokens", "max_completion_tokens"]), st.integers(1, 10**6))
+def test_what_is_sent_has_the_limit_in_the_one_field_that_the_provider_obeys(
+    model: ModelPrice, request: dict[str, Any], obeyed: str, default: int
+) -> None:
+    model = model.model_copy(update={"output_limit_field": obeyed})
+    estimate = upper_bound(CHAT, request, model, default)
+    sent = {field: value for field, value in {**request, **estimate.overrides}.items() if value is not None}
+
+    assert sent[obeyed] * sent.get("n", 1) == estimate.output_tokens_max
+    assert len(sent.keys() & {"max_tokens", "max_completion_tokens"}) == 1
 
 
 @given(prices(), requests())
@@ -174,18 +196,22 @@ def crude_token_count(rendered: str) -> int:
     return len(re.findall(rb"\s+(?=\s)|\s|\S", rendered.encode("utf-8", "surrogatepass")))
 
 
+def html_safe(rendered: str) -> str:
+    for character in "<>&'":
+        rendered = rendered.replace(character, f"\\u{ord(character):04x}")
+    return rendered
+
+
 @given(values)
+@example("<" * 100)
+@example([[[[[[1]]]]] * 50])
 def test_json_is_bounded_however_it_is_rendered(value: Any) -> None:
     template = INPUT_BOUNDS["chat_template"]
     request = chat("", response_format={"schema": value})
     bounded = input_tokens(request, template) - template.request_tokens - template.message_tokens
     given_value = request["response_format"]
-    escaped = json.dumps(given_value)
-    for character in "<>&'":
-        escaped = escaped.replace(character, f"\\u{ord(character):04x}")
-
     for rendered in (
-        escaped,
+        html_safe(json.dumps(given_value)),
         json.dumps(given_value, ensure_ascii=False),
         json.dumps(given_value, separators=(",", ":")),
         json.dumps(given_value, ensure_ascii=False, indent=4),
@@ -196,11 +222,12 @@ def test_json_is_bounded_however_it_is_rendered(value: Any) -> None:
 
 
 @given(st.text())
+@example("<" * 10)
 def test_a_tool_result_may_be_quoted(text: str) -> None:
     request = {"messages": [{"role": "tool", "content": text, "tool_call_id": ""}]}
 
     for ascii_only in (True, False):
-        quoted = json.dumps(text, ensure_ascii=ascii_only)
+        quoted = html_safe(json.dumps(text, ensure_ascii=ascii_only))
         assert input_tokens(request) >= len(quoted.encode("utf-8", "surrogatepass"))
 
 
@@ -210,7 +237,6 @@ def test_tools_count_their_json_each_tool_and_once_the_instruction() -> None:
     size = 2 * len(json.dumps(tools))
 
     assert input_tokens(chat("", tools=tools), bound) == size + 1000 + 200
-    assert input_tokens(chat("", functions=tools), bound) == size + 1000 + 200
 
 
 def test_tool_calls_in_the_conversation_count_their_json_and_each_call() -> None:
@@ -220,9 +246,6 @@ def test_tool_calls_in_the_conversation_count_their_json_and_each_call() -> None
 
     assert (
         input_tokens({"messages": [{**message, "tool_calls": calls}]}, bound) == len(json.dumps(calls)) + 200
-    )
-    assert input_tokens({"messages": [{**message, "function_call": calls[0]}]}, bound) == (
-        len(json.dumps(calls[0])) + 100
     )
 
 
@@ -321,6 +344,13 @@ def test_embeddings_of_anything_else_are_refused(given_input: Any) -> None:
 # What cannot be counted.
 
 
+def test_every_field_that_a_request_may_have_is_accounted_for_and_no_other() -> None:
+    assert frozenset(ChatBody.model_fields) == CHAT_FIELDS
+    assert frozenset(EmbeddingsBody.model_fields) == EMBEDDINGS_FIELDS
+    messages = (DeveloperMessage, SystemMessage, UserMessage, AssistantMessage, ToolMessage)
+    assert frozenset[str]().union(*(message.model_fields for message in messages)) == MESSAGE_FIELDS
+
+
 @pytest.mark.parametrize("kind", ["image_url", "input_audio", "file", "video_url"])
 def test_content_that_is_not_text_is_refused_by_its_type(kind: str) -> None:
     refusal = refused(chat([{"type": "text", "text": "look"}, {"type": kind, kind: {}}]))
@@ -337,6 +367,8 @@ def test_content_that_is_not_text_is_refused_by_its_type(kind: str) -> None:
         (chat(audio={}), "audio"),
         (chat(best_of=9), "best_of"),
         (chat(service_tier="priority"), "service_tier"),
+        (chat(modalities=["text", "audio"]), "modalities"),
+        (chat(functions=[]), "functions"),
         ({"messages": [{"role": "user", "content": "x", "cache_control": {}}]}, "messages.cache_control"),
         (chat([{"type": "text", "text": "x", "cache_control": {}}]), "messages.content.cache_control"),
     ],
@@ -357,7 +389,7 @@ def test_an_embedding_parameter_that_cannot_be_priced_is_refused_by_name() -> No
 
 @pytest.mark.parametrize(
     "request_body",
-    [chat(modalities=["text", "audio"]), chat(tools=[{"type": "web_search"}]), chat(tools=["x"]), chat([{}])],
+    [chat(tools=[{"type": "web_search"}]), chat(tools=["x"]), chat([{}])],
 )
 def test_other_unpriced_content_is_refused(request_body: dict[str, Any]) -> None:
     assert refused(request_body).reason is Refusal.UNPRICED_CONTENT
@@ -379,7 +411,7 @@ def test_other_unpriced_content_is_refused(request_body: dict[str, Any]) -> None
         chat([{"type": "text"}]),
         chat([{"type": "text", "text": 5}]),
         chat(tools={}),
-        chat(functions=5),
+        {"messages": [{"role": "assistant", "tool_calls": {}}]},
     ],
 )
 def test_a_malformed_request_is_refused(request_body: dict[str, Any]) -> None:
