@@ -6,7 +6,6 @@ import secrets
 import shutil
 import signal
 import struct
-import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import ClassVar
 
 import asyncpg
 
+from tests.services.command import run
 from tests.services.container import Container
 from tests.services.process import LocalProcess
 from tests.services.programs import INITDB, POSTGRES
@@ -80,7 +80,8 @@ class PostgresServer(Server):
         data, user = home / "data", _service_user()
         if user is not None:
             shutil.chown(home, user)
-        _run([initdb, "-D", str(data), "-U", USER, "-A", "trust", "-E", "UTF8", "--locale=C"], home, user)
+        make = [initdb, "-D", str(data), "-U", USER, "-A", "trust", "-E", "UTF8", "--locale=C"]
+        run(make, home=home, user=user)
         place = ["-D", str(data), "-p", str(self.port), "-c", f"listen_addresses={HOST}", "-k", ""]
         _create_own_database(server, data, home, user)
         return LocalProcess([server, *place, *self._options], home, user=user, stop_signal=signal.SIGINT)
@@ -100,21 +101,5 @@ def _service_user() -> str | None:
 
 def _create_own_database(server: str, data: Path, home: Path, user: str | None) -> None:
     """By the single-user mode, before the first start: https://www.postgresql.org/docs/current/app-postgres.html"""
-    _run([server, "--single", "-D", str(data), "postgres"], home, user, f"CREATE DATABASE {USER}\n")
-
-
-def _run(command: list[str], home: Path, user: str | None, text: str = "") -> None:
-    done = subprocess.run(
-        command,
-        cwd=home,
-        input=text,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-        user=user,
-        group=user,
-        extra_groups=[] if user else None,
-    )
-    if done.returncode != 0:
-        raise ServerUnavailable(f"{command[0]} failed:\n{done.stdout}{done.stderr}")
+    command = [server, "--single", "-D", str(data), "postgres"]
+    run(command, home=home, user=user, text=f"CREATE DATABASE {USER}\n")

@@ -3,10 +3,10 @@
 import os
 import re
 import shutil
-import subprocess
 import tempfile
 from pathlib import Path
 
+from tests.services.command import run
 from tests.services.programs import MAVEN
 from tests.services.server import ServerUnavailable
 
@@ -49,11 +49,7 @@ def _copy_jars(maven: str, into: Path) -> None:
         *(maven, "--batch-mode", "--no-transfer-progress", "--quiet", "--file", str(POM)),
         *("dependency:copy-dependencies", "-DincludeScope=runtime", f"-DoutputDirectory={into}"),
     ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=_FETCH_TIMEOUT_S, check=False)
-    if done.returncode != 0:
-        raise ServerUnavailable(
-            f"Maven could not bring in Kafka's jars:\n{done.stdout[-3000:]}{done.stderr[-3000:]}"
-        )
+    run(command, home=into.parent, timeout_s=_FETCH_TIMEOUT_S)
 
 
 def _move(source: Path, target: Path) -> None:

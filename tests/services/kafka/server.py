@@ -1,18 +1,18 @@
 """A real Apache Kafka: one node that is broker and controller (KRaft)."""
 
-import subprocess
 from pathlib import Path
 from typing import ClassVar
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
+from tests.services.command import run
 from tests.services.container import Container
 from tests.services.kafka import jars
 from tests.services.process import LocalProcess
 from tests.services.programs import find_java
 from tests.services.runner import Runner
-from tests.services.server import HOST, Server, ServerUnavailable, free_port
+from tests.services.server import HOST, Server, free_port
 
 _CLUSTER_ID = "SGVhZHdvcmtzLXRlc3RzIQ"
 _CONTAINER_PORT = 9092
@@ -71,7 +71,8 @@ class KafkaServer(Server):
         settings = _SETTINGS | _listeners(HOST, self.port, free_port(), self.bootstrap_servers)
         properties = home / "server.properties"
         properties.write_text(_properties(settings | {"log.dirs": str(home / "logs")}))
-        _format([java, "-cp", classes, "kafka.tools.StorageTool"], properties)
+        tool = [java, "-cp", classes, "kafka.tools.StorageTool"]
+        run([*tool, "format", "--cluster-id", _CLUSTER_ID, "--config", str(properties)], home=home)
         return LocalProcess([java, "-Xmx512m", "-cp", classes, "kafka.Kafka", str(properties)], home)
 
 
@@ -85,10 +86,3 @@ def _listeners(host: str, port: int, controller_port: int, advertised: str) -> d
 
 def _properties(settings: dict[str, str]) -> str:
     return "".join(f"{name}={value}\n" for name, value in settings.items())
-
-
-def _format(tool: list[str], properties: Path) -> None:
-    command = [*tool, "format", "--cluster-id", _CLUSTER_ID, "--config", str(properties)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    if done.returncode != 0:
-        raise ServerUnavailable(f"Kafka's storage could not be formatted:\n{done.stdout}{done.stderr}")
