@@ -7,12 +7,13 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 import structlog
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.errors import ConfigurationError, SecretMissing, SettingsInvalid, Unavailable
 from broker.identity.wrapping import unwrap
+from broker.pricing.book import ModelPrice
 from broker.store.database import Database
 from broker.store.tables import applications, directory_revision, keys, projects
 from schemas.base import Record
@@ -35,6 +36,15 @@ class ProjectSettings(Record):
     nanodollars_per_day: int | None = Field(None, ge=0, le=NANODOLLARS_MAX)
     """None sets no budget."""
     requests_per_minute: int | None = Field(None, ge=0, le=NANODOLLARS_MAX)
+    prices: tuple[ModelPrice, ...] = ()
+    """Put before the price book: models that it lacks, terms of the project's own."""
+
+    @model_validator(mode="after")
+    def _names_one_price(self) -> Self:
+        names = [name for price in self.prices for name in (price.model, *price.aliases)]
+        if len(set(names)) < len(names):
+            raise ValueError("a name stands for two prices")
+        return self
 
 
 class Project(NamedTuple):

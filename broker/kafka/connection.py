@@ -23,7 +23,11 @@ _CONFIGURATION: dict[type[Exception], str] = {
     kafka.SecurityDisabled: "the broker has no security enabled",
     kafka.IncompatibleBrokerVersion: "the broker lacks a request that Headworks needs: use Apache Kafka 4",
     kafka.UnsupportedVersionError: "the broker lacks a request that Headworks needs: use Apache Kafka 4",
-    kafka.MessageSizeTooLargeError: "a record exceeds the max.message.bytes of its topic: see `headworks topics check`",
+    kafka.InvalidReplicationFactorError: "kafka.replication_factor exceeds the number of brokers",
+    kafka.InvalidPartitionsError: "the broker refuses that number of partitions",
+    kafka.InvalidConfigurationError: "the broker refuses a setting of a topic",
+    kafka.PolicyViolationError: "a policy of the cluster refuses the topic or its settings",
+    kafka.MessageSizeTooLargeError: "a record is larger than its topic takes: see `headworks topics check`",
 }
 
 
