@@ -1,0 +1,37 @@
+"""The SDK: submit jobs, await their results."""
+
+from headworks.client.client import Client
+from headworks.client.errors import (
+    ClientClosed,
+    ClientError,
+    ClockWrong,
+    JobInvalid,
+    JobTooLarge,
+    NotDelivered,
+    NotOpen,
+    ResultTimeout,
+    TooManyOpen,
+)
+from headworks.client.job import Job
+from headworks.client.results import Answered, Dead, Expired, Refused, Result, ResultGone, Unknown
+
+__all__ = [
+    "Answered",
+    "Client",
+    "ClientClosed",
+    "ClientError",
+    "ClockWrong",
+    "Dead",
+    "Expired",
+    "Job",
+    "JobInvalid",
+    "JobTooLarge",
+    "NotDelivered",
+    "NotOpen",
+    "Refused",
+    "Result",
+    "ResultGone",
+    "ResultTimeout",
+    "TooManyOpen",
+    "Unknown",
+]

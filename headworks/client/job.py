@@ -1,0 +1,102 @@
+"""A job as the application states it, and the envelope made of it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, TypedDict
+from uuid import UUID
+
+import orjson
+from pydantic import ValidationError
+
+from headworks.client.errors import JobInvalid
+from schemas.envelope import ENVELOPE_VERSION, TTL_S_DEFAULT, Endpoint, Envelope, RetryPolicy, Tags
+from schemas.topics import Lane
+
+_NO_TAGS = Tags()
+_NO_RETRY = RetryPolicy()
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    request: Mapping[str, Any]
+    """The body of the OpenAI-style call."""
+    endpoint: Endpoint = "/v1/chat/completions"
+    lane: Lane | str | None = None
+    """`interactive`, `standard` or `bulk`; None is the client's own."""
+    tags: Tags | Mapping[str, str] = _NO_TAGS
+    """`department`, `feature`, `user`, for chargeback."""
+    ttl_s: int = TTL_S_DEFAULT
+    retry: RetryPolicy | Mapping[str, Any] = _NO_RETRY
+    job_id: UUID | None = None
+    idempotency_key: str | None = None
+    """The job id is derived from it: submitted again with the same request, the job is paid once."""
+    traceparent: str | None = None
+    reply: bool = True
+    """False asks for no reply: nothing can be awaited, and nothing is kept."""
+
+
+class JobOptions(TypedDict, total=False):
+    """The fields of `Job` beside its request."""
+
+    endpoint: Endpoint
+    lane: Lane | str | None
+    tags: Tags | Mapping[str, str]
+    ttl_s: int
+    retry: RetryPolicy | Mapping[str, Any]
+    job_id: UUID | None
+    idempotency_key: str | None
+    traceparent: str | None
+    reply: bool
+
+
+def job_of(request: Mapping[str, Any] | Job, options: JobOptions) -> Job:
+    if not isinstance(request, Job):
+        return Job(request, **options)
+    return replace(request, **options) if options else request
+
+
+def encode(job: Job) -> bytes:
+    """The envelope as JSON. What stands at its default is left out, and the order of keys is the caller's, so
+    that the same job always has the same bytes (a repeat is known by them).
+
+    Raises JobInvalid, which names fields and never holds what stood in them.
+    """
+    envelope = _envelope(job)
+    fields: dict[str, Any] = {
+        "version": ENVELOPE_VERSION,
+        "endpoint": envelope.endpoint,
+        "request": envelope.request,
+    }
+    if envelope.tags is not _NO_TAGS and (tags := envelope.tags.model_dump(exclude_defaults=True)):
+        fields["tags"] = tags
+    if envelope.ttl_s != TTL_S_DEFAULT:
+        fields["ttl_s"] = envelope.ttl_s
+    if envelope.retry is not _NO_RETRY and (retry := envelope.retry.model_dump(exclude_defaults=True)):
+        fields["retry"] = retry
+    try:
+        return orjson.dumps(fields)
+    except TypeError as error:
+        raise JobInvalid(f"the request is not JSON: {error}") from None
+
+
+def _envelope(job: Job) -> Envelope:
+    try:
+        return Envelope.model_validate(
+            {
+                "version": ENVELOPE_VERSION,
+                "endpoint": job.endpoint,
+                "request": job.request,
+                "tags": job.tags,
+                "ttl_s": job.ttl_s,
+                "retry": job.retry,
+            }
+        )
+    except ValidationError as error:
+        raise JobInvalid(_wrong(error)) from None
+
+
+def _wrong(error: ValidationError) -> str:
+    return "; ".join(
+        f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}"
+        for item in error.errors(include_url=False, include_context=False, include_input=False)
+    )
