@@ -31,10 +31,11 @@ class Hold(Record):
 
 
 class Usage(Record):
-    """Tokens as the provider counted them. Cached tokens are part of the input."""
+    """Tokens as the provider counted them. Cached and cache-writing tokens are part of the input."""
 
     input_tokens: int = Field(ge=0)
     cached_input_tokens: int = Field(0, ge=0)
+    cache_write_tokens: int = Field(0, ge=0)
     output_tokens: int = Field(ge=0)
 
 

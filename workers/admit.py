@@ -146,7 +146,7 @@ class Admit:
 
 def _name(job: _Job, seen: Seen) -> str:
     if seen in (Seen.CONFLICT, Seen.REPEAT):
-        return seen.value
+        return str(seen.value)
     return "passed" if job.refused is None else job.refused.reason.value
 
 
@@ -159,8 +159,7 @@ def _state(
 ) -> State:
     key = authentic.key
     ttl_ms = DEADLINE_DEFAULT_MS if admitted is None else admitted.ttl_s * 1000
-    known = {} if admitted is None else _content(admitted)
-    return State(
+    state = State(
         application=key.application,
         application_id=key.application_id,
         organization_id=key.organization_id,
@@ -174,8 +173,8 @@ def _state(
         deadline_ms=appended_ms + ttl_ms,
         reply_to=None if reply_to is None else str(reply_to),
         traceparent=authentic.traceparent,
-        **known,
     )
+    return state if admitted is None else state.model_copy(update=_content(admitted))
 
 
 def _content(admitted: Admitted) -> dict[str, object]:

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequen
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Literal, cast
 
+import structlog
 from faststream.asgi import AsgiFastStream
 from faststream.kafka import KafkaBroker
 
@@ -16,7 +17,7 @@ from broker.kafka.consuming import GroupSource, Place, stream_broker
 from broker.records import Incoming
 from broker.settings import Settings
 from broker.telemetry.http import asgi_routes
-from broker.telemetry.log import Event, get_logger
+from broker.telemetry.metrics import Metrics
 from schemas import topics
 from schemas.outcomes import StageName
 from schemas.topics import Lane, RetryDelay
@@ -45,8 +46,9 @@ class Worker:
         self.settings = settings
         self.pools = tuple(pool for pool in POOLS if pool in pools)
         self.broker: KafkaBroker = stream_broker(settings.kafka)
+        self.metrics = Metrics()
         self.drained = True
-        self._log = get_logger("worker")
+        self._log = structlog.stdlib.get_logger(__name__)
         self._stack = AsyncExitStack()
         self._pumps: list[Pump[Incoming]] = []
         self._waker: asyncio.Task[None] | None = None
@@ -55,7 +57,7 @@ class Worker:
     async def open(self) -> None:
         """Connect to every part. Raises ConfigurationError or Unavailable, saying what to do."""
         self._parts = await self._stack.enter_async_context(
-            Parts.open(self.settings, with_calls="dispatch" in self.pools)
+            Parts.open(self.settings, self.metrics, with_calls="dispatch" in self.pools)
         )
 
     async def start(self) -> None:
@@ -63,7 +65,7 @@ class Worker:
             pump = getattr(self, f"_{pool}")(self._opened())
             await pump.start()
             self._pumps.append(pump)
-        self._log.info(Event.WORKER_STARTED, pools=list(self.pools))
+        self._log.info("worker_started", pools=list(self.pools))
 
     async def stop(self) -> None:
         """Stop taking, let what is under way end within the deadline, hand over the rest."""
@@ -73,7 +75,7 @@ class Worker:
         self.drained = all(await asyncio.gather(*ends))
         self._pumps.clear()
         await self._stack.aclose()
-        self._log.info(Event.WORKER_STOPPED, drained=self.drained)
+        self._log.info("worker_stopped", drained=self.drained)
 
     def troubles(self) -> list[str]:
         """Why this process is not ready; empty when it is."""
@@ -160,7 +162,7 @@ class Worker:
 
     def _settle(self, parts: Parts) -> Pump[Incoming]:
         stage = Settle(
-            parts.settlements,
+            parts.settlement_book,
             parts.gate,
             parts.producer,
             parts.reader,
@@ -210,7 +212,7 @@ class Worker:
 
     def _alarm(self, code: str, place: Place) -> None:
         self._opened().metrics.alarm(code)
-        self._log.error(Event.ALARM, code=code, topic=place.topic, partition=place.partition)
+        self._log.error("alarm", code=code, topic=place.topic, partition=place.partition)
 
     def _pump(
         self,
@@ -248,5 +250,5 @@ def application(worker: Worker) -> AsgiFastStream:
         lifespan=lifespan,
         after_startup=[worker.start],
         on_shutdown=[worker.stop],
-        asgi_routes=asgi_routes(worker.troubles, lambda: worker.metrics),
+        asgi_routes=asgi_routes(worker.troubles, worker.metrics),
     )

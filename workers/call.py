@@ -11,7 +11,7 @@ from broker.providers.provider import Answer, Call
 from broker.providers.routes import Routes, Target
 from broker.records import Inner
 from schemas.reasons import Failure, Refusal
-from schemas.state import Charge, Hold, State, Usage
+from schemas.state import Charge, Hold, State
 
 
 class Prepared(NamedTuple):
@@ -20,9 +20,10 @@ class Prepared(NamedTuple):
     request_sha256: str
     """Of the bytes that go out, in hexadecimal."""
     price_version: str
+    """Of the book that the answer is charged by."""
 
 
-def prepare(inner: Inner, routes: Routes) -> Prepared | Refusal:
+def prepare(inner: Inner, routes: Routes, price_version: str) -> Prepared | Refusal:
     """The request re-encoded from what was parsed, under the overrides: policy and provider read the same."""
     state = inner.state
     target = routes.target(state.model or "")
@@ -37,7 +38,7 @@ def prepare(inner: Inner, routes: Routes) -> Prepared | Refusal:
     request["model"] = target.model
     body = orjson.dumps(request)
     call = Call(state.endpoint, body, state.job_id, state.run, state.attempt)
-    return Prepared(target, call, hashlib.sha256(body).hexdigest(), state.estimate.price_version)
+    return Prepared(target, call, hashlib.sha256(body).hexdigest(), price_version)
 
 
 def answered_charge(state: State, prepared: Prepared, answer: Answer, price: ModelPrice) -> Charge:
@@ -52,7 +53,7 @@ def answered_charge(state: State, prepared: Prepared, answer: Answer, price: Mod
         hold=state.hold,
         nanodollars=cost,
         estimated=usage is None,
-        usage=None if usage is None else Usage.model_validate(usage.model_dump(include=set(Usage.model_fields))),
+        usage=usage,
         price_version=prepared.price_version,
         target=prepared.target.name,
         latency_ms=answer.latency_ms,

@@ -32,6 +32,7 @@ from schemas import topics
 from schemas.outcomes import Answered, Dead, Unknown
 from schemas.reasons import Failure, Refusal
 from schemas.state import Charge, Hold, State
+from schemas.topics import RetryDelay
 from workers.attempts import AttemptBook, HoldBook
 from workers.call import Prepared, answered_charge, failed_charge, prepare
 from workers.engine.backoff import delays
@@ -97,7 +98,7 @@ class Dispatch:
 
     async def _attempt(self, record: Incoming, inner: Inner, key: AttemptKey) -> Awaitable[None] | None:
         state = inner.state
-        prepared = prepare(inner, self._providers.routes)
+        prepared = prepare(inner, self._providers.routes, self._book.version)
         if isinstance(prepared, Refusal) or self._clock() >= state.deadline_ms:
             return await self._end_uncalled(record, inner, key, prepared)
         incarnation = self._lease.incarnation
@@ -279,11 +280,8 @@ class Dispatch:
 
     async def _take_step(self, record: Incoming, inner: Inner, step: Step) -> None:
         match step:
-            case Again(state, None):
-                await self._producer.send(self._outlets.onward(topics.admitted(state.lane), inner, state))
             case Again(state, delay):
-                self._metrics.retry(delay)
-                await self._producer.send(self._outlets.onward(topics.retry(delay), inner, state))
+                await self._try_again(inner, state, delay)
             case GiveUp(state, reason):
                 await self._bury(record, inner, state, reason)
             case Late(state):
@@ -293,6 +291,14 @@ class Dispatch:
                 await self._producer.send(
                     self._outlets.failed(state, outcome, "unknown", "outcome_unknown", None)
                 )
+
+    async def _try_again(self, inner: Inner, state: State, delay: RetryDelay | None) -> None:
+        if delay is None:
+            topic = topics.admitted(state.lane)
+        else:
+            self._metrics.retry(delay)
+            topic = topics.retry(delay)
+        await self._producer.send(self._outlets.onward(topic, inner, state))
 
     async def _bury(self, record: Incoming, inner: Inner, state: State, reason: Failure) -> None:
         self._metrics.dead_letter("dispatch", reason)

@@ -12,7 +12,7 @@ from broker.policy.decide import Policy, Unrestricted
 from broker.pricing.book import PriceBook
 from broker.providers.registry import Providers
 from broker.quota.gate import Gate
-from broker.quota.rebuild import LedgerSource
+from broker.quota.ledger_source import LedgerSource
 from broker.quota.redis_gate import RedisGate
 from broker.quota.self_opening import SelfOpeningGate
 from broker.records import Sealer
@@ -28,6 +28,7 @@ from broker.telemetry.metrics import Metrics
 from workers.attempts import AttemptBook, HoldBook
 from workers.lease import Lease
 from workers.outlets import Clock, wall_clock_ms
+from workers.settlements import SettlementBook
 
 EMBEDDED_REDIS = "memory://"
 """The `redis.url` that stands for the embedded server: one process, nothing kept."""
@@ -48,6 +49,7 @@ class Parts:
     jobs: Jobs
     parking: Parking
     settlements: Settlements
+    settlement_book: SettlementBook
     attempts: AttemptBook
     holds: HoldBook
     lease: Lease
@@ -79,8 +81,11 @@ class Parts:
             reader = CoordinateReader(settings.kafka)
             await reader.start()
             stack.push_async_callback(reader.stop)
-            providers = Providers.open(settings.providers)
+            providers = await Providers.open(settings.providers)
             stack.push_async_callback(providers.close)
+            settlements = Settlements(database)
+            settlement_book = SettlementBook(settlements)
+            stack.push_async_callback(settlement_book.close)
             attempts = AttemptBook(Attempts(database))
             stack.push_async_callback(attempts.close)
             holds = HoldBook(opening)
@@ -102,7 +107,8 @@ class Parts:
                 gate=opening,
                 jobs=Jobs(database),
                 parking=Parking(database),
-                settlements=Settlements(database),
+                settlements=settlements,
+                settlement_book=settlement_book,
                 attempts=attempts,
                 holds=holds,
                 lease=lease,

@@ -75,15 +75,17 @@ class Waker:
     async def run(self) -> None:
         """Until cancelled. What is away is waited for."""
         while True:
-            for delay in delays():
-                try:
-                    woken = await self.wake()
-                    break
-                except Unavailable as error:
-                    self._metrics.trouble("retry", error)
-                    await asyncio.sleep(delay)
-            if woken < _WAKE_MAX:
+            if await self._insist() < _WAKE_MAX:
                 await asyncio.sleep(self._every_s)
+
+    async def _insist(self) -> int:
+        for delay in delays():
+            try:
+                return await self.wake()
+            except Unavailable as error:
+                self._metrics.trouble("retry", error)
+                await asyncio.sleep(delay)
+        raise AssertionError("delays() has no end")
 
     async def wake(self) -> int:
         """One round; how many were woken.

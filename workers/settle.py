@@ -18,13 +18,16 @@ from broker.quota.gate import Gate
 from broker.quota.gate import Settlement as HoldSettlement
 from broker.records import Incoming, Inner, Outgoing, Sealer, partition_of
 from broker.replies import expired_result
-from broker.store.settlement import Settled, Settlement, Settlements, TerminalRow
+from broker.store.positions import Place
+from broker.store.settlement import Disposition, Settled
+from broker.store.settlement_rows import Settlement, Terminal
 from broker.telemetry.metrics import Metrics
 from schemas import headers
-from schemas.outcomes import Conflict, Repeat
+from schemas.reasons import Unauthentic
 from schemas.state import State
-from schemas.topics import Coordinate, ReplyTo
+from schemas.topics import ReplyTo
 from workers.outlets import Clock, Outlets, coordinate
+from workers.settlements import PartitionBatch, SettlementBook
 
 
 class _Letter(NamedTuple):
@@ -34,13 +37,16 @@ class _Letter(NamedTuple):
     state: State
     status: str
     value: bytes
-    terminal: TerminalRow | None
+    terminal: Terminal | None
+
+
+_Ended = Sequence[tuple[Incoming, Inner]]
 
 
 class Settle:
     def __init__(
         self,
-        settlements: Settlements,
+        book: SettlementBook,
         gate: Gate,
         producer: Producer,
         reader: CoordinateReader,
@@ -48,7 +54,7 @@ class Settle:
         clock: Clock,
         metrics: Metrics,
     ) -> None:
-        self._settlements = settlements
+        self._book = book
         self._gate = gate
         self._producer = producer
         self._reader = reader
@@ -58,11 +64,11 @@ class Settle:
         self._outlets = Outlets(sealer, clock)
 
     async def handle(self, records: Sequence[Incoming]) -> None:
+        """Records of one partition, in order."""
         ended, forged = self._open(records)
-        settled = await self._settlements.settle([self._entry(record, inner) for record, inner in ended])
+        settled = await self._book.settle(self._batch(records, ended))
         await self._settle_holds([inner.state for _, inner in ended])
-        letters = self._letters(ended, settled)
-        replies = await self._replies(letters)
+        replies = await self._replies(_letters(ended, settled))
         await self._producer.send_all(forged + replies)
         self._count(ended, settled)
 
@@ -71,18 +77,24 @@ class Settle:
         forged: list[Outgoing] = []
         for record in records:
             try:
-                ended.append((record, self._sealer.open(record)))
+                inner = self._sealer.open(record)
+                if inner.state.outcome is None:
+                    raise NotBelieved(Unauthentic.FORGED)
+                ended.append((record, inner))
             except NotBelieved as error:
                 self._metrics.dead_letter("settle", error.reason)
                 forged.append(self._outlets.dead_record(record, "settle", error.reason.value))
         return ended, forged
 
-    def _entry(self, record: Incoming, inner: Inner) -> Settlement:
-        return Settlement(
-            state=inner.state,
-            outcome=coordinate(record),
-            reply_sha256=inner.sha256.hex(),
-            at_ms=self._clock(),
+    def _batch(self, records: Sequence[Incoming], ended: _Ended) -> PartitionBatch:
+        now_ms = self._clock()
+        return PartitionBatch(
+            Place(records[0].topic, records[0].partition),
+            [
+                Settlement(inner.state, coordinate(record), inner.sha256.hex(), now_ms)
+                for record, inner in ended
+            ],
+            records[-1].offset + 1,
         )
 
     async def _settle_holds(self, states: Sequence[State]) -> None:
@@ -95,22 +107,8 @@ class Settle:
         if done:
             await self._gate.settle(done)
 
-    def _letters(
-        self, ended: Sequence[tuple[Incoming, Inner]], settled: Sequence[Settled]
-    ) -> list[_Letter]:
-        letters: list[_Letter] = []
-        for (_, inner), result in zip(ended, settled, strict=True):
-            state = inner.state
-            addresses = [*([state.reply_to] if state.reply_to else []), *result.waiting]
-            if isinstance(state.outcome, Repeat) and result.terminal is None:
-                continue
-            status = _status(state, result.terminal)
-            again = None if result.is_new or isinstance(state.outcome, Conflict) else result.terminal
-            letters += [_Letter(address, state, status, inner.value, again) for address in addresses]
-        return letters
-
     async def _replies(self, letters: Sequence[_Letter]) -> list[Outgoing]:
-        wanted = {Coordinate.parse(at.terminal.outcome) for at in letters if at.terminal is not None}
+        wanted = {at.terminal.coordinate for at in letters if at.terminal is not None}
         found = await self._reader.read(wanted) if wanted else {}
         values = {str(at): record.value or b"" for at, record in found.items()}
         replies = []
@@ -131,17 +129,26 @@ class Settle:
             return reply_to, reply_to.partition
         return reply_to, partition_of(letter.state.job_id.bytes, partitions)
 
-    def _count(self, ended: Sequence[tuple[Incoming, Inner]], settled: Sequence[Settled]) -> None:
+    def _count(self, ended: _Ended, settled: Sequence[Settled]) -> None:
         now_ms = self._clock()
         for (_, inner), result in zip(ended, settled, strict=True):
-            if result.is_new:
-                self._metrics.ended(inner.state.outcome, inner.state.lane, now_ms - inner.state.appended_ms)
+            if result.disposition is Disposition.NEW:
+                state = inner.state
+                kind = "" if state.outcome is None else state.outcome.kind
+                self._metrics.ended(state.lane, kind, now_ms - state.appended_ms)
 
 
-def _status(state: State, terminal: TerminalRow | None) -> str:
-    if isinstance(state.outcome, Conflict):
-        return "refused"
-    return terminal.kind if terminal is not None else "answered"
+def _letters(ended: _Ended, settled: Sequence[Settled]) -> list[_Letter]:
+    letters: list[_Letter] = []
+    for (_, inner), result in zip(ended, settled, strict=True):
+        if result.disposition is Disposition.WAITING:
+            continue
+        state, terminal = inner.state, result.terminal
+        status = "refused" if terminal is None else terminal.kind
+        again = terminal if result.disposition is Disposition.KNOWN else None
+        addresses = [*([state.reply_to] if state.reply_to else []), *result.waiting]
+        letters += [_Letter(address, state, status, inner.value, again) for address in addresses]
+    return letters
 
 
 def _reply(letter: _Letter, place: tuple[ReplyTo, int], values: dict[str, bytes]) -> Outgoing:

@@ -32,4 +32,5 @@ class Succession:
         partitions = await self._producer.partitions(topic)
         partition = partition_of(state.job_id.bytes, partitions or 1)
         end = await self._reader.end(topic, partition)
-        return end == 0 or await self._settlements.position(topic, partition) >= end
+        position = await self._settlements.position(topic, partition)
+        return position.next_offset >= end

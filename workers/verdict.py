@@ -74,6 +74,6 @@ def backoff_ms(
 
     `attempt` counts from 1. A Retry-After beyond `max_ms` is taken as `max_ms`.
     """
-    ceiling = min(max_ms, base_ms * 2 ** min(attempt - 1, 30))
+    ceiling = min(max_ms, base_ms << min(attempt - 1, 30))
     wait = ceiling // 2 + int(ceiling / 2 * jitter)
     return max(wait, min(retry_after_ms or 0, max_ms))

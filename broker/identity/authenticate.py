@@ -74,7 +74,7 @@ def read_headers(carried: Headers) -> dict[str, str]:
     for name, content in carried:
         if name in found:
             raise NotBelieved(Unauthentic.HEADER_DUPLICATE)
-        if content is None or len(content) > headers.HEADER_BYTES_MAX:
+        if len(content) > headers.HEADER_BYTES_MAX:
             raise NotBelieved(Unauthentic.HEADER_INVALID)
         try:
             found[name] = content.decode()

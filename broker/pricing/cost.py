@@ -6,14 +6,8 @@ from typing import Annotated, Any
 from pydantic import BaseModel, Field, ValidationError
 
 from broker.pricing.book import TOKENS_MAX, ModelPrice, Tokens
-from schemas import state
 from schemas.envelope import Endpoint
-
-
-class Usage(state.Usage):
-    """Tokens as the provider counted them. Those read from and written to its cache are part of the input."""
-
-    cache_write_tokens: int = Field(0, ge=0)
+from schemas.state import Usage
 
 
 def charge(usage: Usage, price: ModelPrice) -> int:
