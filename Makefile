@@ -24,9 +24,9 @@ $(STAMP): requirements/dev.txt pyproject.toml
 demo: $(STAMP) ## Send the example jobs through every pool, with the embedded servers
 	$(BIN)/headworks demo
 
-test: $(STAMP) ## Run all tests, on real Kafka, PostgreSQL and Redis too
+test: $(STAMP) ## Run all tests, on real Kafka, PostgreSQL and Redis too (ARGS="-k name" for some)
 	$(BIN)/python -m tests.services install
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(ARGS)
 
 lint: $(STAMP) ## Check style, types and the rules of imports
 	$(BIN)/ruff check .

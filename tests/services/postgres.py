@@ -20,7 +20,7 @@ from tests.services.programs import INITDB, POSTGRES
 from tests.services.runner import Runner
 from tests.services.server import HOST, Server, ServerUnavailable, ask
 
-IMAGE = "postgres:17-alpine"
+IMAGE = "postgres:17.6"
 USER = "headworks"
 _SERVICE_USER = "postgres"
 _AUTHENTICATION = b"R"

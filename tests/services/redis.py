@@ -9,7 +9,7 @@ from tests.services.programs import REDIS
 from tests.services.runner import Runner
 from tests.services.server import HOST, Server, ask
 
-IMAGE = "redis:7.4-alpine"
+IMAGE = "redis:7.2.10"
 _OPTIONS = ["--save", "", "--appendonly", "no", "--maxmemory-policy", "noeviction"]
 
 
