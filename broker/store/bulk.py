@@ -6,27 +6,57 @@ the same fields. UUIDs and JSON columns are given as what they are.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import fields
 from functools import lru_cache
 from typing import Any
 
 import orjson
 from pydantic import BaseModel
-from sqlalchemy import JSON, Row, Table, TextClause, Uuid, text
+from sqlalchemy import (
+    JSON,
+    Column,
+    ColumnElement,
+    Delete,
+    FromClause,
+    Insert,
+    Row,
+    Select,
+    Table,
+    Text,
+    Uuid,
+    bindparam,
+    cast,
+    delete,
+    exists,
+    func,
+    literal_column,
+    select,
+    true,
+    tuple_,
+    type_coerce,
+)
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
+
+AnyRow = Row[*tuple[Any, ...]]
 
 
 async def insert_rows(
-    connection: AsyncConnection, table: Table, rows: Sequence[Any], returning: Sequence[str] = ()
-) -> list[Row[Any]]:
+    connection: AsyncConnection,
+    table: Table,
+    rows: Sequence[Any],
+    returning: Sequence[str] = (),
+    unless_in: Table | None = None,
+) -> list[AnyRow]:
     """Insert what is not there yet, in the order of the primary key; `returning` those that were inserted.
 
-    Rows that collide with what is there, or with one another, are left out. The order keeps two processes
-    that insert the same rows from waiting for each other in a circle.
+    Rows that collide with what is there, or with one another, are left out, and so are rows whose key stands
+    in `unless_in`. The order keeps two processes that insert the same rows from waiting for each other in a
+    circle.
     """
     if not rows:
         return []
-    statement = _insert(connection.dialect.name, table, _columns(rows[0]), tuple(returning))
+    statement = _insert(connection.dialect.name, table, _columns(rows[0]), tuple(returning), unless_in)
     result = await connection.execute(statement, {"rows": encode(rows)})
     return list(result.all()) if returning else []
 
@@ -37,7 +67,7 @@ async def select_by_keys(
     key_columns: Sequence[str],
     keys: Iterable[Sequence[Any]],
     columns: Sequence[str],
-) -> list[Row[Any]]:
+) -> list[AnyRow]:
     """Rows of `table` whose `key_columns` hold one of `keys`, in no order."""
     rows = [dict(zip(key_columns, key, strict=True)) for key in keys]
     if not rows:
@@ -58,76 +88,65 @@ async def delete_by_keys(
 
 
 def encode(rows: Sequence[Any]) -> str:
+    """The parameter `rows` of a statement that reads from `unfolded`."""
     return orjson.dumps(rows, default=_plain).decode()
 
 
-def source(dialect: str, table: Table, columns: Sequence[str]) -> str:
-    """The FROM item that unfolds `:rows` into `columns`, typed as the table's."""
+def unfolded(dialect: str, table: Table, columns: Sequence[str]) -> FromClause:
+    """The parameter `rows`, unfolded into `columns` that are typed as those of `table`."""
     if dialect == "postgresql":
-        return f"json_populate_recordset(NULL::{quoted(table.name)}, CAST(:rows AS json)) AS r"
-    values = ", ".join(f"{_sqlite_value(table, name)} AS {quoted(name)}" for name in columns)
-    return f"(SELECT {values} FROM json_each(:rows)) AS r"
+        array = cast(bindparam("rows", type_=Text), JSON)
+        rows = func.json_populate_recordset(literal_column(f'NULL::"{table.name}"'), array)
+        return rows.table_valued(*(Column(name, table.c[name].type) for name in columns), name="r")
+    each = func.json_each(bindparam("rows", type_=Text)).table_valued("value")
+    return select(*(_stored(each.c.value, table.c[name]) for name in columns)).subquery("r")
 
 
-def quoted(name: str) -> str:
-    return f'"{name}"'
+def _stored(value: ColumnElement[Any], column: Column[Any]) -> ColumnElement[Any]:
+    """An object's field as SQLAlchemy stores it in SQLite: UUIDs as 32 hexadecimal digits, JSON as text."""
+    path = f"$.{column.name}"
+    if isinstance(column.type, JSON):
+        return value.op("->")(path).label(column.name)
+    field = func.json_extract(value, path)
+    if isinstance(column.type, Uuid):
+        field = func.replace(field, "-", "")
+    return type_coerce(field, column.type).label(column.name)
 
 
 def _columns(row: Any) -> tuple[str, ...]:
-    return tuple(row) if isinstance(row, Mapping) else _fields(type(row))
+    return tuple(row) if isinstance(row, Mapping) else tuple(field.name for field in fields(row))
 
 
 @lru_cache
-def _fields(kind: type) -> tuple[str, ...]:
-    if not is_dataclass(kind):
-        raise TypeError(f"a row is a mapping or a dataclass, not {kind.__name__}")
-    return tuple(field.name for field in fields(kind))
+def _insert(
+    dialect: str, table: Table, columns: tuple[str, ...], returning: tuple[str, ...], unless_in: Table | None
+) -> Insert:
+    rows = unfolded(dialect, table, columns)
+    # A condition there must be: without one SQLite reads ON CONFLICT as the ON of a join.
+    condition = true() if unless_in is None else ~_stands_in(unless_in, rows)
+    ordered = select(rows).where(condition).order_by(*(rows.c[key.name] for key in table.primary_key))
+    make = postgresql.insert if dialect == "postgresql" else sqlite.insert
+    statement = make(table).from_select(columns, ordered).on_conflict_do_nothing()
+    return statement.returning(*(table.c[name] for name in returning)) if returning else statement
+
+
+def _stands_in(table: Table, rows: FromClause) -> ColumnElement[bool]:
+    return exists().where(*(key == rows.c[key.name] for key in table.primary_key))
 
 
 @lru_cache
-def _insert(dialect: str, table: Table, columns: tuple[str, ...], returning: tuple[str, ...]) -> TextClause:
-    names = ", ".join(map(quoted, columns))
-    order = ", ".join(quoted(column.name) for column in table.primary_key)
-    # `WHERE true` keeps SQLite from reading ON CONFLICT as the ON of a join.
-    statement = (
-        f"INSERT INTO {quoted(table.name)} ({names}) SELECT {names} FROM {source(dialect, table, columns)} "
-        f"WHERE true ORDER BY {order} ON CONFLICT DO NOTHING"
-    )
-    return _typed(statement, table, returning)
+def _select(dialect: str, table: Table, keys: tuple[str, ...], columns: tuple[str, ...]) -> Select[Any]:
+    return select(*(table.c[name] for name in columns)).where(_among(dialect, table, keys))
 
 
 @lru_cache
-def _select(dialect: str, table: Table, keys: tuple[str, ...], columns: tuple[str, ...]) -> TextClause:
-    names = ", ".join(map(quoted, columns))
-    statement = f"SELECT {names} FROM {quoted(table.name)} WHERE {_matches(dialect, table, keys)}"
-    return text(statement).columns(*(table.c[name] for name in columns))
+def _delete(dialect: str, table: Table, keys: tuple[str, ...]) -> Delete:
+    return delete(table).where(_among(dialect, table, keys))
 
 
-@lru_cache
-def _delete(dialect: str, table: Table, keys: tuple[str, ...]) -> TextClause:
-    return text(f"DELETE FROM {quoted(table.name)} WHERE {_matches(dialect, table, keys)}")
-
-
-def _matches(dialect: str, table: Table, keys: tuple[str, ...]) -> str:
-    names = ", ".join(map(quoted, keys))
-    return f"({names}) IN (SELECT {names} FROM {source(dialect, table, keys)})"
-
-
-def _typed(statement: str, table: Table, returning: tuple[str, ...]) -> TextClause:
-    if not returning:
-        return text(statement)
-    clause = text(f"{statement} RETURNING {', '.join(map(quoted, returning))}")
-    return clause.columns(*(table.c[name] for name in returning))
-
-
-def _sqlite_value(table: Table, name: str) -> str:
-    """As SQLAlchemy stores it: UUIDs as 32 hexadecimal digits, JSON as text."""
-    kind = table.c[name].type
-    if isinstance(kind, JSON):
-        return f"value -> '$.{name}'"
-    if isinstance(kind, Uuid):
-        return f"replace(json_extract(value, '$.{name}'), '-', '')"
-    return f"json_extract(value, '$.{name}')"
+def _among(dialect: str, table: Table, keys: tuple[str, ...]) -> ColumnElement[bool]:
+    rows = unfolded(dialect, table, keys)
+    return tuple_(*(table.c[name] for name in keys)).in_(select(rows))
 
 
 def _plain(value: Any) -> Any:

@@ -16,10 +16,10 @@ class now_ms(FunctionElement[int]):  # noqa: N801 - it is written like the SQL f
 
 
 @compiles(now_ms, "postgresql")
-def _postgresql(element: now_ms, compiler: SQLCompiler, **options: Any) -> str:
+def _postgresql(_element: now_ms, _compiler: SQLCompiler, **_options: Any) -> str:
     return "CAST(floor(extract(epoch FROM clock_timestamp()) * 1000) AS BIGINT)"
 
 
 @compiles(now_ms, "sqlite")
-def _sqlite(element: now_ms, compiler: SQLCompiler, **options: Any) -> str:
+def _sqlite(_element: now_ms, _compiler: SQLCompiler, **_options: Any) -> str:
     return "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)"

@@ -1,4 +1,4 @@
-"""The database: PostgreSQL by asyncpg, or SQLite by aiosqlite. One seam for connections and their failures."""
+"""PostgreSQL by asyncpg, or SQLite by aiosqlite: one seam for connections and their failures."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -33,7 +33,9 @@ class Database:
         self.dialect = dialect
         self.engine = engine
         """For schema work only (`broker.store.migrate`)."""
-        self._single = engine if dialect == "sqlite" else engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._single = (
+            engine if dialect == "sqlite" else engine.execution_options(isolation_level="AUTOCOMMIT")
+        )
 
     @classmethod
     async def open(cls, settings: DatabaseSettings) -> Self:

@@ -1,4 +1,4 @@
-"""Every table, as SQLAlchemy Core. Money is BIGINT nano-dollars; times are BIGINT milliseconds since the epoch.
+"""Every table, as SQLAlchemy Core. Money is BIGINT nano-dollars; times are BIGINT Unix milliseconds.
 
 identity     organizations, projects, applications, keys, directory_revision
 ledger       jobs, attempts, verdicts, terminals, charges, workers, positions, waiters
@@ -75,7 +75,7 @@ keys = Table(
     Column("created_ms", BigInteger, nullable=False),
     Column("revoked_ms", BigInteger),
 )
-"""`secret_wrapped` is nonce and AES-256-GCM ciphertext under the key-encryption key, bound to the key's id."""
+"""`secret_wrapped`: nonce and AES-256-GCM ciphertext under the key-encryption key, bound to the key's id."""
 
 directory_revision = Table(
     "directory_revision",
@@ -117,7 +117,7 @@ attempts = Table(
     Column("started_ms", BigInteger, nullable=False),
     PrimaryKeyConstraint("application_id", "job_id", "run", "attempt"),
 )
-"""The intent to call, on record before the call. `owner` is a worker's incarnation; `hold` a `schemas.state.Hold`."""
+"""The intent, on record before the call. `owner`: a worker's incarnation; `hold`: a `schemas.state.Hold`."""
 
 verdicts = Table(
     "verdicts",
@@ -154,7 +154,7 @@ terminals = Table(
     Column("at_ms", BigInteger, nullable=False),
     PrimaryKeyConstraint("application_id", "job_id", "run"),
 )
-"""`outcome` is the coordinate in `outcomes.*` whose value is the reply; `value_sha256` that value's digest."""
+"""`outcome`: the coordinate in `outcomes.*` whose value is the reply; `value_sha256`: that value's digest."""
 
 charges = Table(
     "charges",
@@ -177,6 +177,7 @@ charges = Table(
     Column("estimated", Boolean, nullable=False),
     Column("input_tokens", BigInteger),
     Column("cached_input_tokens", BigInteger),
+    Column("cache_write_tokens", BigInteger),
     Column("output_tokens", BigInteger),
     Column("price_version", String(64), nullable=False),
     Column("day", Integer, nullable=False),
@@ -254,6 +255,8 @@ dead_letters = Table(
 parked = Table(
     "parked",
     metadata,
+    Column("partition", Integer, nullable=False),
+    Column("offset", BigInteger, nullable=False),
     Column("application_id", Integer, nullable=False),
     Column("job_id", Uuid, nullable=False),
     Column("run", SmallInteger, nullable=False),
@@ -261,10 +264,13 @@ parked = Table(
     Column("project_id", Integer, nullable=False),
     Column("lane", String(16), nullable=False),
     Column("due_ms", BigInteger, nullable=False),
-    Column("partition", Integer, nullable=False),
-    Column("offset", BigInteger, nullable=False),
     Column("reason", String(64), nullable=False),
-    PrimaryKeyConstraint("application_id", "job_id", "run", "attempt"),
-    Index(None, "partition", "due_ms"),
+    PrimaryKeyConstraint("partition", "offset"),
+    Index(None, "lane", "due_ms", "partition", "offset"),
+    Index(None, "project_id"),
 )
-"""An index over the topic `parked`; the record itself is there."""
+"""An index over the topic `parked`; the record itself is there.
+
+By its place, not by its attempt: a job that is woken and parked again may be entered anew before the old
+row is gone.
+"""

@@ -1,0 +1,101 @@
+"""The index over the topic `parked`: which of its records may go on, and when."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from sqlalchemy import func, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from broker.store.bulk import delete_by_keys, insert_rows
+from broker.store.clock import now_ms
+from broker.store.database import Database
+from broker.store.tables import parked
+from schemas.topics import Lane
+
+
+@dataclass(frozen=True, slots=True)
+class ParkedRow:
+    """One record of `parked`. `due_ms`: not before this time."""
+
+    partition: int
+    offset: int
+    application_id: int
+    job_id: UUID
+    run: int
+    attempt: int
+    project_id: int
+    lane: str
+    due_ms: int
+    reason: str
+
+    @property
+    def place(self) -> "Place":
+        return Place(self.partition, self.offset)
+
+
+class Place(NamedTuple):
+    """Of a record in the topic `parked`."""
+
+    partition: int
+    offset: int
+
+
+class Parking:
+    """Rows are keyed by their record's place, so a record that is delivered again changes nothing, and a job
+    that is parked again is another row. Every method raises DatabaseUnavailable.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def park(self, rows: Sequence[ParkedRow]) -> None:
+        async with self._database.connect() as connection:
+            await insert_rows(connection, parked, rows)
+
+    async def due(self, partitions: Sequence[int], at_ms: int, limit: int) -> list[ParkedRow]:
+        """At most `limit` rows of `partitions` that are due at `at_ms` (Unix milliseconds): best lane first,
+        in a lane the longest due, and of these the first in the topic.
+        """
+        rows: list[ParkedRow] = []
+        async with self._database.connect() as connection:
+            for lane in Lane:
+                if len(rows) < limit:
+                    rows += await _due(connection, lane, partitions, at_ms, limit - len(rows))
+        return rows
+
+    async def unpark(self, places: Sequence[Place]) -> None:
+        """Forget records that are on their way again."""
+        async with self._database.connect() as connection:
+            await delete_by_keys(connection, parked, Place._fields, places)
+
+    async def wake(self, project_id: int) -> int:
+        """Make all that a project has parked due at once, when its budget was raised. Says how many."""
+        now = now_ms()
+        statement = (
+            update(parked).where(parked.c.project_id == project_id, parked.c.due_ms > now).values(due_ms=now)
+        )
+        async with self._database.connect() as connection:
+            woken = await connection.execute(statement)
+        return woken.rowcount
+
+    async def count(self) -> int:
+        async with self._database.connect() as connection:
+            return (await connection.execute(select(func.count()).select_from(parked))).scalar_one()
+
+
+_COLUMNS = tuple(parked.c[name] for name in ParkedRow.__slots__)
+
+
+async def _due(
+    connection: AsyncConnection, lane: Lane, partitions: Sequence[int], at_ms: int, limit: int
+) -> list[ParkedRow]:
+    statement = (
+        select(*_COLUMNS)
+        .where(parked.c.lane == lane.value, parked.c.due_ms <= at_ms, parked.c.partition.in_(partitions))
+        .order_by(parked.c.due_ms, parked.c.partition, parked.c.offset)
+        .limit(limit)
+    )
+    found: list[Any] = list(await connection.execute(statement))
+    return [ParkedRow(*row) for row in found]

@@ -1,0 +1,223 @@
+"""SETTLE's one transaction: terminals, charges, audit entries, dead letters, waiters, its own position."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from enum import Enum
+from typing import NamedTuple
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from broker.store import positions, tables
+from broker.store.audit import extend_chains
+from broker.store.bulk import insert_rows, select_by_keys
+from broker.store.database import Database
+from broker.store.keys import ATTEMPT_COLUMNS, JOB_COLUMNS, RUN_COLUMNS, AttemptKey, JobKey, RunKey
+from broker.store.locks import gate_lock_shared
+from broker.store.positions import Place, Position
+from broker.store.settlement_rows import (
+    Settlement,
+    Terminal,
+    charge_keys,
+    charge_rows,
+    dead_letter_row,
+    terminal_row,
+    waiter_row,
+)
+from schemas.outcomes import Conflict, Dead, Repeat
+
+
+class Disposition(Enum):
+    """What became of one record of `outcomes.*`."""
+
+    NEW = "new"
+    """It is its run's terminal: its value is the reply."""
+    KNOWN = "known"
+    """There was a terminal already: that one's reply is to be sent again; for a repeat, to its sender."""
+    WAITING = "waiting"
+    """A repeat of a job under way: its sender is on record and gets the reply with the others."""
+    CONFLICT = "conflict"
+    """Refused to its sender: its own value is the reply."""
+
+
+class Settled(NamedTuple):
+    disposition: Disposition
+    terminal: Terminal | None
+    """Of the run; of a repeat, that of the job's latest run. None where WAITING or CONFLICT."""
+    waiting: tuple[str, ...] = ()
+    """Further `reply_to`s that await this terminal's reply."""
+
+
+class Advance(NamedTuple):
+    """A partition that a batch takes records from: where the caller saw it, and where it shall stand."""
+
+    seen: Position
+    next_offset: int
+
+
+class SettledBatch(NamedTuple):
+    settled: list[Settled]
+    """In the order of the batch."""
+    positions: list[Position]
+    """In the order of the advances: what the next batch has `seen`."""
+
+
+class Ends:
+    """The terminals of some jobs."""
+
+    def __init__(self, terminals: Iterable[Terminal] = ()) -> None:
+        self._runs: dict[JobKey, dict[int, Terminal]] = {}
+        self.add(terminals)
+
+    def add(self, terminals: Iterable[Terminal]) -> None:
+        for row in terminals:
+            self._runs.setdefault(row.key.job, {})[row.run] = row
+
+    def of_run(self, key: RunKey) -> Terminal | None:
+        return self._runs.get(key.job, {}).get(key.run)
+
+    def of_job(self, key: JobKey) -> Terminal | None:
+        """Of its latest run."""
+        runs = self._runs.get(key)
+        return runs[max(runs)] if runs else None
+
+
+class Settlements:
+    """Every method raises DatabaseUnavailable."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def settle(self, batch: Sequence[Settlement], advances: Sequence[Advance]) -> SettledBatch:
+        """Put a batch on record, all or nothing. `advances` has every partition that it takes records from;
+        each partition comes in its order, batch after batch.
+
+        A record that was settled before writes nothing twice, and the answer says what its sender is to be
+        told. So it goes after a DatabaseUnavailable, when it is not known whether the batch was committed:
+        read the positions again and settle it again.
+
+        Raises Fenced where another process has moved one of the positions; then nothing was written.
+        """
+        seen = {advance.seen.place: advance.seen for advance in advances}
+        fresh = [item for item in batch if item.coordinate.offset >= seen[item.place].next_offset]
+        async with self._database.begin() as connection:
+            await gate_lock_shared(connection)
+            won = await _insert_terminals(connection, batch)
+            ends = await _ends(connection, batch, won)
+            late = await _insert_charges(connection, batch, won)
+            await _insert_dead_letters(connection, won.values())
+            await _insert_waiters(connection, fresh, ends)
+            noted = late + [item for item in fresh if isinstance(item.outcome, Conflict)]
+            heads = await extend_chains(connection, seen, batch, won, noted)
+            goals = [_goal(advance, heads) for advance in advances]
+            await positions.move(connection, [(seen[goal.place], goal) for goal in goals])
+        return SettledBatch(await self._answer(batch, won, ends), goals)
+
+    async def position(self, topic: str, partition: int) -> Position:
+        """How far SETTLE has come; the beginning where it never was."""
+        async with self._database.connect() as connection:
+            return await positions.read(connection, Place(topic, partition))
+
+    async def terminal(self, key: RunKey) -> Terminal | None:
+        async with self._database.connect() as connection:
+            return Ends(await _terminals(connection, [key.job])).of_run(key)
+
+    async def _answer(
+        self, batch: Sequence[Settlement], won: Mapping[RunKey, Settlement], ends: Ends
+    ) -> list[Settled]:
+        """Look for waiters, and for the ends of jobs that are waited for, after the commit: where a terminal
+        and its waiter are written at the same time by two transactions, neither sees the other, but whoever
+        commits last does so here. Waiters stay on record, so that a batch that comes again finds them.
+        """
+        open_jobs = {item.key.job for item in batch if isinstance(item.outcome, Repeat)}
+        async with self._database.connect() as connection:
+            waiting = await _waiting(connection, [item.key for item in batch if item.is_final])
+            ends.add(await _terminals(connection, [job for job in open_jobs if ends.of_job(job) is None]))
+        return [_settled(item, won, ends, waiting) for item in batch]
+
+
+async def _insert_terminals(
+    connection: AsyncConnection, batch: Sequence[Settlement]
+) -> dict[RunKey, Settlement]:
+    """Those of the batch that ended their run; of several for one run the first."""
+    first: dict[RunKey, Settlement] = {}
+    for item in batch:
+        if item.is_final:
+            first.setdefault(item.key, item)
+    rows = [terminal_row(item) for item in first.values()]
+    inserted = await insert_rows(connection, tables.terminals, rows, RUN_COLUMNS)
+    return {key: first[key] for key in (RunKey(*row) for row in inserted)}
+
+
+async def _ends(
+    connection: AsyncConnection, batch: Sequence[Settlement], won: Mapping[RunKey, Settlement]
+) -> Ends:
+    """Of all the batch's jobs, as far as they have ended."""
+    others = {item.key for item in batch if not isinstance(item.outcome, Conflict)} - won.keys()
+    ends = Ends(await _terminals(connection, {key.job for key in others}))
+    ends.add(terminal_row(item) for item in won.values())
+    return ends
+
+
+async def _terminals(connection: AsyncConnection, jobs: Iterable[JobKey]) -> list[Terminal]:
+    columns = Terminal.__slots__
+    rows = await select_by_keys(connection, tables.terminals, JOB_COLUMNS, jobs, columns)
+    return [Terminal(*row) for row in rows]
+
+
+async def _insert_charges(
+    connection: AsyncConnection, batch: Sequence[Settlement], won: Mapping[RunKey, Settlement]
+) -> list[Settlement]:
+    """Write every attempt's charge once. Returns the outcomes that came after their run's terminal and
+    brought charges that were not on record, of an attempt that was given up for lost, say.
+    """
+    rows = [row for item in won.values() for row in charge_rows(item)]
+    await insert_rows(connection, tables.charges, rows)
+    after = [item for item in batch if item.is_final and won.get(item.key) is not item]
+    bringer: dict[AttemptKey, Settlement] = {}
+    for item in after:
+        for key in charge_keys(item):
+            bringer.setdefault(key, item)
+    rows = [row for item in after for row in charge_rows(item)]
+    inserted = await insert_rows(connection, tables.charges, rows, ATTEMPT_COLUMNS)
+    late = {bringer[AttemptKey(*row)].coordinate for row in inserted}
+    return [item for item in after if item.coordinate in late]
+
+
+async def _insert_dead_letters(connection: AsyncConnection, won: Iterable[Settlement]) -> None:
+    rows = [dead_letter_row(item, item.outcome) for item in won if isinstance(item.outcome, Dead)]
+    await insert_rows(connection, tables.dead_letters, rows)
+
+
+async def _insert_waiters(connection: AsyncConnection, fresh: Iterable[Settlement], ends: Ends) -> None:
+    rows = [
+        waiter_row(item, item.state.reply_to)
+        for item in fresh
+        if isinstance(item.outcome, Repeat) and item.state.reply_to and ends.of_job(item.key.job) is None
+    ]
+    await insert_rows(connection, tables.waiters, rows)
+
+
+def _goal(advance: Advance, heads: Mapping[Place, Position]) -> Position:
+    """A batch that was settled before does not take its position back."""
+    head = heads[advance.seen.place]
+    return head._replace(next_offset=max(head.next_offset, advance.next_offset))
+
+
+async def _waiting(connection: AsyncConnection, keys: Iterable[RunKey]) -> dict[RunKey, list[str]]:
+    columns = (*RUN_COLUMNS, "reply_to")
+    waiting: dict[RunKey, list[str]] = {}
+    for row in await select_by_keys(connection, tables.waiters, RUN_COLUMNS, keys, columns):
+        waiting.setdefault(RunKey(*row[:3]), []).append(row.reply_to)
+    return waiting
+
+
+def _settled(
+    item: Settlement, won: Mapping[RunKey, Settlement], ends: Ends, waiting: Mapping[RunKey, Sequence[str]]
+) -> Settled:
+    if isinstance(item.outcome, Conflict):
+        return Settled(Disposition.CONFLICT, None)
+    if isinstance(item.outcome, Repeat):
+        latest = ends.of_job(item.key.job)
+        return Settled(Disposition.WAITING if latest is None else Disposition.KNOWN, latest)
+    disposition = Disposition.NEW if won.get(item.key) is item else Disposition.KNOWN
+    others = tuple(place for place in waiting.get(item.key, ()) if place != item.state.reply_to)
+    return Settled(disposition, ends.of_run(item.key), others)

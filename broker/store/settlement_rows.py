@@ -1,0 +1,150 @@
+"""From an outcome to the rows that put it on record. Pure."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from broker.audit.entry import audit_entry
+from broker.store.keys import AttemptKey, RunKey
+from broker.store.positions import Place
+from schemas.outcomes import TERMINAL_KINDS, Dead, Outcome
+from schemas.state import Charge, State
+from schemas.topics import Coordinate
+
+
+class Settlement(NamedTuple):
+    """One verified record of `outcomes.*`. Its state has an `outcome`; `value_sha256` is its value's digest."""
+
+    state: State
+    coordinate: Coordinate
+    value_sha256: str
+    at_ms: int
+
+    @property
+    def key(self) -> RunKey:
+        return RunKey(self.state.application_id, self.state.job_id, self.state.run)
+
+    @property
+    def place(self) -> Place:
+        return Place(self.coordinate.topic, self.coordinate.partition)
+
+    @property
+    def outcome(self) -> Outcome:
+        """Raises ValueError where the state has no outcome."""
+        if self.state.outcome is None:
+            raise ValueError(f"no outcome at {self.coordinate}")
+        return self.state.outcome
+
+    @property
+    def is_final(self) -> bool:
+        """Whether it may end its run: repeats and conflicts do not."""
+        return self.outcome.kind in TERMINAL_KINDS
+
+
+@dataclass(frozen=True, slots=True)
+class Terminal:
+    """How a run ended. `outcome` is the coordinate whose value is the reply, `value_sha256` its digest."""
+
+    application_id: int
+    job_id: UUID
+    run: int
+    kind: str
+    reason: str | None
+    outcome: str
+    value_sha256: str
+    attempts: int
+    nanodollars: int
+    at_ms: int
+
+    @property
+    def key(self) -> RunKey:
+        return RunKey(self.application_id, self.job_id, self.run)
+
+    @property
+    def coordinate(self) -> Coordinate:
+        return Coordinate.parse(self.outcome)
+
+
+def terminal_row(settlement: Settlement) -> Terminal:
+    state, outcome = settlement.state, settlement.outcome
+    return Terminal(
+        application_id=state.application_id,
+        job_id=state.job_id,
+        run=state.run,
+        kind=outcome.kind,
+        reason=getattr(outcome, "reason", None),
+        outcome=str(settlement.coordinate),
+        value_sha256=settlement.value_sha256,
+        attempts=len(state.charges),
+        nanodollars=sum(charge.nanodollars for charge in state.charges),
+        at_ms=settlement.at_ms,
+    )
+
+
+def charge_keys(settlement: Settlement) -> Iterator[AttemptKey]:
+    for charge in settlement.state.charges:
+        yield AttemptKey(*settlement.key, charge.attempt)
+
+
+def charge_rows(settlement: Settlement) -> Iterator[Mapping[str, Any]]:
+    for charge in settlement.state.charges:
+        yield _charge_row(settlement.state, charge, settlement.at_ms)
+
+
+def _charge_row(state: State, charge: Charge, at_ms: int) -> Mapping[str, Any]:
+    hold, usage, tags = charge.hold, charge.usage, state.tags
+    return {
+        "application_id": state.application_id,
+        "job_id": state.job_id,
+        "run": state.run,
+        "attempt": charge.attempt,
+        "organization_id": state.organization_id,
+        "project_id": state.project_id,
+        "key_id": state.key_id,
+        "model": state.model or "",
+        "target": charge.target,
+        "lane": state.lane.value,
+        "verdict": charge.verdict,
+        "reason": charge.reason,
+        "hold_id": hold.id,
+        "hold_nanodollars": hold.nanodollars,
+        "nanodollars": charge.nanodollars,
+        "estimated": charge.estimated,
+        "input_tokens": usage and usage.input_tokens,
+        "cached_input_tokens": usage and usage.cached_input_tokens,
+        "cache_write_tokens": usage and usage.cache_write_tokens,
+        "output_tokens": usage and usage.output_tokens,
+        "price_version": charge.price_version,
+        "day": hold.day,
+        "minute": hold.minute,
+        "latency_ms": charge.latency_ms,
+        "department": tags.department,
+        "feature": tags.feature,
+        "user": tags.user,
+        "at_ms": at_ms,
+    }
+
+
+def dead_letter_row(settlement: Settlement, dead: Dead) -> Mapping[str, Any]:
+    return {
+        **settlement.key._asdict(),
+        "coordinate": dead.dead_letter,
+        "reason": dead.reason.value,
+        "at_ms": settlement.at_ms,
+    }
+
+
+def waiter_row(settlement: Settlement, reply_to: str) -> Mapping[str, Any]:
+    return {**settlement.key._asdict(), "reply_to": reply_to, "at_ms": settlement.at_ms}
+
+
+def entry(settlement: Settlement, *, is_terminal: bool) -> Mapping[str, Any]:
+    return audit_entry(
+        settlement.state,
+        settlement.outcome,
+        coordinate=str(settlement.coordinate),
+        reply_sha256=settlement.value_sha256,
+        at_ms=settlement.at_ms,
+        terminal=is_terminal,
+    )
