@@ -5,8 +5,8 @@ order and serves health and metrics.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AsyncExitStack
 from typing import Literal, cast
 
 import structlog
@@ -61,10 +61,8 @@ class Worker:
         )
 
     async def start(self) -> None:
-        for pool in self.pools:
-            pump = getattr(self, f"_{pool}")(self._opened())
-            await pump.start()
-            self._pumps.append(pump)
+        self._pumps = [getattr(self, f"_{pool}")(self._opened()) for pool in self.pools]
+        await asyncio.gather(*(pump.start() for pump in self._pumps))
         self._log.info("worker_started", pools=list(self.pools))
 
     async def stop(self) -> None:
@@ -240,14 +238,9 @@ class Worker:
 def application(worker: Worker) -> AsgiFastStream:
     """The worker as a FastStream application with `/healthz`, `/readyz` and `/metrics`."""
 
-    @asynccontextmanager
-    async def lifespan() -> AsyncIterator[None]:
-        await worker.open()
-        yield
-
     return AsgiFastStream(
         worker.broker,
-        lifespan=lifespan,
+        logger=None,
         after_startup=[worker.start],
         on_shutdown=[worker.stop],
         asgi_routes=asgi_routes(worker.troubles, worker.metrics),

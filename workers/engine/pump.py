@@ -83,9 +83,9 @@ class Pump(Generic[R]):
         self._rounds: dict[str, float] = {}
 
     async def start(self) -> None:
-        for lane, source in self._lanes.items():
-            self._rounds[lane] = time.monotonic()
-            await source.start(_LaneAssignment(self, lane))
+        self._rounds = dict.fromkeys(self._lanes, time.monotonic())
+        starts = [source.start(_LaneAssignment(self, lane)) for lane, source in self._lanes.items()]
+        await asyncio.gather(*starts)
         self._committer = asyncio.create_task(self._commit_always(), name=f"{self.name}-commit")
 
     async def stop(self, drain_s: float) -> bool:
@@ -97,8 +97,7 @@ class Pump(Generic[R]):
         await self._settle_down(min(self._limits.revoke_wait_s, drain_s))
         _cancel(self._committer)
         await self._commit(list(self._flows.values()))
-        for source in self._lanes.values():
-            await source.stop()
+        await asyncio.gather(*(source.stop() for source in self._lanes.values()))
         await self._settle_down(max(0.0, deadline - time.monotonic()))
         left = list(self._tasks)
         for task in left:
