@@ -32,7 +32,7 @@ lint: $(STAMP) ## Check style, types and the rules of imports
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-logo
 
 format: $(STAMP) ## Lay out the code and mend what can be mended by itself
 	$(BIN)/ruff format .
