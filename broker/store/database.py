@@ -16,6 +16,7 @@ from broker.store.translation import translate
 
 Dialect = Literal["postgresql", "sqlite"]
 
+_CONNECT_TIMEOUT_S = 10.0
 _DRIVERS = {"postgresql+asyncpg": "postgresql", "sqlite+aiosqlite": "sqlite"}
 
 
@@ -102,7 +103,7 @@ def _postgresql_options(settings: DatabaseSettings) -> dict[str, Any]:
         "max_overflow": 0,
         "pool_timeout": timeout_s,
         "connect_args": {
-            "timeout": timeout_s,
+            "timeout": min(timeout_s, _CONNECT_TIMEOUT_S),
             # Later than the server's own, so that it ends only statements that no server answers any more.
             "command_timeout": timeout_s + 5,
             "server_settings": {

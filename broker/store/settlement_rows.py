@@ -14,7 +14,7 @@ from schemas.topics import Coordinate
 
 
 class Settlement(NamedTuple):
-    """One verified record of `outcomes.*`. Its state has an `outcome`; `value_sha256` is its value's digest."""
+    """One verified record of `outcomes.*`. `state` has an outcome; `value_sha256`: the value's digest."""
 
     state: State
     coordinate: Coordinate
