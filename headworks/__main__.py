@@ -1,0 +1,5 @@
+"""`python -m headworks` is the command `headworks`."""
+
+from headworks.cli import main
+
+main()

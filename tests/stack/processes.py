@@ -1,0 +1,166 @@
+"""Child processes of a stack: started, awaited until ready, measured, stopped or killed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from broker.kafka.embedded import leashed
+from tests.services.server import free_port
+
+READY_TIMEOUT_S = 60.0
+_TICKS = os.sysconf("SC_CLK_TCK")
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+class Process:
+    """One `headworks` command in a process group of its own, which dies with this one."""
+
+    def __init__(self, name: str, arguments: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
+        self.name = name
+        self.log = log
+        self._arguments = arguments
+        self._environment = environment
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                leashed(sys.executable, "-m", "headworks", *self._arguments),
+                env={**os.environ, **self._environment},
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    @property
+    def pid(self) -> int:
+        return self._running().pid
+
+    def is_alive(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def send(self, number: signal.Signals) -> None:
+        os.killpg(self.pid, number)
+
+    def kill(self) -> None:
+        """As a power cut would."""
+        if self.is_alive():
+            self.send(signal.SIGKILL)
+        self._running().wait(10)
+
+    def terminate(self, timeout_s: float = 40) -> int:
+        """Ask it to end; its exit status."""
+        process = self._running()
+        if process.poll() is None:
+            os.kill(process.pid, signal.SIGTERM)
+        try:
+            return process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise AssertionError(f"{self.name} did not end within {timeout_s} s:\n{self.tail()}") from None
+
+    def close(self) -> None:
+        if self.is_alive():
+            self.kill()
+
+    def tail(self, lines: int = 30) -> str:
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+
+    def cpu_s(self) -> float:
+        """User and system time so far."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / _TICKS
+
+    def rss_bytes(self) -> int:
+        return int(Path(f"/proc/{self.pid}/statm").read_text().split()[1]) * _PAGE
+
+    def _running(self) -> subprocess.Popen[bytes]:
+        if self._process is None:
+            raise AssertionError(f"{self.name} was not started")
+        return self._process
+
+
+class WorkerProcess(Process):
+    def __init__(self, pools: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
+        self.port = free_port()
+        arguments = ["worker", *pools, "--health-port", str(self.port)]
+        super().__init__("+".join(pools), arguments, environment, log)
+
+    def start(self, *, wait: bool = True) -> None:
+        super().start()
+        if wait:
+            self.wait_until_ready()
+
+    def wait_until_ready(self, timeout_s: float = READY_TIMEOUT_S) -> None:
+        deadline = time.monotonic() + timeout_s
+        while not self.ready():
+            if not self.is_alive():
+                raise AssertionError(f"{self.name} ended at its start:\n{self.tail()}")
+            if time.monotonic() > deadline:
+                raise AssertionError(f"{self.name} was not ready within {timeout_s} s:\n{self.tail()}")
+            time.sleep(0.05)
+
+    def ready(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/readyz", timeout=2) as answer:
+                return bool(answer.status == 200)
+        except (urllib.error.URLError, ConnectionError, TimeoutError):
+            return False
+
+    def metrics(self) -> str:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=5) as answer:
+            return str(answer.read().decode())
+
+
+class SimulatorProcess(Process):
+    """The simulated provider; `calls` are the lines of its log."""
+
+    def __init__(self, environment: Mapping[str, str], folder: Path, *options: str) -> None:
+        self.port = free_port()
+        self.call_log = folder / f"calls-{self.port}.jsonl"
+        arguments = ["simulate", "--port", str(self.port), "--log", str(self.call_log), *options]
+        super().__init__("simulate", arguments, environment, folder / f"simulate-{self.port}.log")
+
+    @property
+    def base_url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/v1"
+
+    def start(self) -> None:
+        super().start()
+        deadline = time.monotonic() + READY_TIMEOUT_S
+        while not self._answers():
+            if not self.is_alive() or time.monotonic() > deadline:
+                raise AssertionError(f"the simulated provider did not come up:\n{self.tail()}")
+            time.sleep(0.02)
+
+    def _answers(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/healthz", timeout=2) as answer:
+                return bool(answer.status == 200)
+        except (urllib.error.URLError, ConnectionError, TimeoutError):
+            return False
+
+    def behave(self, behaviour: Mapping[str, Any]) -> None:
+        """Replace how it behaves, while it runs."""
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.port}/faults",
+            json.dumps(behaviour).encode(),
+            {"content-type": "application/json"},
+            method="PUT",
+        )
+        with urllib.request.urlopen(request, timeout=5):
+            pass
+
+    def calls(self) -> list[dict[str, Any]]:
+        if not self.call_log.exists():
+            return []
+        return [json.loads(line) for line in self.call_log.read_text().splitlines()]
