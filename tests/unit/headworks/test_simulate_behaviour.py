@@ -40,7 +40,7 @@ def test_latency_is_read_from_text(text: str, latency: Any) -> None:
     ["", "fast", "uniform:10", "uniform:50:10", "lognormal:0:10", "lognormal:9:8", "-1", "nan", "1:2", "inf"],
 )
 def test_text_that_is_no_latency_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="not MS|could not convert|validation error"):
+    with pytest.raises(ValueError, match=r"not MS|could not convert|validation error"):
         parse_latency(text)
 
 
