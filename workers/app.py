@@ -136,7 +136,6 @@ class Worker:
             parts.settings,
             parts.directory,
             parts.book,
-            parts.holds,
             parts.attempts,
             succession,
             parts.lease,

@@ -21,7 +21,7 @@ from broker.kafka.producing import Producer
 from broker.pricing.book import PriceBook
 from broker.providers.provider import Answer, Failed, Rejected
 from broker.providers.registry import Providers
-from broker.quota.gate import Granted, Settlement, StartRequest
+from broker.quota.gate import Settlement, StartRequest
 from broker.quota.limits import Limits
 from broker.records import Incoming, Inner, Sealer
 from broker.settings import Settings
@@ -33,7 +33,7 @@ from schemas.outcomes import Answered, Dead, Unknown
 from schemas.reasons import Failure, Refusal
 from schemas.state import Charge, Hold, State
 from schemas.topics import RetryDelay
-from workers.attempts import AttemptBook, HoldBook
+from workers.attempts import AttemptBook, Start, Started
 from workers.call import Prepared, answered_charge, failed_charge, prepare
 from workers.engine.backoff import delays
 from workers.lease import Lease
@@ -50,7 +50,6 @@ class Dispatch:
         settings: Settings,
         directory: Directory,
         book: PriceBook,
-        holds: HoldBook,
         attempts: AttemptBook,
         succession: Succession,
         lease: Lease,
@@ -63,7 +62,6 @@ class Dispatch:
         self._retry = settings.retry
         self._directory = directory
         self._book = book
-        self._holds = holds
         self._attempts = attempts
         self._succession = succession
         self._lease = lease
@@ -102,23 +100,26 @@ class Dispatch:
         if isinstance(prepared, Refusal) or self._clock() >= state.deadline_ms:
             return await self._end_uncalled(record, inner, key, prepared)
         incarnation = self._lease.incarnation
-        hold = await self._start_hold(state)
-        if hold is not None:
-            state = state.model_copy(update={"hold": hold})
-            if await self._begin(key, self._row(state, prepared, incarnation)):
-                await self._call(record, inner._replace(state=state), prepared, incarnation)
-                return None
-        return await self._resume(record, inner._replace(state=state), key, prepared)
+        started = await self._start(key, state, self._row(state, prepared, incarnation))
+        if started.hold is not None:
+            inner = inner._replace(state=state.model_copy(update={"hold": started.hold}))
+        if started.is_begun:
+            await self._call(record, inner, prepared, incarnation)
+            return None
+        return await self._resume(record, inner, key, prepared)
 
-    async def _begin(self, key: AttemptKey, row: AttemptRow) -> bool:
-        """Put the intent on record. Where the answer is lost, the row may stand though nothing was called."""
+    async def _start(self, key: AttemptKey, state: State, intent: AttemptRow) -> Started:
+        """Hold and intent. Where the answer is lost, the intent may stand though nothing was called."""
+        settings = self._directory.project(state.project_id).settings
+        limits = Limits(settings.nanodollars_per_day, settings.requests_per_minute)
+        request = StartRequest(_held(state), state.organization_id, state.project_id, limits)
         try:
-            begun = await self._attempts.begin(row)
+            started = await self._attempts.start(Start(request, intent))
         except Unavailable:
             self._uncertain.add(key)
             raise
         self._uncertain.discard(key)
-        return begun
+        return started
 
     async def _end_uncalled(
         self, record: Incoming, inner: Inner, key: AttemptKey, prepared: Prepared | Refusal
@@ -132,16 +133,6 @@ class Dispatch:
         else:
             await self._expire(inner.state)
         return None
-
-    async def _start_hold(self, state: State) -> Hold | None:
-        """The hold under which to call, or None: it lapsed and does not fit any more, or it is settled."""
-        if state.hold is None:
-            raise ValueError("a reserved job has a hold")
-        settings = self._directory.project(state.project_id).settings
-        limits = Limits(settings.nanodollars_per_day, settings.requests_per_minute)
-        request = StartRequest(state.hold, state.organization_id, state.project_id, limits)
-        verdict = await self._holds.start(request)
-        return verdict.hold if isinstance(verdict, Granted) else None
 
     # a record that comes again
 
@@ -163,7 +154,7 @@ class Dispatch:
         """The job has ended. A hold that was started for an attempt that never began is given back."""
         if facts.intent is None and state.hold is not None:
             settlement = Settlement(state.hold, state.organization_id, state.project_id, 0)
-            await self._holds.settle(settlement)
+            await self._attempts.settle(settlement)
 
     async def _inherit(
         self,
@@ -321,7 +312,7 @@ class Dispatch:
         """Free the hold at once. SETTLE does it again with the terminal, so a gate that is away is no loss."""
         settlement = Settlement(charge.hold, state.organization_id, state.project_id, charge.nanodollars)
         try:
-            await self._holds.settle(settlement)
+            await self._attempts.settle(settlement)
         except Unavailable as error:
             self._metrics.trouble("dispatch", error)
 

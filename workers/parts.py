@@ -17,7 +17,6 @@ from broker.quota.redis_gate import RedisGate
 from broker.quota.self_opening import SelfOpeningGate
 from broker.records import Sealer
 from broker.settings import RedisSettings, Settings
-from broker.store.attempts import Attempts
 from broker.store.database import Database
 from broker.store.jobs import Jobs
 from broker.store.leases import Leases
@@ -25,7 +24,7 @@ from broker.store.migrate import check
 from broker.store.parking import Parking
 from broker.store.settlement import Settlements
 from broker.telemetry.metrics import Metrics
-from workers.attempts import AttemptBook, HoldBook
+from workers.attempts import AttemptBook
 from workers.lease import Lease
 from workers.outlets import Clock, wall_clock_ms
 from workers.settlements import SettlementBook
@@ -51,7 +50,6 @@ class Parts:
     settlements: Settlements
     settlement_book: SettlementBook
     attempts: AttemptBook
-    holds: HoldBook
     lease: Lease
     providers: Providers
 
@@ -86,10 +84,8 @@ class Parts:
             settlements = Settlements(database)
             settlement_book = SettlementBook(settlements)
             stack.push_async_callback(settlement_book.close)
-            attempts = AttemptBook(Attempts(database))
+            attempts = AttemptBook(database, opening)
             stack.push_async_callback(attempts.close)
-            holds = HoldBook(opening)
-            stack.push_async_callback(holds.close)
             lease = Lease(Leases(database), settings.dispatch.lease_s, settings.dispatch.lease_renew_s)
             if with_calls:
                 await lease.start()
@@ -110,7 +106,6 @@ class Parts:
                 settlements=settlements,
                 settlement_book=settlement_book,
                 attempts=attempts,
-                holds=holds,
                 lease=lease,
                 providers=providers,
             )

@@ -31,10 +31,18 @@ class SelfOpeningGate:
     async def release(self, releases: Sequence[Release]) -> None:
         await self._opened(lambda: self._gate.release(releases))
 
+    async def start_only(self, requests: Sequence[StartRequest]) -> list[Granted | Over | Settled]:
+        """`start` for a caller that holds `gate_lock_shared`, which the rebuild waits for: GateClosed is raised."""
+        return await self._gate.start(requests)
+
+    async def reopen(self) -> None:
+        """After GateClosed, once that lock is given up."""
+        self._on_closed()
+        await self._gate.rebuild(self._source)
+
     async def _opened(self, verb: Callable[[], Awaitable[T]]) -> T:
         try:
             return await verb()
         except GateClosed:
-            self._on_closed()
-            await self._gate.rebuild(self._source)
+            await self.reopen()
             return await verb()
