@@ -3,7 +3,7 @@
 import re
 from typing import Any, Final
 
-from schemas.outcomes import Answered, Outcome
+from schemas.outcomes import Answered, Dead, Outcome, Refused, Unknown
 from schemas.state import State
 
 _MODEL_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,127}")
@@ -29,7 +29,7 @@ def audit_entry(
         "run": state.run,
         "kind": outcome.kind,
         "terminal": terminal,
-        "reason": getattr(outcome, "reason", None),
+        "reason": reason_of(outcome),
         "model": _model(state.model),
         "value_sha256": state.value_sha256,
         "request_sha256": answered and answered.request_sha256,
@@ -42,6 +42,10 @@ def audit_entry(
         "decision_revision": decision and decision.revision,
         "decision_effect": decision and decision.effect,
     }
+
+
+def reason_of(outcome: Outcome) -> str | None:
+    return outcome.reason if isinstance(outcome, Refused | Dead | Unknown) else None
 
 
 def _model(name: str | None) -> str | None:

@@ -17,6 +17,17 @@ from broker.store.translation import translate
 Dialect = Literal["postgresql", "sqlite"]
 
 _CONNECT_TIMEOUT_S = 10.0
+
+_BY_KEY = {
+    "enable_seqscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    "enable_material": "off",
+    "jit": "off",
+}
+"""The ledger's statements go by key. PostgreSQL keeps the plans that it made while a table was small, and
+without these settings reads the whole table when it has grown: at 200,000 rows, 50 to 160 ms instead of 3.
+"""
 _DRIVERS = {"postgresql+asyncpg": "postgresql", "sqlite+aiosqlite": "sqlite"}
 
 
@@ -71,7 +82,9 @@ class Database:
                     await connection.exec_driver_sql("BEGIN IMMEDIATE")
                 yield connection
         except Exception as error:
-            raise translate(error) or error from error
+            if (away := translate(error)) is not None:
+                raise away from error
+            raise
 
     @asynccontextmanager
     async def connect(self) -> AsyncIterator[AsyncConnection]:
@@ -80,7 +93,9 @@ class Database:
             async with self._single.connect() as connection:
                 yield connection
         except Exception as error:
-            raise translate(error) or error from error
+            if (away := translate(error)) is not None:
+                raise away from error
+            raise
 
 
 def parse_url(url: str) -> URL:
@@ -110,7 +125,7 @@ def _postgresql_options(settings: DatabaseSettings) -> dict[str, Any]:
                 "application_name": "headworks",
                 "statement_timeout": str(settings.statement_timeout_ms),
                 "idle_in_transaction_session_timeout": str(settings.statement_timeout_ms),
-                "jit": "off",
+                **_BY_KEY,
             },
         },
     }

@@ -100,8 +100,7 @@ class Settlements:
         fresh = [item for item in batch if item.coordinate.offset >= seen[item.place].next_offset]
         async with self._database.begin() as connection:
             await gate_lock_shared(connection)
-            won = await _insert_terminals(connection, batch)
-            ends = await _ends(connection, batch, won)
+            won, ends = await _end_runs(connection, batch)
             late = await _insert_charges(connection, batch, won)
             await _insert_dead_letters(connection, won.values())
             await _insert_waiters(connection, fresh, ends)
@@ -134,27 +133,23 @@ class Settlements:
         return [_settled(item, won, ends, waiting) for item in batch]
 
 
-async def _insert_terminals(
+async def _end_runs(
     connection: AsyncConnection, batch: Sequence[Settlement]
-) -> dict[RunKey, Settlement]:
-    """Those of the batch that ended their run; of several for one run the first."""
+) -> tuple[dict[RunKey, Settlement], Ends]:
+    """Write the terminals. Returns those of the batch that ended their run, of several for one run the first,
+    and the ends of all the batch's jobs, as far as they have ended.
+    """
     first: dict[RunKey, Settlement] = {}
     for item in batch:
         if item.is_final:
             first.setdefault(item.key, item)
-    rows = [terminal_row(item) for item in first.values()]
-    inserted = await insert_rows(connection, tables.terminals, rows, RUN_COLUMNS)
-    return {key: first[key] for key in (RunKey(*row) for row in inserted)}
-
-
-async def _ends(
-    connection: AsyncConnection, batch: Sequence[Settlement], won: Mapping[RunKey, Settlement]
-) -> Ends:
-    """Of all the batch's jobs, as far as they have ended."""
+    rows = {key: terminal_row(item) for key, item in first.items()}
+    inserted = await insert_rows(connection, tables.terminals, list(rows.values()), RUN_COLUMNS)
+    won = {key: first[key] for key in (RunKey(*row) for row in inserted)}
     others = {item.key for item in batch if not isinstance(item.outcome, Conflict)} - won.keys()
     ends = Ends(await _terminals(connection, {key.job for key in others}))
-    ends.add(terminal_row(item) for item in won.values())
-    return ends
+    ends.add(rows[key] for key in won)
+    return won, ends
 
 
 async def _terminals(connection: AsyncConnection, jobs: Iterable[JobKey]) -> list[Terminal]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from broker.audit.entry import audit_entry
+from broker.audit.entry import audit_entry, reason_of
 from broker.store.keys import AttemptKey, RunKey
 from broker.store.positions import Place
 from schemas.outcomes import TERMINAL_KINDS, Dead, Outcome
@@ -73,7 +73,7 @@ def terminal_row(settlement: Settlement) -> Terminal:
         job_id=state.job_id,
         run=state.run,
         kind=outcome.kind,
-        reason=getattr(outcome, "reason", None),
+        reason=reason_of(outcome),
         outcome=str(settlement.coordinate),
         value_sha256=settlement.value_sha256,
         attempts=len(state.charges),
