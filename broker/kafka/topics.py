@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from broker.errors import TopicsMissing
-from broker.kafka.cluster import Cluster, connect
+from broker.kafka.cluster import Cluster, NewTopicSpec, TopicState, connect
 from broker.kafka.topic_plan import (
     Difference,
     Fault,
@@ -111,6 +111,16 @@ async def check(
         return (await _survey(cluster, planned))[1]
 
 
+async def overview(
+    settings: KafkaSettings, applications: Iterable[str]
+) -> list[tuple[NewTopicSpec, TopicState | None]]:
+    """Each topic as planned, and as it stands; None where it is missing. Raises KafkaUnavailable."""
+    async with connect(settings) as cluster:
+        planned = await _plan_with_walls(cluster, settings, applications, ())
+        states = await _states(cluster, planned)
+        return [(spec, states.get(name)) for name, spec in fit(planned, states).items()]
+
+
 async def require(settings: KafkaSettings) -> None:
     """What workers ask for before they start: that the work topics are there and stamp the append time.
 
@@ -132,8 +142,12 @@ async def _plan_with_walls(
 
 async def _survey(cluster: Cluster, planned: Plan) -> tuple[Plan, list[Difference]]:
     """The plan as it fits what is there, and the differences from it."""
-    found = await cluster.topics()
-    settings = await cluster.settings(found.keys() & planned.keys())
-    states = {name: found[name]._replace(settings=own) for name, own in settings.items()}
+    states = await _states(cluster, planned)
     fitted = fit(planned, states)
     return fitted, compare(fitted, states)
+
+
+async def _states(cluster: Cluster, planned: Plan) -> dict[str, TopicState]:
+    found = await cluster.topics()
+    settings = await cluster.settings(found.keys() & planned.keys())
+    return {name: found[name]._replace(settings=own) for name, own in settings.items()}
