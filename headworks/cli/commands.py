@@ -1,0 +1,91 @@
+"""The commands by name. The module of each is imported when it is called, so that help comes at once."""
+
+import importlib
+from typing import Any, NamedTuple
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from broker.errors import HeadworksError
+from headworks.cli.groups import group
+
+_JOBS = "Jobs"
+_RUNNING = "Running Headworks"
+_OPERATING = "Operating"
+
+
+class Place(NamedTuple):
+    """Where a command is, and what help says of it."""
+
+    module: str
+    attribute: str
+    summary: str
+    panel: str
+
+
+COMMANDS = {
+    "run": Place(
+        "headworks.cli.run",
+        "run",
+        "Run a file in the OpenAI Batch format: each line's answer, refusal or error is one line of output.",
+        _JOBS,
+    ),
+    "submit": Place("headworks.cli.submit", "submit", "Submit one prompt and print the answer.", _JOBS),
+    "worker": Place("headworks.cli.worker", "worker", "Run worker pools until SIGTERM or Ctrl-C.", _RUNNING),
+    "simulate": Place(
+        "headworks.simulate.cli",
+        "simulate",
+        "Run a provider that no model stands behind: to try out Headworks, and to see it cope.",
+        _RUNNING,
+    ),
+    "doctor": Place(
+        "headworks.cli.doctor",
+        "doctor",
+        "Check every part of this installation, and say what to mend.",
+        _OPERATING,
+    ),
+    "db": Place("headworks.cli.db", "app", "The database: bring its tables up to date.", _OPERATING),
+    "topics": Place("headworks.cli.topics", "app", "Kafka topics: make them, keep them right.", _OPERATING),
+    "orgs": Place("headworks.cli.orgs", "app", "Organizations: who is billed.", _OPERATING),
+    "projects": Place("headworks.cli.projects", "app", "Projects: budgets, limits, models.", _OPERATING),
+    "apps": Place("headworks.cli.apps", "app", "Applications: who publishes jobs.", _OPERATING),
+    "keys": Place("headworks.cli.keys", "app", "Keys: what applications sign with.", _OPERATING),
+}
+
+
+class CommandTable(TyperGroup):
+    """The group at the top. An error of ours leaves as one line on standard error, and exit code 1."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.commands = {name: _named(name) for name in COMMANDS}
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Put the command itself in the place of its name: it is being called."""
+        if args[0] in COMMANDS:
+            self.add_command(load(args[0]), args[0])
+        return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except HeadworksError as error:
+            typer.echo(f"error [{error.code}]: {error}", err=True)
+            raise typer.Exit(1) from None
+
+
+def _named(name: str) -> TyperCommand:
+    """Enough of a command to be listed."""
+    place = COMMANDS[name]
+    return TyperCommand(name, help=place.summary, rich_help_panel=place.panel)
+
+
+def load(name: str) -> Any:
+    """The command itself, with the options that its own help shows."""
+    place = COMMANDS[name]
+    found = getattr(importlib.import_module(place.module), place.attribute)
+    if isinstance(found, typer.Typer):
+        return typer.main.get_command(found)
+    single = group()
+    single.command(name)(found)
+    return typer.main.get_command(single)

@@ -1,0 +1,93 @@
+"""`headworks keys`."""
+
+import base64
+import secrets
+from typing import Annotated
+
+import typer
+
+from headworks.cli.groups import group
+from headworks.cli.output import JsonOption, moment, opened, run, show
+
+app = group(help="Keys: what applications sign with.")
+
+
+@app.command()
+def create(application: Annotated[str, typer.Argument(help="Whose key it will be.")]) -> None:
+    """Make a key and print its credential, once: the secret cannot be shown again.
+
+    export HEADWORKS_CREDENTIAL=$(headworks keys create indexer)
+    """
+    from broker.identity.credential import Credential
+    from broker.ops import keys
+    from broker.settings import Settings
+
+    settings = Settings.load()
+    kek = settings.key_encryption_key()
+
+    async def work() -> Credential:
+        async with opened(settings) as database:
+            return await keys.create(database, kek, application)
+
+    credential = run(work())
+    typer.echo(credential.reveal())
+    typer.echo(f"Made key {credential.key_id}. Keep the line above: it is shown this once.", err=True)
+
+
+@app.command()
+def revoke(key_id: Annotated[str, typer.Argument(help="As `headworks keys list` shows it.")]) -> None:
+    """Refuse whatever is signed with a key from now on. Workers follow within a second or two.
+
+    headworks keys revoke 3f9a1c0b5d7e2468
+    """
+    from broker.ops import keys
+    from broker.ops.keys import KeyRow
+    from broker.settings import Settings
+
+    async def work() -> KeyRow:
+        async with opened(Settings.load()) as database:
+            return await keys.revoke(database, key_id)
+
+    row = run(work())
+    typer.echo(f"Key {row.id} of {row.application} is revoked since {moment(row.revoked_ms)}.", err=True)
+
+
+@app.command("list")
+def list_all(
+    application: Annotated[str | None, typer.Argument(help="Only this application's.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show keys, revoked ones too, and never a secret.
+
+    headworks keys list indexer
+    """
+    from broker.ops import keys
+    from broker.ops.keys import KeyRow
+    from broker.settings import Settings
+
+    async def work() -> list[KeyRow]:
+        async with opened(Settings.load()) as database:
+            return await keys.list_all(database, application)
+
+    records = [
+        {
+            "key": row.id,
+            "application": row.application,
+            "created": moment(row.created_ms),
+            "revoked": moment(row.revoked_ms),
+        }
+        for row in run(work())
+    ]
+    show(records, ("key", "application", "created", "revoked"), as_json=as_json)
+
+
+@app.command()
+def generate_secret() -> None:
+    """Print 32 fresh random bytes in base64, for the broker's own secrets.
+
+        export HEADWORKS_SECRETS__SEAL_KEY=$(headworks keys generate-secret)
+
+    Headworks needs two: HEADWORKS_SECRETS__KEY_ENCRYPTION_KEY and
+    HEADWORKS_SECRETS__SEAL_KEY, the same for every worker.
+    """
+    typer.echo(base64.b64encode(secrets.token_bytes(32)).decode())

@@ -1,0 +1,203 @@
+"""`headworks projects`."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from headworks.cli.groups import group
+from headworks.cli.output import JsonOption, moment, opened, run, show
+
+if TYPE_CHECKING:
+    from broker.ops.projects import ProjectRow
+
+app = group(help="Projects: what may be spent and asked for.")
+
+NONE = "none"
+
+AddressArgument = Annotated[str, typer.Argument(metavar="ORG/PROJECT", help="As in acme/search.")]
+DollarsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--dollars-per-day",
+        metavar="DOLLARS|none",
+        help="Of a UTC day, as in 25 or 0.50; none lifts the limit.",
+    ),
+]
+RequestsOption = Annotated[
+    str | None, typer.Option("--requests-per-minute", metavar="NUMBER|none", help="none lifts the limit.")
+]
+ModelOption = Annotated[
+    list[str] | None,
+    typer.Option("--model", help="A model that may be used; repeat it. `any` allows each that has a price."),
+]
+OutputOption = Annotated[
+    int | None,
+    typer.Option("--output-tokens-default", min=1, help="The output limit of requests that set none."),
+]
+TtlOption = Annotated[
+    int | None, typer.Option("--ttl-s-max", min=1, help="The longest time to live of a job, in seconds.")
+]
+PricesOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--prices",
+        exists=True,
+        dir_okay=False,
+        help="A JSON file with a list of prices for models that the price book lacks, in its format.",
+    ),
+]
+
+
+@app.command()
+def create(
+    project: AddressArgument,
+    dollars_per_day: DollarsOption = None,
+    requests_per_minute: RequestsOption = None,
+    model: ModelOption = None,
+    output_tokens_default: OutputOption = None,
+    ttl_s_max: TtlOption = None,
+    prices: PricesOption = None,
+) -> None:
+    """Make a project in an organization. What is not said has no limit.
+
+        headworks projects create acme/search --dollars-per-day 25
+    --requests-per-minute 600 --model gpt-4o-mini
+    """
+    from broker.identity.directory import read_settings
+    from broker.ops import projects
+    from broker.ops.projects import Address
+    from broker.settings import Settings
+
+    address = Address.parse(project)
+    wanted = _changes(dollars_per_day, requests_per_minute, model, output_tokens_default, ttl_s_max, prices)
+
+    async def work() -> None:
+        async with opened(Settings.load()) as database:
+            await projects.create(database, address, read_settings(project, wanted))
+
+    run(work())
+    typer.echo(f"Made project {project}. Next: headworks apps create NAME --project {project}", err=True)
+
+
+@app.command("set")
+def set_settings(
+    project: AddressArgument,
+    dollars_per_day: DollarsOption = None,
+    requests_per_minute: RequestsOption = None,
+    model: ModelOption = None,
+    output_tokens_default: OutputOption = None,
+    ttl_s_max: TtlOption = None,
+    prices: PricesOption = None,
+) -> None:
+    """Change what is named, and leave the rest. Workers follow within a second or two.
+
+    headworks projects set acme/search --dollars-per-day 40
+    """
+    from broker.ops import projects
+    from broker.ops.projects import Address, ProjectRow
+    from broker.settings import Settings
+
+    address = Address.parse(project)
+    wanted = _changes(dollars_per_day, requests_per_minute, model, output_tokens_default, ttl_s_max, prices)
+    if not wanted:
+        raise typer.BadParameter("say what to change, for example --dollars-per-day 40")
+
+    async def work() -> ProjectRow:
+        async with opened(Settings.load()) as database:
+            return await projects.set_settings(database, address, wanted)
+
+    _show_one(run(work()), as_json=False)
+
+
+@app.command("show")
+def show_project(project: AddressArgument, as_json: JsonOption = False) -> None:
+    """Show one project's settings.
+
+    headworks projects show acme/search
+    """
+    from broker.ops import projects
+    from broker.ops.projects import Address, ProjectRow
+    from broker.settings import Settings
+
+    address = Address.parse(project)
+
+    async def work() -> ProjectRow:
+        async with opened(Settings.load()) as database:
+            return await projects.show(database, address)
+
+    _show_one(run(work()), as_json=as_json)
+
+
+@app.command("list")
+def list_all(as_json: JsonOption = False) -> None:
+    """Show all projects.
+
+    headworks projects list --json
+    """
+    from broker.ops import projects
+    from broker.ops.projects import ProjectRow
+    from broker.settings import Settings
+
+    async def work() -> list[ProjectRow]:
+        async with opened(Settings.load()) as database:
+            return await projects.list_all(database)
+
+    headings = ("project", "dollars per day", "requests per minute", "models allowed", "created")
+    show(map(_record, run(work())), headings, as_json=as_json)
+
+
+def _show_one(row: "ProjectRow", *, as_json: bool) -> None:
+    record = _record(row)
+    if as_json:
+        typer.echo(json.dumps(record, indent=2))
+        return
+    for name, value in record.items():
+        typer.echo(f"{name.replace('_', ' '):24}{'-' if value is None else value}")
+
+
+def _record(row: "ProjectRow") -> dict[str, Any]:
+    from broker.ops.dollars import to_dollars
+
+    budget = row.settings.nanodollars_per_day
+    return {
+        "project": str(row.address),
+        "dollars_per_day": None if budget is None else to_dollars(budget),
+        **row.settings.model_dump(mode="json"),
+        "created": moment(row.created_ms),
+    }
+
+
+def _changes(
+    dollars_per_day: str | None,
+    requests_per_minute: str | None,
+    model: list[str] | None,
+    output_tokens_default: int | None,
+    ttl_s_max: int | None,
+    prices: Path | None,
+) -> dict[str, Any]:
+    """The fields of ProjectSettings that were named."""
+    from broker.ops.dollars import to_nanodollars
+
+    named: dict[str, Any] = {}
+    if dollars_per_day is not None:
+        named["nanodollars_per_day"] = None if dollars_per_day == NONE else to_nanodollars(dollars_per_day)
+    if requests_per_minute is not None:
+        named["requests_per_minute"] = None if requests_per_minute == NONE else requests_per_minute
+    if model:
+        named["models_allowed"] = None if model == ["any"] else model
+    if output_tokens_default is not None:
+        named["output_tokens_default"] = output_tokens_default
+    if ttl_s_max is not None:
+        named["ttl_s_max"] = ttl_s_max
+    if prices is not None:
+        named["prices"] = _prices(prices)
+    return named
+
+
+def _prices(path: Path) -> Any:
+    try:
+        return json.loads(path.read_bytes())
+    except ValueError as error:
+        raise typer.BadParameter(f"{path} is not valid JSON: {error}") from None
