@@ -1,22 +1,64 @@
-"""Prometheus metrics. Labels are closed sets: stages, lanes, codes, configured targets; never an application's text."""
+"""Prometheus metrics. Labels are closed sets: stages, lanes, codes, configured targets; nobody's text.
+
+Children are kept in tables, so that counting on the hot path is a look-up and an addition.
+"""
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Mapping
 from enum import StrEnum
-from functools import cache
+from typing import Final, TypeVar
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from broker.errors import HeadworksError
 from broker.providers.provider import Answer, Failed, Rejected, Result
+from broker.telemetry.events import Event
 from schemas.topics import Lane, RetryDelay
 
-_SECONDS = (0.005, 0.01, 0.02, 0.035, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 300, 3600)
-_log = structlog.stdlib.get_logger(__name__)
-_QUIET_S = 5.0
+Child = TypeVar("Child")
+R = TypeVar("R")
+T = TypeVar("T")
+
+LABELS_MAX: Final = 256
+"""Children of one metric. The closed sets are smaller; what comes beyond is counted as `other`."""
+TROUBLE_QUIET_S: Final = 5.0
 """The same trouble is logged no more often than this."""
+_SECONDS: Final = (0.005, 0.01, 0.02, 0.035, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 300, 3600)
+_log = structlog.stdlib.get_logger(__name__)
+
+
+class Children(dict[tuple[str, ...], Child]):
+    """A metric's children by their labels, made when they are first asked for."""
+
+    def __init__(self, make: Callable[..., Child]) -> None:
+        """`make` is the metric's `labels`."""
+        super().__init__()
+        self._make = make
+
+    def __missing__(self, labels: tuple[str, ...]) -> Child:
+        if len(self) >= LABELS_MAX:
+            return self._make(*("other" for _ in labels))
+        child = self[labels] = self._make(*labels)
+        return child
+
+
+class Timed:
+    """A stretch of time: one more on the gauge while it lasts, its length in the histogram when it ends."""
+
+    __slots__ = ("_gauge", "_seconds", "_started")
+
+    def __init__(self, gauge: Gauge, seconds: Histogram) -> None:
+        self._gauge = gauge
+        self._seconds = seconds
+
+    def __enter__(self) -> None:
+        self._started = time.monotonic()
+        self._gauge.inc()
+
+    def __exit__(self, *_: object) -> None:
+        self._gauge.dec()
+        self._seconds.observe(time.monotonic() - self._started)
 
 
 class Metrics:
@@ -24,85 +66,79 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        make = self.registry
-        self._jobs = Counter(
-            "headworks_jobs_total", "Jobs by stage and what became of them", ["stage", "outcome"], registry=make
+        self._jobs = self._counter("jobs_total", "Jobs by stage and what became of them", "stage", "outcome")
+        self._ended = self._seconds("job_seconds", "From a job's append to its end on record", "lane", "kind")
+        self._stages = self._seconds("stage_seconds", "From a batch's start to its acknowledged end", "stage")
+        self._holds = self._counter("holds_total", "What became of requests to hold a budget", "verdict")
+        self._unauthentic = self._counter("unauthentic_total", "Records that were not believed", "reason")
+        self._dead = self._counter("dead_letters_total", "Dead letters", "stage", "reason")
+        self._calls = self._counter("provider_calls_total", "Calls that ended", "target", "verdict")
+        self._call_seconds = self._seconds("provider_seconds", "Duration of calls", "target")
+        self._calling = self._gauge("provider_in_flight", "Calls under way", "target")
+        self._retries = self._counter("retries_total", "Further attempts", "delay")
+        self._takeovers = self._event("takeovers_total", "Attempts taken over from dead workers")
+        self._undeliverable = self._event("undeliverable_replies_total", "Replies without topic or partition")
+        self._gate_closed = self._event("gate_closed_total", "Times that the quota gate was found closed")
+        self._alarms = self._counter("alarms_total", "Things that must not happen", "code")
+        self._troubles = self._counter("troubles_total", "Errors that were met and survived", "stage", "code")
+        self._parked = Gauge(
+            "headworks_parked_jobs", "Jobs that wait for a budget's window", registry=self.registry
         )
-        self._ended = Histogram(
-            "headworks_job_seconds",
-            "From a job's append to its end on record",
-            ["lane", "kind"],
-            buckets=_SECONDS,
-            registry=make,
-        )
-        self._unauthentic = Counter(
-            "headworks_unauthentic_total", "Records that were not believed", ["reason"], registry=make
-        )
-        self._dead = Counter(
-            "headworks_dead_letters_total", "Dead letters", ["stage", "reason"], registry=make
-        )
-        self._provider_calls = Counter(
-            "headworks_provider_calls_total", "Calls by target and verdict", ["target", "verdict"], registry=make
-        )
-        self._provider_seconds = Histogram(
-            "headworks_provider_seconds", "Duration of calls", ["target"], buckets=_SECONDS, registry=make
-        )
-        self._provider_in_flight = Gauge(
-            "headworks_provider_in_flight", "Calls under way", ["target"], registry=make
-        )
-        self._retries = Counter("headworks_retries_total", "Further attempts", ["delay"], registry=make)
-        self._takeovers = Counter(
-            "headworks_takeovers_total", "Attempts of dead workers that were taken over", registry=make
-        )
-        self._undeliverable = Counter(
-            "headworks_undeliverable_replies_total", "Replies without a topic or partition", registry=make
-        )
-        self._gate_closed = Counter(
-            "headworks_gate_closed_total", "Times that the quota gate was found closed", registry=make
-        )
-        self._parked = Gauge("headworks_parked_jobs", "Jobs that wait for a window", registry=make)
-        self._alarms = Counter("headworks_alarms_total", "Things that must not happen", ["code"], registry=make)
-        self._troubles = Counter(
-            "headworks_troubles_total", "Errors that were met and survived", ["stage", "code"], registry=make
-        )
-        self._in_flight = Gauge("headworks_in_flight", "Slots in use", ["stage"], registry=make)
-        self._backlog = Gauge(
-            "headworks_backlog", "Fetched records that are not finished", ["stage"], registry=make
-        )
-        self._lag = Gauge(
-            "headworks_lag", "Records published and not yet finished", ["stage", "lane"], registry=make
-        )
+        self._in_flight = self._gauge("in_flight", "Slots in use", "stage")
+        self._backlog = self._gauge("backlog", "Fetched records that are not finished", "stage")
+        self._lag = self._gauge("lag", "Records published and not yet finished", "stage", "lane")
         self._said: dict[tuple[str, str], float] = {}
-        self._job = cache(self._jobs.labels)
+
+    def _counter(self, name: str, text: str, *labels: str) -> Children[Counter]:
+        return Children(Counter(f"headworks_{name}", text, labels, registry=self.registry).labels)
+
+    def _event(self, name: str, text: str) -> Counter:
+        return Counter(f"headworks_{name}", text, registry=self.registry)
+
+    def _gauge(self, name: str, text: str, *labels: str) -> Children[Gauge]:
+        return Children(Gauge(f"headworks_{name}", text, labels, registry=self.registry).labels)
+
+    def _seconds(self, name: str, text: str, *labels: str) -> Children[Histogram]:
+        family = Histogram(f"headworks_{name}", text, labels, buckets=_SECONDS, registry=self.registry)
+        return Children(family.labels)
 
     def job(self, stage: str, outcome: str) -> None:
-        self._job(stage, outcome).inc()
+        self._jobs[stage, outcome].inc()
 
     def ended(self, lane: Lane, kind: str, age_ms: int) -> None:
-        self._ended.labels(lane.value, kind).observe(age_ms / 1000)
+        self._ended[lane.value, kind].observe(age_ms / 1000)
+
+    def timed(self, stage: str, handle: Callable[[R], Awaitable[T]]) -> Callable[[R], Awaitable[T]]:
+        """`handle`, with the time that each batch takes observed."""
+        seconds = self._stages[stage,]
+
+        async def timed(records: R) -> T:
+            started = time.monotonic()
+            try:
+                return await handle(records)
+            finally:
+                seconds.observe(time.monotonic() - started)
+
+        return timed
+
+    def hold(self, verdict: str, count: int = 1) -> None:
+        self._holds[verdict,].inc(count)
 
     def unauthentic(self, reason: StrEnum) -> None:
-        self._unauthentic.labels(reason.value).inc()
+        self._unauthentic[reason.value,].inc()
 
     def dead_letter(self, stage: str, reason: str) -> None:
-        self._dead.labels(stage, str(reason)).inc()
+        self._dead[stage, str(reason)].inc()
 
-    @contextmanager
-    def calling(self, target: str) -> Iterator[None]:
-        gauge = self._provider_in_flight.labels(target)
-        started = time.monotonic()
-        gauge.inc()
-        try:
-            yield
-        finally:
-            gauge.dec()
-            self._provider_seconds.labels(target).observe(time.monotonic() - started)
+    def calling(self, target: str) -> Timed:
+        """Around a call: counted as in flight, and its duration observed."""
+        return Timed(self._calling[target,], self._call_seconds[target,])
 
     def provider_call(self, target: str, result: Result) -> None:
-        self._provider_calls.labels(target, _verdict(result)).inc()
+        self._calls[target, _verdict(result)].inc()
 
     def retry(self, delay: RetryDelay) -> None:
-        self._retries.labels(delay.value).inc()
+        self._retries[delay.value,].inc()
 
     def takeover(self) -> None:
         self._takeovers.inc()
@@ -116,27 +152,30 @@ class Metrics:
     def parked(self, count: int) -> None:
         self._parked.set(count)
 
-    def lag(self, stage: str, lane: str, records: int) -> None:
-        self._lag.labels(stage, lane).set(records)
-
     def alarm(self, code: str) -> None:
-        self._alarms.labels(code).inc()
+        self._alarms[code,].inc()
 
     def trouble(self, stage: str, error: BaseException) -> None:
-        """Count it, and log it once in a while. The text of a foreign error is not logged: only its type."""
-        known = isinstance(error, HeadworksError)
-        code = error.code if isinstance(error, HeadworksError) else "internal_error"
-        self._troubles.labels(stage, code).inc()
+        """Count it, and log it once in a while."""
+        code = error.code if isinstance(error, HeadworksError) else HeadworksError.code
+        self._troubles[stage, code].inc()
         now = time.monotonic()
-        if now - self._said.get((stage, code), float("-inf")) < _QUIET_S:
-            return
-        self._said[stage, code] = now
-        detail = str(error) if known else type(error).__name__
-        _log.warning("trouble", stage=stage, code=code, detail=detail, exc_info=None if known else error)
+        if now - self._said.get((stage, code), float("-inf")) >= TROUBLE_QUIET_S:
+            self._said[stage, code] = now
+            _log.warning(Event.TROUBLE, stage=stage, code=code, exc_info=error)
 
-    def watch(self, stage: str, in_use: Callable[[], int], backlog: Callable[[], int]) -> None:
-        self._in_flight.labels(stage).set_function(in_use)
-        self._backlog.labels(stage).set_function(backlog)
+    def watch(
+        self,
+        stage: str,
+        in_use: Callable[[], int],
+        backlog: Callable[[], int],
+        lags: Mapping[str, Callable[[], int]] | None = None,
+    ) -> None:
+        """Asked at each scrape: slots in use, records fetched and not finished, and by lane those behind."""
+        self._in_flight[stage,].set_function(in_use)
+        self._backlog[stage,].set_function(backlog)
+        for lane, lag in (lags or {}).items():
+            self._lag[stage, lane].set_function(lag)
 
 
 def _verdict(result: Result) -> str:

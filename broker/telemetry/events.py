@@ -1,0 +1,30 @@
+"""The events that processes log: a stable name each, and its wording for people. A name is never changed."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Final
+
+
+class Event(StrEnum):
+    """What happened. The fields beside it say where; none holds a prompt, an answer or a secret."""
+
+    WORKER_STARTED = "worker_started"
+    WORKER_STOPPED = "worker_stopped"
+    ALARM = "alarm"
+    TROUBLE = "trouble"
+    DIRECTORY_AVAILABLE = "directory.available"
+    DIRECTORY_UNAVAILABLE = "directory.unavailable"
+    DIRECTORY_REFRESHED = "directory.refreshed"
+    DIRECTORY_ENTRY_UNREADABLE = "directory.entry_unreadable"
+
+
+WORDINGS: Final[Mapping[str, str]] = {
+    Event.WORKER_STARTED: "Worker started; it takes jobs",
+    Event.WORKER_STOPPED: "Worker stopped",
+    Event.ALARM: "ALARM: this must not happen; look into it",
+    Event.TROUBLE: "Trouble; jobs wait and it is tried again",
+    Event.DIRECTORY_AVAILABLE: "Applications and keys can be read again",
+    Event.DIRECTORY_UNAVAILABLE: "Applications and keys cannot be read now; the last known ones hold",
+    Event.DIRECTORY_REFRESHED: "Applications and keys read anew",
+    Event.DIRECTORY_ENTRY_UNREADABLE: "A key or a project's settings cannot be read",
+}
