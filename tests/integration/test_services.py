@@ -14,9 +14,9 @@ from confluent_kafka.cimpl import NewTopic
 from redis.asyncio import Redis
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from tests.services import KafkaServer, PostgresServer, RedisServer, ServerUnavailable
+from tests.services import KafkaServer, PostgresServer, RedisServer, ServerUnavailable, install
 from tests.services.process import LocalProcess, wait_until_gone
-from tests.services.programs import Program
+from tests.services.programs import Program, find_java
 
 DEADLINE_S = 30
 
@@ -147,6 +147,28 @@ class TestLocalProcess:
 def test_a_missing_program_is_named_with_its_package() -> None:
     with pytest.raises(ServerUnavailable, match=r"no-such-server.*\n.*apt-get install no-such-package"):
         Program("no-such-server", "no-such-package").find()
+
+
+def test_who_may_not_install_is_told_the_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(install, "engine_answers", lambda: False)
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.delenv("JAVA_HOME", raising=False)
+    with pytest.raises(
+        ServerUnavailable, match=r"sudo apt-get install default-jre-headless maven .*redis-server"
+    ):
+        install.install()
+
+
+def test_an_old_java_is_refused_by_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    java = tmp_path / "bin" / "java"
+    java.parent.mkdir()
+    java.write_text("#!/bin/sh\necho 'openjdk version \"11.0.2\"' >&2\n")
+    java.chmod(0o755)
+    monkeypatch.setenv("JAVA_HOME", str(tmp_path))
+    with pytest.raises(ServerUnavailable, match=r'Java 17 or later; .*/bin/java is: openjdk version "11'):
+        find_java()
 
 
 PARENT = """

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tests.services.process import descent, wait_until_gone
-from tests.services.server import ServerUnavailable
+from tests.services.runner import ServerUnavailable
 
 _OUTPUT_SHOWN = 3_000
 

@@ -12,6 +12,8 @@ from docker.models.containers import Container as Handle
 from testcontainers.core.container import DockerContainer
 from testcontainers.core.docker_client import DockerClient
 
+from tests.services.runner import ServerUnavailable
+
 ENGINE_TIMEOUT_S = 3
 LOG_LINES_SHOWN = 30
 _LOOPBACK = {"localhost", "127.0.0.1"}
@@ -52,9 +54,13 @@ class Container:
     def start(self) -> None:
         if self._started:
             self._handle.start()
-        else:
+            return
+        try:
             self._container.start()
-            self._started = True
+        except DockerException as error:
+            advice = "HEADWORKS_TEST_SERVERS=local uses local processes instead"
+            raise ServerUnavailable(f"Docker has no {self._container.image} ({error}); {advice}") from error
+        self._started = True
 
     def stop(self) -> None:
         if self._status() == "paused":

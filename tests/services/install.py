@@ -17,7 +17,7 @@ from tests.services.programs import (
     find_java,
     missing_message,
 )
-from tests.services.server import ServerUnavailable
+from tests.services.runner import ServerUnavailable
 
 
 def install() -> None:

@@ -17,8 +17,8 @@ from tests.services.command import run
 from tests.services.container import Container
 from tests.services.process import LocalProcess
 from tests.services.programs import INITDB, POSTGRES
-from tests.services.runner import Runner
-from tests.services.server import HOST, Server, ServerUnavailable, ask
+from tests.services.runner import Runner, ServerUnavailable
+from tests.services.server import HOST, Server, ask
 
 IMAGE = "postgres:17.6"
 USER = "headworks"

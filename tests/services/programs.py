@@ -7,7 +7,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.services.server import ServerUnavailable
+from tests.services.runner import ServerUnavailable
 
 JAVA_MIN = 17
 """Kafka 4's servers need Java 17 or later: https://kafka.apache.org/41/operations/java-version/"""

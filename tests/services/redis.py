@@ -32,9 +32,8 @@ class RedisServer(Server):
         return ask(self.port, b"*1\r\n$4\r\nPING\r\n") == b"+PONG\r\n"
 
     def _in_container(self) -> Runner:
-        return Container(
-            IMAGE, inner_port=6379, port=self.port, environment={}, command=["redis-server", *_OPTIONS]
-        )
+        command = ["redis-server", "--protected-mode", "no", *_OPTIONS]
+        return Container(IMAGE, inner_port=6379, port=self.port, environment={}, command=command)
 
     def _as_process(self, home: Path) -> Runner:
         place = ["--bind", HOST, "--port", str(self.port), "--dir", str(home)]

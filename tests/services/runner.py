@@ -3,6 +3,10 @@
 from typing import Protocol
 
 
+class ServerUnavailable(Exception):
+    """A real server cannot be had. The text says what to install or what its last words were."""
+
+
 class Runner(Protocol):
     def start(self) -> None: ...
 

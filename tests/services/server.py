@@ -11,16 +11,12 @@ from types import TracebackType
 from typing import ClassVar, Self
 
 from tests.services.container import engine_answers
-from tests.services.runner import Runner
+from tests.services.runner import Runner, ServerUnavailable
 
 HOST = "127.0.0.1"
 _PORTS = range(20_000, 32_000)
 """Below the ports that systems hand out to outgoing connections: one of these could take a stopped server's
 place, or a client that keeps trying could even connect to itself."""
-
-
-class ServerUnavailable(Exception):
-    """A real server cannot be had. The text says what to install or what its last words were."""
 
 
 class Server(ABC):

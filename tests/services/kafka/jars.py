@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.services.command import run
 from tests.services.programs import MAVEN
-from tests.services.server import ServerUnavailable
+from tests.services.runner import ServerUnavailable
 
 POM = Path(__file__).with_name("pom.xml")
 _FETCH_TIMEOUT_S = 600
