@@ -8,7 +8,6 @@ from uuid import UUID
 
 from sqlalchemy import FromClause, Select, and_, false, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.store.bulk import AnyRow, encode, insert_rows, unfolded
 from broker.store.clock import now_ms
