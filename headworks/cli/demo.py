@@ -1,0 +1,131 @@
+"""`headworks demo`: the example jobs through every pool, on embedded parts, and what they cost."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import Console
+
+    from broker.store.usage import BillRow
+    from headworks.batch.session import Ending
+    from headworks.dev import DevStack
+
+_SEED = 7
+
+
+def demo(
+    source: Annotated[
+        Path, typer.Argument(metavar="[INPUT.jsonl]", help="Jobs in the OpenAI Batch format.")
+    ] = Path("examples/jobs.jsonl"),
+    folder: Annotated[Path, typer.Option(help="Where the answers go.")] = Path(".headworks/demo"),
+) -> None:
+    """Send a file of jobs through embedded Kafka, four worker pools and a simulated provider.
+
+    It ends with the summary, the bill by tag, and what stands in the audit.
+    The provider is slow at times, fails 2 % of the calls and limits 1 %, so
+    that there is something to retry.
+    """
+    from broker.settings import LogSettings
+    from broker.telemetry.log import configure
+    from headworks.cli.loop import run
+
+    if not source.is_file():
+        raise typer.BadParameter(f"{source} is not a file; name one", param_hint="INPUT.jsonl")
+    configure(LogSettings(level="error"))
+    raise typer.Exit(run(_demo(source, folder)))
+
+
+async def _demo(source: Path, folder: Path) -> int:
+    from rich.console import Console
+
+    from headworks.dev import dev_stack
+    from headworks.simulate.behaviour import Behaviour, LognormalLatency
+
+    console = Console(highlight=False)
+    behaviour = Behaviour(
+        seed=_SEED, latency=LognormalLatency(p50_ms=80, p99_ms=600), error_rate=0.02, rate_limited_rate=0.01
+    )
+    console.print("Starting Kafka, database, Redis, a simulated provider and all workers in this process...")
+    async with dev_stack(behaviour=behaviour) as stack:
+        ending = await _run(stack, source, folder)
+        await _report(console, stack, ending)
+    _go_on(console, folder)
+    return 130 if ending.interrupted else 0
+
+
+async def _run(stack: "DevStack", source: Path, folder: Path) -> "Ending":
+    import os
+    import sys
+
+    from rich.console import Console
+
+    from headworks.batch.pace import Pace
+    from headworks.batch.progress import Bar, Plain
+    from headworks.batch.session import Options, Session
+    from schemas.envelope import RetryPolicy
+    from schemas.topics import Lane
+
+    folder.mkdir(parents=True, exist_ok=True)
+    output, errors = folder / "out.jsonl", folder / "out.errors.jsonl"
+    for earlier in (output, errors):
+        earlier.unlink(missing_ok=True)
+    os.environ.update(stack.environment())
+    options = Options(source, output, errors, Lane.BULK, 200, None, 3600, RetryPolicy(), None)
+    session = Session(options, stack.settings.kafka)
+    shown = Console(stderr=True)
+    return await session.execute(Bar(shown, Pace()) if shown.is_terminal else Plain(sys.stderr, Pace()))
+
+
+async def _report(console: "Console", stack: "DevStack", ending: "Ending") -> None:
+    from broker.store.audit_check import broken_chain
+    from broker.store.database import Database
+    from broker.store.usage import Usage
+    from headworks.batch.report import table
+
+    console.print(table(ending.tally, ending.elapsed_s))
+    database = await Database.open(stack.settings.database)
+    try:
+        usage = Usage(database)
+        for by in ("department", "model"):
+            _bill(console, by, await usage.bill(by))
+        counts = await usage.counts()
+        broken = await broken_chain(database)
+    finally:
+        await database.close()
+    kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(counts.terminals.items()))
+    chains = "every hash chain is whole" if broken is None else f"BROKEN at {broken}"
+    console.print(f"On record: {kinds}; {counts.audit_entries} audit entries, {chains}.")
+
+
+def _bill(console: "Console", by: str, rows: "Sequence[BillRow]") -> None:
+    from rich.table import Table
+
+    from headworks.batch.tally import dollars
+
+    grid = Table(title=f"Bill by {by}", title_justify="left")
+    grid.add_column(by)
+    for name in ("jobs", "attempts", "tokens in", "tokens out", "dollars"):
+        grid.add_column(name, justify="right")
+    for row in rows:
+        grid.add_row(
+            row.label or "(none)",
+            f"{row.jobs:,}",
+            f"{row.attempts:,}",
+            f"{row.input_tokens:,}",
+            f"{row.output_tokens:,}",
+            dollars(row.nanodollars),
+        )
+    console.print(grid)
+
+
+def _go_on(console: "Console", folder: Path) -> None:
+    console.print(
+        f"\nAnswers: {folder}/out.jsonl; what was refused or malformed: {folder}/out.errors.jsonl\n"
+        "Go on:   headworks dev        keep all this running, then in another terminal\n"
+        '         headworks submit "Hello" --model gpt-4o-mini\n'
+        "         headworks worker all on real Kafka, PostgreSQL and Redis: see README.md"
+    )

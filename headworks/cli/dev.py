@@ -1,0 +1,102 @@
+"""`headworks dev`: everything in one process, on embedded parts."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from headworks.dev import DevStack
+
+_HEALTH_PORT = 8080
+
+
+def dev(
+    latency: Annotated[
+        str,
+        typer.Option(help="How long the simulated provider takes, in ms: 200, uniform:50:400 or lognormal:200:1500."),
+    ] = "lognormal:200:1500",
+    error_rate: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of calls that the simulated provider fails.")
+    ] = 0.0,
+    real_providers: Annotated[
+        bool,
+        typer.Option("--real-providers", help="Call the providers of the settings in place of the simulated one."),
+    ] = False,
+    health_port: Annotated[
+        int, typer.Option(help="Port of /healthz, /readyz and /metrics; 0 for none.")
+    ] = _HEALTH_PORT,
+) -> None:
+    """Start Kafka, database, Redis, a simulated provider and all workers in this process.
+
+    Nothing to install and nothing kept: it is all gone at Ctrl-C. While it
+    runs, in the same folder:
+
+        headworks submit "What is a headworks?" --model gpt-4o-mini
+        headworks run examples/jobs.jsonl --output out.jsonl
+
+    They find it by the file .headworks/dev.env that it writes.
+    """
+    import asyncio
+
+    from broker.errors import SettingsInvalid
+    from broker.settings import LogSettings, Settings
+    from broker.telemetry.log import configure
+    from headworks.cli.loop import run
+    from headworks.dev import dev_stack
+    from headworks.simulate.behaviour import Behaviour, parse_latency
+    from workers.service import stop_on_signals
+
+    try:
+        behaviour = Behaviour(latency=parse_latency(latency), error_rate=error_rate)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--latency") from None
+    providers = Settings.load().providers if real_providers else None
+    if real_providers and not providers:
+        raise SettingsInvalid("--real-providers: the settings name none, in [providers.<name>]")
+    configure(LogSettings(level="warning"))
+
+    async def main() -> None:
+        stop: asyncio.Event = stop_on_signals()
+        typer.echo("Starting...", err=True)
+        async with dev_stack(providers=providers, behaviour=behaviour, health_port=health_port) as stack:
+            with _announced(stack):
+                _say_where_things_are(stack, health_port)
+                await stop.wait()
+                typer.echo("\nStopping...", err=True)
+
+    run(main())
+
+
+class _announced:
+    """`.headworks/dev.env` while the stack runs; it holds a credential, so only its owner may read it."""
+
+    def __init__(self, stack: "DevStack") -> None:
+        self._stack = stack
+        self._file = Path(".headworks") / "dev.env"
+
+    def __enter__(self) -> None:
+        self._file.parent.mkdir(mode=0o700, exist_ok=True)
+        self._file.touch(mode=0o600)
+        lines = [f"{name}={value}" for name, value in self._stack.environment().items()]
+        self._file.write_text("\n".join(lines) + "\n")
+
+    def __exit__(self, *_: object) -> None:
+        self._file.unlink(missing_ok=True)
+
+
+def _say_where_things_are(stack: "DevStack", health_port: int) -> None:
+    provider = stack.provider
+    rows = [
+        ("Kafka", f"{stack.settings.kafka.bootstrap_servers}  (embedded, in memory)"),
+        ("database", f"{stack.database_file}  (SQLite)"),
+        ("Redis", "in this process"),
+        ("provider", f"{provider.base_url}  (simulated)" if provider else "those of the settings"),
+        ("credential", ".headworks/dev.env  (application dev)"),
+    ]
+    if health_port:
+        rows.append(("health", f"http://127.0.0.1:{health_port}/readyz, /metrics"))
+    typer.echo("Headworks runs. Nothing is kept when it stops.\n")
+    for name, where in rows:
+        typer.echo(f"  {name:<11} {where}")
+    typer.echo('\nTry, in this folder:  headworks submit "Hello" --model gpt-4o-mini\nCtrl-C stops it.')
