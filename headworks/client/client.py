@@ -1,7 +1,6 @@
 """`Client`: submit jobs to Headworks and await their results."""
 
 import asyncio
-import os
 import re
 import secrets
 import time
@@ -11,10 +10,11 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self, TypeVar, Unpack
 from uuid import UUID
 
-from broker.errors import SecretMissing, SettingsInvalid, TopicsMissing
+from broker.errors import SettingsInvalid, TopicsMissing
 from broker.identity.credential import Credential
 from broker.settings import KafkaSettings, Settings
 from headworks.client.completion import in_order_of_arrival
+from headworks.client.credentials import resolve
 from headworks.client.errors import ClientClosed, JobInvalid
 from headworks.client.identifiers import derived_job_id, fresh_job_id
 from headworks.client.inbox import Inbox, Slot
@@ -26,7 +26,6 @@ from headworks.client.results import Result
 from schemas import topics
 from schemas.topics import Lane
 
-CREDENTIAL_VARIABLE = "HEADWORKS_CREDENTIAL"
 OPEN_MAX = 100_000
 IN_FLIGHT = 1_000
 _TURN_EVERY = 32
@@ -65,7 +64,7 @@ class Client:
         open_max: int = OPEN_MAX,
     ) -> None:
         """Raises SecretMissing, SettingsInvalid, JobInvalid (no such lane)."""
-        self._credential = _credential(credential)
+        self._credential = resolve(credential)
         kafka = Settings.load().kafka if kafka is None else kafka
         if bootstrap_servers is not None:
             kafka = kafka.model_copy(update={"bootstrap_servers": bootstrap_servers})
@@ -207,7 +206,10 @@ class Client:
         topic = topics.replies(self.application)
         partitions = await self._publisher.partitions(topic)
         if partitions == 0:
-            raise TopicsMissing(f"{topic} is not there; `headworks apps create {self.application}` makes it")
+            raise TopicsMissing(
+                f"topic {topic} is not there: `headworks apps create {self.application}` makes it, or, where "
+                "that application exists, `headworks topics apply`"
+            )
         group = f"headworks.client.{self.application}.{self._instance}" if self._remembers else None
         reply_to = address(self.application, self._instance, partitions)
         mailbox = Mailbox(self._kafka, reply_to, self._inbox, group)
@@ -253,15 +255,6 @@ class Client:
         if self._mailbox is None:
             raise ClientClosed("the client is not started: use `async with Client(...)`")
         return self._mailbox
-
-
-def _credential(given: str | Credential | None) -> Credential:
-    if isinstance(given, Credential):
-        return given
-    text = os.environ.get(CREDENTIAL_VARIABLE, "") if given is None else given
-    if not text:
-        raise SecretMissing(f"{CREDENTIAL_VARIABLE} is not set; `headworks keys create` prints a credential")
-    return Credential.parse(text)
 
 
 def _instance(given: str | None) -> str:

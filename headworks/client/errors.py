@@ -5,7 +5,7 @@
         ├── JobInvalid      the job cannot be an envelope: nothing was sent
         ├── JobTooLarge     its value is larger than the topic takes: nothing was sent
         ├── TooManyOpen     take results before submitting more
-        ├── NotDelivered    no acknowledgement in time: submit again under the same id   (retryable)
+        ├── NotDelivered    no acknowledgement in time: submit again under the same id   (also Unavailable)
         ├── ClockWrong      the broker would take the signature for stale
         ├── ResultTimeout   the job goes on; await it again   (also a TimeoutError)
         ├── NotOpen         no such job awaits its result in this client
@@ -16,7 +16,7 @@ Starting a client also raises the broker's SettingsInvalid, SecretMissing, Topic
 
 from uuid import UUID
 
-from broker.errors import HeadworksError
+from broker.errors import HeadworksError, Unavailable
 
 
 class ClientError(HeadworksError):
@@ -35,14 +35,13 @@ class TooManyOpen(ClientError):
     code = "too_many_open"
 
 
-class NotDelivered(ClientError):
+class NotDelivered(ClientError, Unavailable):
     """The publish was not acknowledged within its time.
 
     It may still arrive: a second submit of the same job under the same id is harmless.
     """
 
     code = "not_delivered"
-    retryable = True
 
     def __init__(self, job_id: UUID, cause: str) -> None:
         super().__init__(f"job {job_id} was not acknowledged ({cause}); submit it again under the same id")

@@ -69,7 +69,7 @@ class PartitionReader:
         try:
             await self._consumer.commit({self._partition: offset})
         except KafkaError as error:
-            _log.warning("position_not_committed", extra={"error": type(error).__name__})
+            _log.warning("position_not_committed: %s", type(error).__name__)
             return False
         return True
 
@@ -88,12 +88,12 @@ class PartitionReader:
                 self._partition, timeout_ms=wait_ms, max_records=1 if self._narrow else _RECORDS_MAX
             )
         except OffsetOutOfRangeError:
-            _log.error("replies_lost", extra={"partition": str(self._partition)})
+            _log.error("replies_lost in %s/%d: its oldest records are gone", *self._partition)
             await self._consumer.seek_to_beginning(self._partition)
         except (UnicodeDecodeError, CorruptRecordException, UnsupportedCodecError) as error:
             await self._pass_over(error)
         except KafkaError as error:
-            _log.warning("replies_interrupted", extra={"error": type(error).__name__})
+            _log.warning("replies_interrupted: %s", type(error).__name__)
             await asyncio.sleep(_BACKOFF_S)
         else:
             records: Sequence[Incoming] = fetched.get(self._partition, ())
@@ -107,12 +107,4 @@ class PartitionReader:
         offset = await self.position()
         self._consumer.seek(self._partition, offset + 1)
         self._narrow = False
-        _log.error(
-            "record_unreadable",
-            extra={
-                "topic": self._partition.topic,
-                "partition": self._partition.partition,
-                "offset": offset,
-                "error": type(error).__name__,
-            },
-        )
+        _log.error("record_unreadable at %s/%d/%d: %s", *self._partition, offset, type(error).__name__)

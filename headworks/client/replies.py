@@ -49,7 +49,4 @@ def opened(record: Incoming, job_id: UUID) -> Result | None:
 
 
 def unreadable(record: Incoming) -> None:
-    _log.error(
-        "reply_unreadable",
-        extra={"topic": record.topic, "partition": record.partition, "offset": record.offset},
-    )
+    _log.error("reply_unreadable at %s/%d/%d", record.topic, record.partition, record.offset)

@@ -1,0 +1,157 @@
+"""`headworks run`: a file of requests in, a file of answers out."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from headworks.cli.connection import connect
+from schemas.envelope import ATTEMPTS_DEFAULT, ATTEMPTS_MAX, TTL_S_DEFAULT, TTL_S_MAX
+from schemas.topics import Lane
+
+if TYPE_CHECKING:
+    from headworks.batch.progress import Reporter
+    from headworks.batch.session import Ending, Options
+
+_FAILED = 3
+_INTERRUPTED = 130
+
+
+def run(
+    source: Annotated[
+        str, typer.Argument(metavar="INPUT.jsonl", help="Requests, one a line; `-` is standard input.")
+    ],
+    *,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Where answers go.", show_default=False)],
+    errors: Annotated[
+        Path | None,
+        typer.Option(
+            help="Where all else goes. Default: OUT.errors.jsonl for OUT.jsonl.", show_default=False
+        ),
+    ] = None,
+    lane: Annotated[Lane, typer.Option(help="Quality of service.")] = Lane.BULK,
+    in_flight: Annotated[int, typer.Option(min=1, max=50_000, help="Jobs open at a time.")] = 1_000,
+    run_id: Annotated[
+        str | None,
+        typer.Option(help="Name the run. Default: from the input's content.", show_default=False),
+    ] = None,
+    ttl: Annotated[
+        int, typer.Option(min=1, max=TTL_S_MAX, help="Seconds after which a job that waits expires.")
+    ] = TTL_S_DEFAULT,
+    attempts: Annotated[
+        int, typer.Option(min=1, max=ATTEMPTS_MAX, help="Calls to a provider that a job may use up.")
+    ] = ATTEMPTS_DEFAULT,
+    at_most_once: Annotated[
+        bool, typer.Option("--at-most-once", help="Never repeat a call whose outcome is unknown.")
+    ] = False,
+    idle_timeout: Annotated[
+        float | None,
+        typer.Option(min=1, help="Give up when nothing comes back for so many seconds.", show_default=False),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as one JSON object.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no summary.")] = False,
+) -> None:
+    """Run a file in the OpenAI Batch format: each line's answer, refusal or error is one line of output.
+
+        headworks run jobs.jsonl --output answers.jsonl
+
+    A line is {"custom_id", "method": "POST", "url", "body"}; `url` is /v1/chat/completions or /v1/embeddings.
+    department, feature and user in the body's metadata say to whom the job is charged. Lines that are no such
+    requests are reported by number in the errors file, and the rest goes on.
+
+    Run the same command again after an interrupt, a crash or an error: it goes on where it stopped, and no
+    job is paid twice. The same input is the same run, also under another name or with another --output: what
+    it was answered before is answered again, free of charge. To have it done anew, give it a --run-id.
+
+    Exit status: 0 all lines are answered, refused or malformed; 1 the run could not start or go on; 2 wrong
+    usage; 3 some jobs failed (dead, expired, or of unknown outcome); 130 interrupted.
+    """
+    from headworks.batch.files import errors_beside
+    from headworks.batch.session import Options
+    from schemas.envelope import RetryPolicy
+
+    options = Options(
+        source=None if source == "-" else Path(source),
+        output=output,
+        errors=errors_beside(output) if errors is None else errors,
+        lane=lane,
+        in_flight=in_flight,
+        run_id=run_id,
+        ttl_s=ttl,
+        retry=RetryPolicy(attempts_max=attempts, at_most_once=at_most_once),
+        idle_timeout_s=idle_timeout,
+    )
+    _check(options)
+    ending = _execute(options, quiet=quiet)
+    _conclude(options, ending, as_json=as_json, quiet=quiet)
+    raise typer.Exit(_status(ending))
+
+
+def _check(options: "Options") -> None:
+    if options.source is not None and not options.source.is_file():
+        raise typer.BadParameter(f"{options.source} is not a file", param_hint="INPUT.jsonl")
+    named = [options.output, options.errors, *([options.source] if options.source else [])]
+    if len({path.resolve() for path in named}) < len(named):
+        raise typer.BadParameter("input, output and errors must be three files", param_hint="--output")
+    if not options.output.parent.is_dir() or not options.errors.parent.is_dir():
+        raise typer.BadParameter("the folder is not there", param_hint="--output")
+
+
+def _execute(options: "Options", *, quiet: bool) -> "Ending":
+    from headworks.batch.session import Session
+    from headworks.cli.loop import run as run_loop
+
+    async def main() -> "Ending":
+        session = Session(options, connect())
+        if options.source is None and options.run_id is None:
+            typer.echo(f"This is run {session.run.run_id}: name it by --run-id to go on with it.", err=True)
+        return await session.execute(_reporter(quiet=quiet))
+
+    return run_loop(main())
+
+
+def _reporter(*, quiet: bool) -> "Reporter":
+    import sys
+
+    from rich.console import Console
+
+    from headworks.batch.pace import Pace
+    from headworks.batch.progress import Bar, Plain, Silent
+
+    if quiet:
+        return Silent()
+    console = Console(stderr=True)
+    return Bar(console, Pace()) if console.is_terminal else Plain(sys.stderr, Pace())
+
+
+def _conclude(options: "Options", ending: "Ending", *, as_json: bool, quiet: bool) -> None:
+    from rich.console import Console
+
+    from headworks.batch.report import table
+    from headworks.batch.tally import summary
+
+    if as_json:
+        import orjson
+
+        files = {"output": str(options.output), "errors": str(options.errors)}
+        facts = {"run_id": ending.run_id, "interrupted": ending.interrupted, **files}
+        typer.echo(orjson.dumps(facts | summary(ending.tally, ending.elapsed_s)).decode())
+    elif not quiet:
+        Console(stderr=True).print(table(ending.tally, ending.elapsed_s))
+    if ending.interrupted:
+        typer.echo(_how_to_go_on(options, ending), err=True)
+
+
+def _how_to_go_on(options: "Options", ending: "Ending") -> str:
+    tally = ending.tally
+    lines = f"{tally.handled}" if tally.lines is None else f"{tally.handled} of {tally.lines}"
+    how = "run the same command again"
+    if options.source is None and options.run_id is None:
+        how = f"give the same input again with --run-id {ending.run_id} and the same --output"
+    return f"Interrupted with {lines} lines done. To go on, {how}: nothing is paid twice."
+
+
+def _status(ending: "Ending") -> int:
+    if ending.interrupted:
+        return _INTERRUPTED
+    return _FAILED if ending.tally.failed else 0
