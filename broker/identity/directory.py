@@ -199,8 +199,8 @@ class _Rows(NamedTuple):
 
 
 async def _revision(connection: AsyncConnection) -> int:
-    found = (await connection.execute(select(directory_revision.c.revision))).scalar_one_or_none()
-    return 0 if found is None else found
+    found: int = (await connection.execute(select(directory_revision.c.revision))).scalar_one()
+    return found
 
 
 async def _read(connection: AsyncConnection) -> _Rows:

@@ -4,7 +4,7 @@ import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from sqlalchemy import insert, update
+from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.errors import SettingsInvalid
@@ -19,11 +19,9 @@ async def change(database: Database) -> AsyncIterator[AsyncConnection]:
     was looked up inside stays true until the commit.
     """
     async with database.begin() as connection:
-        raised = await connection.execute(
+        await connection.execute(
             update(directory_revision).values(revision=directory_revision.c.revision + 1)
         )
-        if raised.rowcount == 0:
-            await connection.execute(insert(directory_revision).values(id=1, revision=1))
         yield connection
 
 

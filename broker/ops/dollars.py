@@ -6,7 +6,7 @@ from broker.errors import SettingsInvalid
 from broker.identity.directory import NANODOLLARS_MAX
 
 NANODOLLARS = 1_000_000_000
-_FORM = re.compile(r"(?P<whole>\d{1,7})(?:\.(?P<fraction>\d{1,9}))?")
+_FORM = re.compile(r"(?P<whole>[0-9]{1,7})(?:\.(?P<fraction>[0-9]{1,9}))?")
 
 
 def to_nanodollars(text: str) -> int:
