@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from typing import Protocol
 from uuid import UUID
 
 from broker.errors import Unavailable
@@ -13,7 +14,7 @@ from headworks.batch.identity import Run
 from headworks.batch.lines import Line
 from headworks.batch.requests import Fault, Malformed, Request, parse
 from headworks.batch.tally import Tally
-from headworks.client import Answered, Client, Job, JobInvalid, JobTooLarge, Result
+from headworks.client import Answered, Job, JobInvalid, JobTooLarge, Result
 from schemas.envelope import RetryPolicy
 
 _RESUBMIT_AFTER_S = 1.0
@@ -28,13 +29,18 @@ class Plan:
     retry: RetryPolicy
 
 
+class Jobs(Protocol):
+    async def run(self, request: Job, /) -> Result:
+        """Submit and await, as `Client.run` does."""
+
+
 class Runner:
     """Memory holds the open jobs, and 16 bytes each of every custom_id's digest (to find a second one) and of
     every line that an earlier session finished: with Python's own share some 100 bytes a line each.
     """
 
-    def __init__(self, client: Client, plan: Plan, outputs: Outputs, tally: Tally) -> None:
-        self._client = client
+    def __init__(self, jobs: Jobs, plan: Plan, outputs: Outputs, tally: Tally) -> None:
+        self._jobs = jobs
         self._plan = plan
         self._outputs = outputs
         self._tally = tally
@@ -122,7 +128,7 @@ class Runner:
         )
         while True:
             try:
-                return await self._client.run(job)
+                return await self._jobs.run(job)
             except Unavailable:
                 self._tally.undelivered += 1
             await asyncio.sleep(_RESUBMIT_AFTER_S)
