@@ -1,11 +1,12 @@
 """PostgreSQL by asyncpg, or SQLite by aiosqlite: one seam for connections and their failures."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Literal, Self, cast
 
 import orjson
 from sqlalchemy import URL, event, make_url, text
+from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
@@ -58,7 +59,10 @@ class Database:
         url = parse_url(settings.url.get_secret_value())
         dialect = cast(Dialect, _DRIVERS[url.drivername])
         options = _postgresql_options(settings) if dialect == "postgresql" else _sqlite_options(settings)
-        engine = create_async_engine(url, json_deserializer=orjson.loads, json_serializer=_json, **options)
+        engine = create_async_engine(
+            url, json_deserializer=orjson.loads, json_serializer=_json, hide_parameters=True, **options
+        )
+        event.listen(engine.sync_engine, "handle_error", _translate_failure)
         if dialect == "sqlite":
             event.listen(engine.sync_engine, "connect", _prepare_sqlite)
         database = cls(engine, dialect)
@@ -76,26 +80,33 @@ class Database:
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[AsyncConnection]:
         """A transaction: committed at the end of the block, rolled back when the block raises."""
-        try:
-            async with self.engine.begin() as connection:
-                if self.dialect == "sqlite":
-                    await connection.exec_driver_sql("BEGIN IMMEDIATE")
-                yield connection
-        except Exception as error:
-            if (away := translate(error)) is not None:
-                raise away from error
-            raise
+        async with _connected(self.engine) as connection, connection.begin():
+            if self.dialect == "sqlite":
+                await connection.exec_driver_sql("BEGIN IMMEDIATE")
+            yield connection
 
     @asynccontextmanager
     async def connect(self) -> AsyncIterator[AsyncConnection]:
         """A connection on which each statement commits by itself: one round trip a statement."""
+        async with _connected(self._single) as connection:
+            yield connection
+
+
+@asynccontextmanager
+async def _connected(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    async with AsyncExitStack() as stack:
         try:
-            async with self._single.connect() as connection:
-                yield connection
+            connection = await stack.enter_async_context(engine.connect())
         except Exception as error:
             if (away := translate(error)) is not None:
                 raise away from error
             raise
+        yield connection
+
+
+def _translate_failure(context: ExceptionContext) -> BaseException | None:
+    """What a statement raises is translated where it is raised: the block around it may do other things."""
+    return translate(context.original_exception, is_disconnect=context.is_disconnect)
 
 
 def parse_url(url: str) -> URL:

@@ -2,7 +2,6 @@
 
 import sqlite3
 
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from broker.errors import DatabaseUnavailable
@@ -30,32 +29,34 @@ _SQLITE_CODES = {
 }
 
 
-def translate(error: BaseException) -> DatabaseUnavailable | None:
+def translate(error: BaseException, *, is_disconnect: bool = False) -> DatabaseUnavailable | None:
     """The error to raise in place of a driver's, or None where it is none of those that time mends.
 
     The text never holds the statement or its parameters.
     """
-    cause = _cause(error)
+    if not isinstance(error, Exception):
+        return None
+    cause = _by_sqlstate(error) or _by_sqlite_code(error) or _by_type(error)
+    if cause is None and is_disconnect:
+        cause = "connection lost"
     return None if cause is None else DatabaseUnavailable(f"the database is away: {cause}")
 
 
-def _cause(error: BaseException) -> str | None:
+def _by_sqlstate(error: Exception) -> str | None:
+    sqlstate = getattr(error, "sqlstate", None)
+    if not isinstance(sqlstate, str):
+        return None
+    return _SQLSTATES.get(sqlstate) or _SQLSTATE_CLASSES.get(sqlstate[:2])
+
+
+def _by_sqlite_code(error: Exception) -> str | None:
+    code = getattr(error, "sqlite_errorcode", None)
+    return _SQLITE_CODES.get(code & 0xFF) if isinstance(code, int) else None
+
+
+def _by_type(error: Exception) -> str | None:
     if isinstance(error, PoolTimeoutError):
         return "every connection of the pool is in use"
-    if isinstance(error, DBAPIError):
-        if error.connection_invalidated:
-            return "connection lost"
-        return _cause_by_code(error.orig)
-    return _cause_by_code(error)
-
-
-def _cause_by_code(error: BaseException | None) -> str | None:
-    sqlstate = getattr(error, "sqlstate", None)
-    if isinstance(sqlstate, str):
-        return _SQLSTATES.get(sqlstate) or _SQLSTATE_CLASSES.get(sqlstate[:2])
-    code = getattr(error, "sqlite_errorcode", None)
-    if isinstance(code, int):
-        return _SQLITE_CODES.get(code & 0xFF)
     if isinstance(error, TimeoutError):
         return "no answer in time"
     return "cannot connect" if isinstance(error, OSError) else None
