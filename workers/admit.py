@@ -1,10 +1,10 @@
 """ADMIT: who sent it, may it pass, has it been here before?
 
-    jobs.<lane>[.<application>]
-      not authentic   → a counter, and a sampled dead letter
-      refused         → outcomes
-      seen before     → outcomes, as a repeat or a conflict
-      else            → admitted.<lane>, under the broker's seal
+jobs.<lane>[.<application>]
+  not authentic   → a counter, and a sampled dead letter
+  refused         → outcomes
+  seen before     → outcomes, as a repeat or a conflict
+  else            → admitted.<lane>, under the broker's seal
 """
 
 import asyncio

@@ -109,7 +109,7 @@ class Worker:
             lane.value: self._source(f"headworks.admit.{lane.value}", pattern=topics.jobs_pattern(lane))
             for lane in Lane
         }
-        limits = Limits(fetch_max=200, batch_max=200, under_way_max=2, span_max=2_000)
+        limits = Limits(batch_max=200, under_way_max=2, span_max=2_000)
         return self._pump("admit", sources, stage.handle, Slots(3_000, LANE_WEIGHTS), limits)
 
     def _reserve(self, parts: Parts) -> Pump[Incoming]:
@@ -123,7 +123,7 @@ class Worker:
             parts.clock,
             parts.metrics,
         )
-        limits = Limits(fetch_max=200, batch_max=200, under_way_max=2, span_max=2_000)
+        limits = Limits(batch_max=200, under_way_max=2, span_max=2_000)
         sources = self._by_lane("reserve", topics.admitted)
         return self._pump("reserve", sources, stage.handle, Slots(3_000, LANE_WEIGHTS), limits)
 
@@ -147,7 +147,6 @@ class Worker:
         )
         slot_bytes = max(_SLOT_BYTES, settings.bytes_in_flight_max // settings.slots)
         limits = Limits(
-            fetch_max=100,
             batch_max=1,
             under_way_max=settings.slots,
             span_max=2 * settings.slots,
@@ -167,14 +166,14 @@ class Worker:
             parts.clock,
             parts.metrics,
         )
-        limits = Limits(fetch_max=300, batch_max=300, under_way_max=1, span_max=1_000)
+        limits = Limits(batch_max=300, under_way_max=1, span_max=1_000)
         sources = self._by_lane("settle", topics.outcomes)
         return self._pump("settle", sources, stage.handle, Slots(6_000, LANE_WEIGHTS), limits)
 
     def _retry(self, parts: Parts) -> Pump[Incoming]:
         stage = Retry(parts.producer, parts.sealer, parts.clock, parts.metrics)
         names = [topics.retry(delay) for delay in RetryDelay]
-        limits = Limits(fetch_max=500, batch_max=1, under_way_max=5_000, span_max=5_000)
+        limits = Limits(batch_max=1, under_way_max=5_000, span_max=5_000)
         source = self._source("headworks.retry", *names)
         pump = self._pump("retry", {"retry": source}, stage.handle, Slots(1_000, {"retry": 1}), limits)
         self._waker = asyncio.create_task(self._make_waker(parts, pump).run(), name="waker")
@@ -197,9 +196,7 @@ class Worker:
     # what they share
 
     def _by_lane(self, stage: str, topic: Callable[[Lane], str]) -> dict[str, Source[Incoming]]:
-        return {
-            lane.value: self._source(f"headworks.{stage}.{lane.value}", topic(lane)) for lane in Lane
-        }
+        return {lane.value: self._source(f"headworks.{stage}.{lane.value}", topic(lane)) for lane in Lane}
 
     def _source(self, group: str, *names: str, pattern: str | None = None) -> Source[Incoming]:
         source = GroupSource(

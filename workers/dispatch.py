@@ -167,7 +167,11 @@ class Dispatch:
     ) -> Awaitable[None] | None:
         """An intent without an end on record: begun by us without our knowing, or another's, or soon settled."""
         state = inner.state
-        if key in self._uncertain and intent.owner == self._lease.incarnation and isinstance(prepared, Prepared):
+        if (
+            key in self._uncertain
+            and intent.owner == self._lease.incarnation
+            and isinstance(prepared, Prepared)
+        ):
             self._uncertain.discard(key)
             held = inner._replace(state=state.model_copy(update={"hold": intent.hold}))
             await self._call(record, held, prepared, intent.owner)

@@ -1,10 +1,10 @@
 """RESERVE: is there money and quota for it? Taken on all levels or on none, before anything is sent.
 
-    admitted.<lane>
-      held               → reserved.<lane>
-      can never fit      → outcomes
-      over, for now      → parked, until the window turns
-      past its deadline  → outcomes
+admitted.<lane>
+  held               → reserved.<lane>
+  can never fit      → outcomes
+  over, for now      → parked, until the window turns
+  past its deadline  → outcomes
 """
 
 import hashlib
@@ -148,5 +148,3 @@ def _row(state: State, place: Coordinate) -> ParkedRow:
         offset=place.offset,
         reason=state.parked_for or "",
     )
-
-

@@ -1,8 +1,8 @@
 """RETRY: hold back what may be tried later, and wake what was parked. Always by way of RESERVE.
 
-    retry.<delay>   each record waits until it is due   → admitted.<lane>
-    parked          woken by its index, in order        → admitted.<lane>
-    past its deadline                                   → outcomes
+retry.<delay>   each record waits until it is due   → admitted.<lane>
+parked          woken by its index, in order        → admitted.<lane>
+past its deadline                                   → outcomes
 """
 
 import asyncio

@@ -67,9 +67,7 @@ def tier(wait_ms: int) -> RetryDelay:
     return next((delay for delay in RetryDelay if wait_ms <= delay.ms), RetryDelay.TEN_MINUTES)
 
 
-def backoff_ms(
-    attempt: int, base_ms: int, max_ms: int, retry_after_ms: int | None, jitter: float
-) -> int:
+def backoff_ms(attempt: int, base_ms: int, max_ms: int, retry_after_ms: int | None, jitter: float) -> int:
     """Exponential from `base_ms`, with jitter (0 to 1) over the upper half; never sooner than Retry-After.
 
     `attempt` counts from 1. A Retry-After beyond `max_ms` is taken as `max_ms`.

@@ -1,13 +1,15 @@
 """The pump: feeds a stage from its lanes and commits what is finished.
 
-Each assigned partition has a reader. It fetches only while the partition has room, so records gather in the
-stream while a batch is under way and the next batch is larger. A batch whose stage says `retryable` is tried
+Each assigned partition has a reader, which takes records as they come, and a feeder, which hands them on in
+batches: what gathers while one batch is under way goes into the next. The reader must not let fetched records
+lie in the client, which fetches nothing for any other partition meanwhile. A batch whose stage says `retryable` is tried
 again until it passes: jobs wait, they are not lost. One that fails otherwise is taken apart, and the record
 that fails by itself goes to `poison`.
 """
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
@@ -18,12 +20,11 @@ from workers.engine.slots import Slots
 from workers.engine.source import Fetched, Partition, R, Source, Unreadable
 
 T = TypeVar("T")
+_FETCH_MAX = 500
 
 
 @dataclass(frozen=True)
 class Limits:
-    fetch_max: int
-    """Records taken from one partition at once."""
     batch_max: int
     """Records handed to the stage at once."""
     under_way_max: int
@@ -33,21 +34,31 @@ class Limits:
     commit_interval_s: float = 0.5
     fetch_wait_ms: int = 1_000
     revoke_wait_s: float = 2.0
+    waiting_bytes_max: int = 16 * 1024 * 1024
+    """Of one partition's records that are fetched and not handed on: beyond it the reader pauses."""
     slot_bytes: int = 0
     """A record takes one slot more for each so many bytes; 0: one slot a record."""
 
 
 @dataclass
-class _Flow:
+class _Flow(Generic[R]):
     """One partition during one assignment."""
 
     partition: Partition
     lane: str
     tracker: Tracker = field(default_factory=Tracker)
+    waiting: deque[R | Unreadable] = field(default_factory=deque)
+    """Fetched and registered, not handed on yet."""
+    waiting_bytes: int = 0
     under_way: int = 0
     committed: int | None = None
     room: asyncio.Event = field(default_factory=asyncio.Event)
-    reader: asyncio.Task[None] | None = None
+    ready: asyncio.Event = field(default_factory=asyncio.Event)
+    tasks: tuple[asyncio.Task[None], ...] = ()
+
+    def stop(self) -> None:
+        for task in self.tasks:
+            task.cancel()
 
 
 class Pump(Generic[R]):
@@ -74,7 +85,7 @@ class Pump(Generic[R]):
         self._poison = poison
         self._limits = limits
         self._on_trouble = on_trouble
-        self._flows: dict[Partition, _Flow] = {}
+        self._flows: dict[Partition, _Flow[R]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._committer: asyncio.Task[None] | None = None
         self._stopping = False
@@ -93,7 +104,7 @@ class Pump(Generic[R]):
         self._stopping = True
         deadline = time.monotonic() + drain_s
         for flow in self._flows.values():
-            _cancel(flow.reader)
+            flow.stop()
         await self._settle_down(min(self._limits.revoke_wait_s, drain_s))
         _cancel(self._committer)
         await self._commit(list(self._flows.values()))
@@ -131,23 +142,26 @@ class Pump(Generic[R]):
 
     async def assign(self, lane: str, partitions: Collection[Partition]) -> None:
         for partition in partitions:
-            flow = _Flow(partition, lane)
+            flow: _Flow[R] = _Flow(partition, lane)
             flow.room.set()
             self._flows[partition] = flow
-            flow.reader = asyncio.create_task(self._read(flow), name=f"{self.name}-{partition}")
+            flow.tasks = (
+                asyncio.create_task(self._read(flow), name=f"{self.name}-read-{partition}"),
+                asyncio.create_task(self._feed(flow), name=f"{self.name}-feed-{partition}"),
+            )
         self._rounds[lane] = time.monotonic()
 
     async def revoke(self, partitions: Collection[Partition]) -> None:
         flows = [flow for partition in partitions if (flow := self._flows.get(partition)) is not None]
         for flow in flows:
-            _cancel(flow.reader)
+            flow.stop()
         await self._settle_down(self._limits.revoke_wait_s, flows)
         await self._commit(flows)
         for flow in flows:
             flow.tracker.close()
             self._flows.pop(flow.partition, None)
 
-    async def _settle_down(self, within_s: float, flows: Sequence[_Flow] | None = None) -> None:
+    async def _settle_down(self, within_s: float, flows: Sequence[_Flow[R]] | None = None) -> None:
         deadline = time.monotonic() + within_s
         while (left := deadline - time.monotonic()) > 0 and self._tasks:
             if flows is not None and not any(flow.under_way for flow in flows):
@@ -156,7 +170,7 @@ class Pump(Generic[R]):
 
     # reading
 
-    async def _read(self, flow: _Flow) -> None:
+    async def _read(self, flow: _Flow[R]) -> None:
         try:
             while not flow.tracker.is_closed():
                 await flow.room.wait()
@@ -164,40 +178,56 @@ class Pump(Generic[R]):
                 self._rounds[flow.lane] = time.monotonic()
                 if flow.tracker.is_closed():
                     return
-                await self._take(flow, fetched.records, fetched.unreadable)
+                self._take(flow, fetched)
         except Exception as error:
-            self._crashed = error
-            self._on_trouble(error)
+            self._crash(error)
 
-    def _fetch(self, flow: _Flow) -> Awaitable[Fetched[R]]:
+    def _fetch(self, flow: _Flow[R]) -> Awaitable[Fetched[R]]:
         limits = self._limits
-        return self._lanes[flow.lane].fetch(flow.partition, limits.fetch_max, limits.fetch_wait_ms)
+        room = max(1, min(_FETCH_MAX, limits.span_max - flow.tracker.span))
+        return self._lanes[flow.lane].fetch(flow.partition, room, limits.fetch_wait_ms)
 
-    async def _take(self, flow: _Flow, records: Sequence[R], unreadable: Unreadable | None) -> None:
-        for record in records:
+    def _take(self, flow: _Flow[R], fetched: Fetched[R]) -> None:
+        taken: list[R | Unreadable] = [*fetched.records]
+        if fetched.unreadable is not None:
+            taken.append(fetched.unreadable)
+        for record in taken:
             flow.tracker.register(record.offset)
-        if unreadable is not None:
-            flow.tracker.register(unreadable.offset)
-        self._note_room(flow)
-        size = self._limits.batch_max
-        for start in range(0, len(records), size):
-            await self._spawn(flow, records[start : start + size])
-        if unreadable is not None:
-            await self._spawn(flow, unreadable)
+            flow.waiting_bytes += _size(record)
+        flow.waiting.extend(taken)
+        self._note(flow)
 
-    async def _spawn(self, flow: _Flow, work: Sequence[R] | Unreadable) -> None:
+    async def _feed(self, flow: _Flow[R]) -> None:
+        try:
+            while True:
+                await flow.ready.wait()
+                await self._spawn(flow, self._next(flow))
+        except Exception as error:
+            self._crash(error)
+
+    def _next(self, flow: _Flow[R]) -> Sequence[R] | Unreadable:
+        """The next batch; what cannot be decoded goes by itself."""
+        batch: list[R] = []
+        while flow.waiting and len(batch) < self._limits.batch_max:
+            record = flow.waiting[0]
+            if isinstance(record, Unreadable) and batch:
+                break
+            flow.waiting.popleft()
+            flow.waiting_bytes -= _size(record)
+            if isinstance(record, Unreadable):
+                return record
+            batch.append(record)
+        return batch
+
+    async def _spawn(self, flow: _Flow[R], work: Sequence[R] | Unreadable) -> None:
         cost = self.slots.cost(flow.lane, self._weigh(work))
         flow.under_way += 1
-        self._note_room(flow)
+        self._note(flow)
         try:
             await self.slots.acquire(flow.lane, cost)
         except asyncio.CancelledError:
             flow.under_way -= 1
             raise
-        if flow.tracker.is_closed() or self._stopping:
-            self.slots.release(flow.lane, cost)
-            flow.under_way -= 1
-            return
         task = asyncio.create_task(self._work(flow, work, cost))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -207,18 +237,24 @@ class Pump(Generic[R]):
             return 1
         if not self._limits.slot_bytes:
             return len(work)
-        return sum(1 + len(getattr(record, "value", None) or b"") // self._limits.slot_bytes for record in work)
+        return sum(
+            1 + len(getattr(record, "value", None) or b"") // self._limits.slot_bytes for record in work
+        )
 
-    def _note_room(self, flow: _Flow) -> None:
+    def _note(self, flow: _Flow[R]) -> None:
+        """Whether the reader and the feeder may go on."""
         limits = self._limits
-        if flow.under_way < limits.under_way_max and flow.tracker.span < limits.span_max:
-            flow.room.set()
-        else:
-            flow.room.clear()
+        has_room = flow.tracker.span < limits.span_max and flow.waiting_bytes < limits.waiting_bytes_max
+        _turn(flow.room, on=has_room)
+        _turn(flow.ready, on=bool(flow.waiting) and flow.under_way < limits.under_way_max)
+
+    def _crash(self, error: Exception) -> None:
+        self._crashed = error
+        self._on_trouble(error)
 
     # working
 
-    async def _work(self, flow: _Flow, work: Sequence[R] | Unreadable, cost: int) -> None:
+    async def _work(self, flow: _Flow[R], work: Sequence[R] | Unreadable, cost: int) -> None:
         held = True
         try:
             while (later := await self._do(work)) is not None:
@@ -229,15 +265,14 @@ class Pump(Generic[R]):
                 held = True
             self._finish(flow, work)
         except Exception as error:
-            self._crashed = error
-            self._on_trouble(error)
+            self._crash(error)
         finally:
             flow.under_way -= 1
             if held:
                 self.slots.release(flow.lane, cost)
-            self._note_room(flow)
+            self._note(flow)
 
-    def _finish(self, flow: _Flow, work: Sequence[R] | Unreadable) -> None:
+    def _finish(self, flow: _Flow[R], work: Sequence[R] | Unreadable) -> None:
         for record in [work] if isinstance(work, Unreadable) else work:
             flow.tracker.finish(record.offset)
 
@@ -285,7 +320,7 @@ class Pump(Generic[R]):
             await asyncio.sleep(self._limits.commit_interval_s)
             await self._commit(list(self._flows.values()))
 
-    async def _commit(self, flows: Sequence[_Flow]) -> None:
+    async def _commit(self, flows: Sequence[_Flow[R]]) -> None:
         """A commit that fails is no loss: what is not committed comes again."""
         by_lane: dict[str, dict[Partition, int]] = {}
         for flow in flows:
@@ -313,6 +348,17 @@ class _LaneAssignment(Generic[R]):
 
     async def revoked(self, partitions: Collection[Partition]) -> None:
         await self.pump.revoke(partitions)
+
+
+def _size(record: object) -> int:
+    return len(getattr(record, "value", None) or b"")
+
+
+def _turn(event: asyncio.Event, *, on: bool) -> None:
+    if on:
+        event.set()
+    else:
+        event.clear()
 
 
 def _cancel(task: asyncio.Task[None] | None) -> None:

@@ -9,9 +9,7 @@ from workers.engine.slots import Slots
 from workers.engine.source import Partition, Unreadable
 
 P0, P1 = Partition("work", 0), Partition("work", 1)
-LIMITS = Limits(
-    fetch_max=10, batch_max=10, under_way_max=4, span_max=100, commit_interval_s=0.01, fetch_wait_ms=20
-)
+LIMITS = Limits(batch_max=10, under_way_max=4, span_max=100, commit_interval_s=0.01, fetch_wait_ms=20)
 Handle = Callable[[Sequence[MemoryRecord]], Awaitable[Awaitable[None] | None]]
 
 
