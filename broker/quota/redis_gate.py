@@ -211,7 +211,7 @@ def _connect(settings: RedisSettings) -> Redis:
         # Every verb may be repeated. Once is for a pooled connection that a restart has cut.
         retry=Retry(NoBackoff(), 1),
     )
-    return Redis(connection_pool=pool)
+    return Redis.from_pool(pool)
 
 
 def _by_organization(items: Sequence[_Item]) -> list[_Group[_Item]]:

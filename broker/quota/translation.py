@@ -32,7 +32,7 @@ _AWAY_CODES = frozenset({"BUSY", "MISCONF", "NOREPLICAS"})
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Raises RedisUnavailable or RedisUnfit in place of the client's errors; faults of ours pass as they are."""
+    """Raises RedisUnavailable or RedisUnfit in place of the client's errors; ours pass as they are."""
     try:
         yield
     except (exceptions.RedisError, exceptions.RedisClusterException, OSError) as error:
