@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import TopicAlreadyExistsError, for_code
+from aiokafka.errors import KafkaError, TopicAlreadyExistsError, UnknownTopicOrPartitionError, for_code
 
 from broker.errors import KafkaUnavailable
 from broker.kafka.connection import client_options, kafka_errors
@@ -64,15 +64,17 @@ class Cluster:
         return {topic["topic"]: _state(topic) for topic in found if not topic["is_internal"]}
 
     async def settings(self, names: Iterable[str]) -> dict[str, dict[str, Setting]]:
-        """By topic, then by setting."""
+        """By topic, then by setting. A topic that is gone by now is left out."""
         resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
         if not resources:
             return {}
         with kafka_errors("read the settings of topics"):
             [answer] = await self._admin.describe_configs(resources)
-            for error_code, message, *_ in answer.resources:
-                _raise_for(error_code, message)
-        return {name: dict(map(_setting, entries)) for _, _, _, name, entries in answer.resources}
+            return {
+                name: dict(map(_setting, entries))
+                for error_code, message, _, name, entries in answer.resources
+                if not _is(UnknownTopicOrPartitionError, error_code, message)
+            }
 
     async def create(self, specs: Iterable[NewTopicSpec]) -> None:
         """One that is there already, made by somebody else this moment, is no error."""
@@ -83,8 +85,7 @@ class Cluster:
         with kafka_errors("make topics"):
             answer = await self._admin.create_topics(new)
             for _, error_code, message in answer.topic_errors:
-                if error_code != TopicAlreadyExistsError.errno:
-                    _raise_for(error_code, message)
+                _is(TopicAlreadyExistsError, error_code, message)
 
     async def set_settings(self, topic: str, settings: Mapping[str, str]) -> None:
         """Replace all the settings that were made for the topic: AlterConfigs drops those not named.
@@ -163,6 +164,14 @@ def _state(topic: Mapping[str, Any]) -> TopicState:
 def _setting(entry: tuple[Any, ...]) -> tuple[str, Setting]:
     name, value, _read_only, source, *_ = entry
     return name, Setting(value, own=source == _DYNAMIC_TOPIC_CONFIG)
+
+
+def _is(borne: type[KafkaError], error_code: int, message: str | None) -> bool:
+    """Whether it is the one error that the caller can bear; any other is raised."""
+    if error_code == borne.errno:
+        return True
+    _raise_for(error_code, message)
+    return False
 
 
 def _raise_for(error_code: int, message: str | None) -> None:

@@ -7,6 +7,8 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.protocol.admin import ApiVersionRequest
 from aiokafka.protocol.metadata import MetadataRequest
 
+from broker.errors import TopicsMissing
+from broker.kafka.cluster import connect
 from broker.kafka.connection import client_options, kafka_errors
 from broker.kafka.topic_plan import PROBE
 from broker.settings import KafkaSettings
@@ -32,6 +34,7 @@ async def write_probe(settings: KafkaSettings) -> Probe:
 
     Raises TopicsMissing, KafkaUnavailable, SettingsInvalid.
     """
+    await _check_there(settings)
     producer = _producer(settings)
     try:
         with kafka_errors(f"write to topic {PROBE}"):
@@ -41,6 +44,13 @@ async def write_probe(settings: KafkaSettings) -> Probe:
             return Probe(sent_ms, placed.timestamp, _now_ms(), placed.timestamp_type == _LOG_APPEND_TIME)
     finally:
         await producer.stop()
+
+
+async def _check_there(settings: KafkaSettings) -> None:
+    """Asking a producer would make the topic, on a cluster that makes topics by itself."""
+    async with connect(settings) as cluster:
+        if PROBE not in await cluster.topics():
+            raise TopicsMissing(f"topic {PROBE} is missing; `headworks topics apply` makes it")
 
 
 async def speaks_kafka_4(settings: KafkaSettings) -> bool:
