@@ -5,7 +5,7 @@ import re
 import secrets
 import time
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Mapping
 from types import TracebackType
 from typing import Any, NamedTuple, Self, TypeVar, Unpack
 from uuid import UUID
@@ -128,7 +128,7 @@ class Client:
         *,
         in_flight: int = IN_FLIGHT,
         **options: Unpack[JobOptions],
-    ) -> AsyncIterator[UUID]:
+    ) -> AsyncGenerator[UUID, None]:
         """Publish jobs as they come, at most `in_flight` of them unacknowledged; yields their ids in order.
 
         Raises as `submit`, and then leaves those behind it unreported: give jobs ids or idempotency keys if
@@ -159,7 +159,7 @@ class Client:
 
     async def as_completed(
         self, job_ids: Iterable[UUID], timeout_s: float | None = None
-    ) -> AsyncIterator[Result]:
+    ) -> AsyncGenerator[Result, None]:
         """Take the results of open jobs as they come, whatever their order.
 
         Raises ResultTimeout where they are not all here within `timeout_s` of the first step; NotOpen;
@@ -183,7 +183,7 @@ class Client:
             raise JobInvalid("a job without a reply cannot be awaited: use submit")
         return await self._started().result(job_id, begun.slot, timeout_s)
 
-    async def missed(self) -> AsyncIterator[Result]:
+    async def missed(self) -> AsyncGenerator[Result, None]:
         """Results that came for a named instance while it was away, and others that nobody here awaits.
 
         Ends when it has caught up; ask again for more. Each is handed over once in a life, and at least once

@@ -1,7 +1,7 @@
 """Taking the results of several open jobs as they come."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from uuid import UUID
 
 from headworks.client.errors import ResultTimeout
@@ -12,7 +12,7 @@ from headworks.client.results import Result
 
 async def in_order_of_arrival(
     mailbox: Mailbox, waiting: dict[UUID, Slot], timeout_s: float | None
-) -> AsyncIterator[Result]:
+) -> AsyncGenerator[Result, None]:
     """Raises ResultTimeout where they are not all here within `timeout_s` of the first step."""
     arrived: asyncio.Queue[UUID] = asyncio.Queue()
     calls = {job_id: _putting(arrived, job_id) for job_id in waiting}

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from uuid import UUID
 
 from aiokafka import TopicPartition
@@ -92,7 +92,7 @@ class Mailbox:
         if self._handover is not None:
             self._handover.handed(job_id, 0)
 
-    async def missed(self) -> AsyncIterator[Result]:
+    async def missed(self) -> AsyncGenerator[Result, None]:
         """From where this instance stopped, up to where it reads now. Raises ConfigurationError."""
         handover = self._handover
         if handover is None:

@@ -81,7 +81,8 @@ class PartitionReader:
         """Some records, or none where none came in time or there was trouble, which is logged.
 
         aiokafka decodes header keys as UTF-8 while it fetches, and raises on every try: then records are read
-        one by one until the bad one is met, and it is passed over. A corrupt batch likewise.
+        one by one until the bad one is met, and it is passed over. What follows it in its batch (of the same
+        producer) cannot be reached by aiokafka, and is passed over too. A corrupt batch likewise.
         """
         try:
             fetched = await self._consumer.getmany(
