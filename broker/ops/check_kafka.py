@@ -10,6 +10,7 @@ from broker.kafka.topic_plan import Difference
 from broker.ops import applications
 from broker.ops.checks import Check, attempt, compare_clocks
 from broker.settings import KafkaSettings, Settings
+from broker.store import migrate
 from broker.store.database import Database
 
 _SHOWN = 3
@@ -41,19 +42,20 @@ async def _topics(settings: Settings) -> Check:
     except HeadworksError as error:
         return Check.failed("topics", error, _APPLY)
     if not differences:
-        unseen = "; those of applications unseen, for the database is away" if names is None else ""
+        unseen = "; those of applications not, for the database cannot be read" if names is None else ""
         return Check.passed("topics", f"all there, with settings and leaders as they should be{unseen}")
     differences.sort(key=lambda difference: not difference.stops_work)
     return Check.failed("topics", TopicsMissing(told(differences)), differences[0].remedy)
 
 
 async def _applications(settings: Settings) -> list[str] | None:
-    """None where the database is away or has no tables yet, which has checks of its own."""
+    """None where the database is away or behind, which has checks of its own."""
     try:
         database = await Database.open(settings.database)
     except HeadworksError:
         return None
     try:
+        await migrate.check(database)
         return await applications.names(database)
     except HeadworksError:
         return None
