@@ -1,0 +1,155 @@
+"""Any number of rows in one statement: they come back as they went in."""
+
+import dataclasses
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from sqlalchemy import select
+
+from broker.store import tables
+from broker.store.bulk import delete_by_keys, insert_rows, select_by_keys
+from broker.store.database import Database
+from broker.store.keys import ATTEMPT_COLUMNS, JOB_COLUMNS
+from broker.store.settlement_rows import charge_rows
+from tests.contracts.store.builders import HOLD, charge, intent, job, settlement, state
+
+TEXTS = [
+    "",
+    "plain",
+    'it\'s "quoted" \\ and {braced}',
+    "tab\t newline\n return\r",
+    "ünïcödé ✓ \N{GRINNING FACE} \N{RIGHT-TO-LEFT OVERRIDE}",
+    "'); DROP TABLE jobs; --",
+    ":rows $1 %s ?",
+]
+JSONS: list[Any] = [
+    {"nested": {"list": [1, 2.5, None, True], "text": "ünïcödé"}, "big": 2**62},
+    [],
+    {},
+    "only a text",
+]
+
+
+@pytest.mark.parametrize("value", TEXTS)
+async def test_texts(database: Database, value: str) -> None:
+    row = job(origin=value)
+    async with database.connect() as connection:
+        await insert_rows(connection, tables.jobs, [row])
+        (found,) = await connection.execute(select(tables.jobs.c.origin))
+    assert found == (value,)
+
+
+@pytest.mark.parametrize("value", JSONS)
+async def test_json_arrives_as_json(database: Database, value: Any) -> None:
+    row = {"topic": "t", "partition": 0, "position": 0, "entry": value, "hash": "0" * 64}
+    async with database.connect() as connection:
+        await insert_rows(connection, tables.audit, [row])
+        (found,) = await connection.execute(select(tables.audit.c.entry))
+        by_key = await select_by_keys(connection, tables.audit, ["topic"], [["t"]], ["entry"])
+    assert found == (value,)
+    assert by_key == [found]
+
+
+async def test_models_in_json_columns(database: Database) -> None:
+    async with database.connect() as connection:
+        await insert_rows(connection, tables.attempts, [intent()])
+        (found,) = await connection.execute(select(tables.attempts.c.hold))
+    assert found == (HOLD.model_dump(),)
+
+
+@pytest.mark.parametrize("number", [0, -1, 2**31, 2**53 + 1, 2**63 - 1, -(2**63)])
+async def test_whole_numbers_stay_whole(database: Database, number: int) -> None:
+    async with database.connect() as connection:
+        await insert_rows(connection, tables.jobs, [job(deadline_ms=number)])
+        (found,) = await connection.execute(select(tables.jobs.c.deadline_ms))
+    assert found == (number,)
+
+
+async def test_truths_and_nulls(database: Database) -> None:
+    rows = list(charge_rows(settlement(0, state(charges=(charge(1, estimated=True, usage=None), charge(2))))))
+    columns = ["attempt", "estimated", "input_tokens"]
+    async with database.connect() as connection:
+        found = await insert_rows(connection, tables.charges, rows, columns)
+    assert sorted(found) == [(1, True, None), (2, False, 80)]
+
+
+async def test_ids_come_back_equal_and_as_the_library_reads_them(database: Database) -> None:
+    row = job()
+    async with database.connect() as connection:
+        ((application_id, job_id),) = await insert_rows(connection, tables.jobs, [row], JOB_COLUMNS)
+        plain = select(tables.jobs.c.origin).where(tables.jobs.c.job_id == row.job_id)
+        assert (await connection.execute(plain)).scalar_one() == row.origin
+    assert isinstance(job_id, UUID)
+    assert {(application_id, job_id): 1} == {(row.application_id, row.job_id): 1}
+
+
+async def test_rows_that_stand_already_are_left_out(database: Database) -> None:
+    old, new = job(origin="old"), job()
+    async with database.connect() as connection:
+        await insert_rows(connection, tables.jobs, [old])
+        rows = [job(job_id=old.job_id), new, new]
+        assert await insert_rows(connection, tables.jobs, rows, ["job_id"]) == [(new.job_id,)]
+        origins = set(await connection.scalars(select(tables.jobs.c.origin)))
+    assert origins == {"old", new.origin}
+
+
+async def test_rows_whose_key_stands_elsewhere_are_left_out(database: Database) -> None:
+    here, gone = intent(), intent()
+    terminal = settlement(0, state(job_id=gone.job_id))
+    async with database.connect() as connection:
+        ends = [{"application_id": 1, "job_id": gone.job_id, "run": 1} | _end(terminal.value_sha256)]
+        await insert_rows(connection, tables.terminals, ends)
+        inserted = await insert_rows(
+            connection, tables.attempts, [here, gone], ATTEMPT_COLUMNS, unless_in=tables.terminals
+        )
+    assert inserted == [tuple(here.key)]
+
+
+async def test_rows_are_found_by_any_of_their_columns(database: Database) -> None:
+    rows = [job(lane=lane, origin=lane) for lane in ("a", "b", "b", "c")]
+    async with database.connect() as connection:
+        await insert_rows(connection, tables.jobs, rows)
+        found = await select_by_keys(connection, tables.jobs, ["lane"], [["b"], ["c"], ["z"]], ["origin"])
+    assert sorted(found) == [("b",), ("b",), ("c",)]
+
+
+async def test_a_key_asked_for_twice_is_found_once(database: Database) -> None:
+    row = job()
+    async with database.connect() as connection:
+        await insert_rows(connection, tables.jobs, [row])
+        found = await select_by_keys(connection, tables.jobs, JOB_COLUMNS, [row.key, row.key], ["lane"])
+    assert found == [("standard",)]
+
+
+async def test_what_is_deleted_by_key_is_gone_and_nothing_else(database: Database) -> None:
+    kept, gone = job(), job()
+    async with database.connect() as connection:
+        await insert_rows(connection, tables.jobs, [kept, gone])
+        await delete_by_keys(connection, tables.jobs, JOB_COLUMNS, [gone.key, (1, uuid4())])
+        left = list(await connection.scalars(select(tables.jobs.c.job_id)))
+    assert left == [kept.job_id]
+
+
+async def test_no_rows_are_no_statement(database: Database) -> None:
+    async with database.connect() as connection:
+        assert await insert_rows(connection, tables.jobs, [], ["job_id"]) == []
+        assert await select_by_keys(connection, tables.jobs, JOB_COLUMNS, [], ["lane"]) == []
+        await delete_by_keys(connection, tables.jobs, JOB_COLUMNS, [])
+
+
+async def test_what_cannot_be_put_in_json_is_an_error(database: Database) -> None:
+    with pytest.raises(TypeError, match="complex"):
+        async with database.connect() as connection:
+            await insert_rows(connection, tables.jobs, [dataclasses.asdict(job()) | {"origin": 1j}])
+
+
+def _end(value_sha256: str) -> dict[str, Any]:
+    return {
+        "kind": "answered",
+        "outcome": "o/0/0",
+        "value_sha256": value_sha256,
+        "attempts": 1,
+        "nanodollars": 1,
+        "at_ms": 1,
+    }
