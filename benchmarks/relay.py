@@ -1,7 +1,7 @@
 """The floor: the same five hops through Kafka with nothing done at any of them.
 
 A record goes through four topics in batches and comes back on a fifth, in one process on aiokafka with
-`acks=all`. No FastStream, no seal, no ledger, no provider: what a job costs above this is what Headworks adds.
+`acks=all`. No seal, no ledger, no provider: what a job costs above this is what Headworks adds.
 """
 
 import asyncio
@@ -9,6 +9,7 @@ import resource
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
@@ -39,7 +40,7 @@ async def measure(
     await producer.start()
     hops = [
         asyncio.create_task(_hop(bootstrap_servers, producer, run, source, target))
-        for source, target in zip(topics, topics[1:], strict=False)
+        for source, target in pairwise(topics)
     ]
     end = await _consumer(bootstrap_servers, run, topics[-1])
     try:
@@ -84,7 +85,9 @@ async def _consumer(bootstrap_servers: str, run: str, topic: str) -> AIOKafkaCon
     return consumer
 
 
-async def _hop(bootstrap_servers: str, producer: AIOKafkaProducer, run: str, source: str, target: str) -> None:
+async def _hop(
+    bootstrap_servers: str, producer: AIOKafkaProducer, run: str, source: str, target: str
+) -> None:
     consumer = await _consumer(bootstrap_servers, run, source)
     try:
         while True:

@@ -1,6 +1,6 @@
 """Settings: one TOML file, overlaid by environment variables `HEADWORKS_<SECTION>__<FIELD>`.
 
-`HEADWORKS_CONFIG` names the file; without it `headworks.toml` in the working directory is read if it is there.
+`HEADWORKS_CONFIG` names the file; without it `headworks.toml` of the working directory, where there is one.
 An unknown key is an error that names it.
 """
 
@@ -9,7 +9,15 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -21,6 +29,7 @@ from broker.errors import SecretMissing, SettingsInvalid
 
 CONFIG_FILE = "headworks.toml"
 _MEBIBYTE = 1024 * 1024
+_REPLY_ROOM = 256 * 1024
 
 
 class Section(BaseModel):
@@ -158,6 +167,17 @@ class Settings(BaseSettings):
     log: LogSettings = LogSettings()
     drain_s: float = Field(25, gt=0)
     """How long a worker that was told to stop waits for its calls."""
+
+    @model_validator(mode="after")
+    def _answers_fit(self) -> Self:
+        room = self.kafka.inner_record_bytes_max - _REPLY_ROOM
+        for name, target in self.providers.items():
+            if target.response_bytes_max > room:
+                raise ValueError(
+                    f"providers.{name}.response_bytes_max must be {room} at most, for an answer travels "
+                    "in a record of kafka.inner_record_bytes_max"
+                )
+        return self
 
     @classmethod
     def settings_customise_sources(

@@ -1,4 +1,4 @@
-"""Everything in one process, on embedded parts: Kafka in memory, Redis in memory, SQLite, a simulated provider.
+"""Everything in one process, on embedded parts: Kafka and Redis in memory, SQLite, a simulated provider.
 
 The way of a job is the real one; what the parts keep is gone when the process ends.
 """

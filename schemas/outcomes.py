@@ -6,7 +6,6 @@ outcome itself travels in the sealed state header.
 
 from typing import Literal
 
-
 from schemas.base import Record
 from schemas.reasons import Failure, Refusal
 

@@ -65,7 +65,7 @@ class Failure(StrEnum):
     BROKEN_ANSWER = "broken_answer"
     ANSWER_TOO_LARGE = "answer_too_large"
     WORKER_LOST = "worker_lost"
-    """The worker that made the call died, or was cut off past its lease, before its outcome was acknowledged."""
+    """The worker that made the call died, or was cut off past its lease, before its outcome was recorded."""
     INTERNAL_ERROR = "internal_error"
 
 

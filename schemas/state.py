@@ -97,7 +97,7 @@ class State(Record):
     model: str | None = None
     tags: Tags = Tags()
     retry: RetryPolicy = RetryPolicy()
-    overrides: dict[str, int | None] = {}
+    overrides: dict[str, int | None] = Field(default_factory=dict)
     """Request fields that DISPATCH sets, such as the output limit; None: leaves out."""
     estimate: Estimate | None = None
     decision: Decision | None = None

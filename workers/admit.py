@@ -15,20 +15,19 @@ from broker.admission import DEADLINE_DEFAULT_MS, Admitted, Bounds, judge, read_
 from broker.errors import AppendTimeRequired, JobRefused, NotBelieved
 from broker.identity.authenticate import Authentic, Freshness, authenticate
 from broker.identity.directory import Directory
-from broker.kafka.producing import Producer
 from broker.policy.decide import Policy
 from broker.pricing.book import PriceBook
-from broker.records import Incoming, Outgoing, Sealer
+from broker.records import Incoming, Inner, Outgoing
 from broker.settings import Settings
 from broker.store.jobs import JobRow, Jobs, Seen
-from broker.telemetry.metrics import Metrics
 from schemas import topics
 from schemas.outcomes import Conflict, Repeat
 from schemas.reasons import Refusal
 from schemas.state import State
 from schemas.topics import ReplyTo
-from workers.outlets import Clock, Outlets, coordinate
+from workers.outlets import coordinate
 from workers.sampling import Sampler
+from workers.tools import Tools
 
 _YIELD_EVERY = 16
 _LOG_APPEND_TIME = 1
@@ -47,25 +46,22 @@ class Admit:
     def __init__(
         self,
         settings: Settings,
+        tools: Tools,
         directory: Directory,
         book: PriceBook,
         policy: Policy,
         jobs: Jobs,
-        producer: Producer,
-        sealer: Sealer,
-        clock: Clock,
-        metrics: Metrics,
     ) -> None:
         admit = settings.admit
         self._directory = directory
         self._book = book
         self._policy = policy
         self._jobs = jobs
-        self._producer = producer
-        self._sealer = sealer
-        self._clock = clock
-        self._metrics = metrics
-        self._outlets = Outlets(sealer, clock)
+        self._producer = tools.producer
+        self._sealer = tools.sealer
+        self._clock = tools.clock
+        self._metrics = tools.metrics
+        self._outlets = tools.outlets
         self._bounds = Bounds(admit.request_bytes_max, admit.depth_max)
         self._freshness = Freshness(admit.stale_after_s * 1000, admit.future_within_s * 1000)
         self._by_receipt = settings.kafka.append_time == "receipt"
@@ -76,6 +72,17 @@ class Admit:
         seen = await self._jobs.register([_row(job) for job in jobs])
         onward = [self._next(job, how) for job, how in zip(jobs, seen, strict=True)]
         await self._producer.send_all(strangers + onward)
+
+    def identify(self, record: Incoming) -> Inner | None:
+        """The job of a record that ADMIT could not handle, so that it can be ended. None: nobody's."""
+        try:
+            appended_ms = self._appended_ms(record)
+            authentic = authenticate(record, appended_ms, self._directory.key, self._freshness)
+            reply_to = read_reply_to(authentic.reply_to, authentic.key.application)
+        except (NotBelieved, JobRefused):
+            return None
+        state = _state(record, appended_ms, authentic, reply_to, None)
+        return Inner(state, record.value or b"", authentic.sha256)
 
     async def _examine(self, records: Sequence[Incoming]) -> tuple[list[_Job], list[Outgoing]]:
         jobs: list[_Job] = []

@@ -5,8 +5,9 @@ order and serves health and metrics.
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import Literal, cast
 
 import structlog
@@ -14,7 +15,7 @@ from faststream.asgi import AsgiFastStream
 from faststream.kafka import KafkaBroker
 
 from broker.kafka.consuming import GroupSource, Place, stream_broker
-from broker.records import Incoming
+from broker.records import Incoming, Inner
 from broker.settings import Settings
 from broker.telemetry.http import asgi_routes
 from broker.telemetry.metrics import Metrics
@@ -96,32 +97,27 @@ class Worker:
     def _admit(self, parts: Parts) -> Pump[Incoming]:
         stage = Admit(
             parts.settings,
+            parts.tools,
             parts.directory,
             parts.book,
             parts.policy,
             parts.jobs,
-            parts.producer,
-            parts.sealer,
-            parts.clock,
-            parts.metrics,
         )
         sources = {
             lane.value: self._source(f"headworks.admit.{lane.value}", pattern=topics.jobs_pattern(lane))
             for lane in Lane
         }
         limits = Limits(batch_max=200, under_way_max=2, span_max=2_000)
-        return self._pump("admit", sources, stage.handle, Slots(3_000, LANE_WEIGHTS), limits)
+        slots = Slots(3_000, LANE_WEIGHTS)
+        return self._pump("admit", sources, stage.handle, slots, limits, stage.identify)
 
     def _reserve(self, parts: Parts) -> Pump[Incoming]:
         stage = Reserve(
             parts.settings,
+            parts.tools,
             parts.directory,
             parts.gate,
             parts.parking,
-            parts.producer,
-            parts.sealer,
-            parts.clock,
-            parts.metrics,
         )
         limits = Limits(batch_max=200, under_way_max=2, span_max=2_000)
         sources = self._by_lane("reserve", topics.admitted)
@@ -130,20 +126,17 @@ class Worker:
     def _dispatch(self, parts: Parts) -> Pump[Incoming]:
         settings = parts.settings.dispatch
         succession = Succession(
-            parts.producer, parts.reader, parts.settlements, settings.takeover_check_ms / 1000
+            parts.tools.producer, parts.reader, parts.settlements, settings.takeover_check_ms / 1000
         )
         stage = Dispatch(
             parts.settings,
+            parts.tools,
             parts.directory,
             parts.book,
             parts.attempts,
             succession,
             parts.lease,
             parts.providers,
-            parts.producer,
-            parts.sealer,
-            parts.clock,
-            parts.metrics,
         )
         slot_bytes = max(_SLOT_BYTES, settings.bytes_in_flight_max // settings.slots)
         limits = Limits(
@@ -158,20 +151,17 @@ class Worker:
 
     def _settle(self, parts: Parts) -> Pump[Incoming]:
         stage = Settle(
+            parts.tools,
             parts.settlement_book,
             parts.gate,
-            parts.producer,
             parts.reader,
-            parts.sealer,
-            parts.clock,
-            parts.metrics,
         )
         limits = Limits(batch_max=300, under_way_max=1, span_max=1_000)
         sources = self._by_lane("settle", topics.outcomes)
         return self._pump("settle", sources, stage.handle, Slots(6_000, LANE_WEIGHTS), limits)
 
     def _retry(self, parts: Parts) -> Pump[Incoming]:
-        stage = Retry(parts.producer, parts.sealer, parts.clock, parts.metrics)
+        stage = Retry(parts.tools)
         names = [topics.retry(delay) for delay in RetryDelay]
         limits = Limits(batch_max=1, under_way_max=5_000, span_max=5_000)
         source = self._source("headworks.retry", *names)
@@ -183,12 +173,9 @@ class Worker:
         """A worker looks after the partitions of `parked` with the numbers that it has of `retry.1s`."""
         first = topics.retry(RetryDelay.SECOND)
         return Waker(
+            parts.tools,
             parts.parking,
             parts.reader,
-            parts.producer,
-            parts.sealer,
-            parts.clock,
-            parts.metrics,
             parts.settings.reserve.park_recheck_ms / 1000,
             lambda: [at.partition for at in pump.partitions() if at.topic == first],
         )
@@ -205,35 +192,36 @@ class Worker:
         return cast(Source[Incoming], source)
 
     def _alarm(self, code: str, place: Place) -> None:
-        self._opened().metrics.alarm(code)
+        self.metrics.alarm(code)
         self._log.error("alarm", code=code, topic=place.topic, partition=place.partition)
 
     def _pump(
         self,
         name: StageName,
         sources: Mapping[str, Source[Incoming]],
-        handle: Callable[[Sequence[Incoming]], object],
+        handle: Callable[[Sequence[Incoming]], Awaitable[Awaitable[None] | None]],
         slots: Slots,
         limits: Limits,
+        identify: Callable[[Incoming], Inner | None] | None = None,
     ) -> Pump[Incoming]:
         parts = self._opened()
-        poison = Poison(name, parts.producer, parts.sealer, parts.clock, parts.metrics)
+        poison = Poison(name, parts.tools, identify)
         pump: Pump[Incoming] = Pump(
             name,
             sources,
-            handle,  # type: ignore[arg-type]
+            parts.tools.metrics.timed(name, handle),
             poison,
             slots,
             limits,
-            lambda error: parts.metrics.trouble(name, error),
+            lambda error: parts.tools.metrics.trouble(name, error),
         )
-        parts.metrics.watch(name, lambda: slots.in_use, lambda: pump.backlog)
+        lags = {lane: partial(pump.lag, lane) for lane in sources}
+        parts.tools.metrics.watch(name, lambda: slots.in_use, lambda: pump.backlog, lags)
         return pump
 
 
 def application(worker: Worker) -> AsgiFastStream:
     """The worker as a FastStream application with `/healthz`, `/readyz` and `/metrics`."""
-
     return AsgiFastStream(
         worker.broker,
         logger=None,

@@ -17,17 +17,15 @@ from typing import TypeVar
 
 from broker.errors import NotBelieved, Unavailable
 from broker.identity.directory import Directory
-from broker.kafka.producing import Producer
 from broker.pricing.book import PriceBook
 from broker.providers.provider import Answer, Failed, Rejected
 from broker.providers.registry import Providers
 from broker.quota.gate import Settlement, StartRequest
 from broker.quota.limits import Limits
-from broker.records import Incoming, Inner, Sealer
+from broker.records import Incoming, Inner
 from broker.settings import Settings
 from broker.store.attempts import AttemptFacts, AttemptRow, VerdictRow
 from broker.store.keys import AttemptKey
-from broker.telemetry.metrics import Metrics
 from schemas import topics
 from schemas.outcomes import Answered, Dead, Unknown
 from schemas.reasons import Failure, Refusal
@@ -37,8 +35,9 @@ from workers.attempts import AttemptBook, Start, Started
 from workers.call import Prepared, answered_charge, failed_charge, prepare
 from workers.engine.backoff import delays
 from workers.lease import Lease
-from workers.outlets import Clock, Outlets, coordinate
+from workers.outlets import coordinate
 from workers.succession import Succession
+from workers.tools import Tools
 from workers.verdict import Again, GiveUp, Late, Step, Unresolved, after_failure, backoff_ms
 
 T = TypeVar("T")
@@ -48,16 +47,13 @@ class Dispatch:
     def __init__(
         self,
         settings: Settings,
+        tools: Tools,
         directory: Directory,
         book: PriceBook,
         attempts: AttemptBook,
         succession: Succession,
         lease: Lease,
         providers: Providers,
-        producer: Producer,
-        sealer: Sealer,
-        clock: Clock,
-        metrics: Metrics,
     ) -> None:
         self._retry = settings.retry
         self._directory = directory
@@ -66,11 +62,11 @@ class Dispatch:
         self._succession = succession
         self._lease = lease
         self._providers = providers
-        self._producer = producer
-        self._sealer = sealer
-        self._clock = clock
-        self._metrics = metrics
-        self._outlets = Outlets(sealer, clock)
+        self._producer = tools.producer
+        self._sealer = tools.sealer
+        self._clock = tools.clock
+        self._metrics = tools.metrics
+        self._outlets = tools.outlets
         self._running: dict[AttemptKey, asyncio.Future[None]] = {}
         self._uncertain: set[AttemptKey] = set()
 
@@ -165,7 +161,7 @@ class Dispatch:
         owner_alive: bool,
         prepared: Prepared | Refusal,
     ) -> Awaitable[None] | None:
-        """An intent without an end on record: begun by us without our knowing, or another's, or soon settled."""
+        """An intent without an end on record: begun without our knowing, or another's, or soon settled."""
         state = inner.state
         if (
             key in self._uncertain
@@ -313,7 +309,7 @@ class Dispatch:
         await self._producer.send(self._outlets.expired(state, "dispatch"))
 
     async def _settle_hold(self, state: State, charge: Charge) -> None:
-        """Free the hold at once. SETTLE does it again with the terminal, so a gate that is away is no loss."""
+        """Free the hold at once. SETTLE does it again with the terminal: a gate that is away is no loss."""
         settlement = Settlement(charge.hold, state.organization_id, state.project_id, charge.nanodollars)
         try:
             await self._attempts.settle(settlement)

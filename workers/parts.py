@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from broker.identity.directory import Directory
+from broker.kafka import topics
 from broker.kafka.producing import Producer
 from broker.kafka.reading import CoordinateReader
 from broker.policy.decide import Policy, Unrestricted
@@ -26,8 +27,9 @@ from broker.store.settlement import Settlements
 from broker.telemetry.metrics import Metrics
 from workers.attempts import AttemptBook
 from workers.lease import Lease
-from workers.outlets import Clock, wall_clock_ms
+from workers.outlets import Outlets, wall_clock_ms
 from workers.settlements import SettlementBook
+from workers.tools import Tools
 
 EMBEDDED_REDIS = "memory://"
 """The `redis.url` that stands for the embedded server: one process, nothing kept."""
@@ -36,13 +38,10 @@ EMBEDDED_REDIS = "memory://"
 @dataclass(frozen=True)
 class Parts:
     settings: Settings
-    metrics: Metrics
-    clock: Clock
-    sealer: Sealer
+    tools: Tools
     book: PriceBook
     policy: Policy
     directory: Directory
-    producer: Producer
     reader: CoordinateReader
     gate: Gate
     jobs: Jobs
@@ -56,7 +55,7 @@ class Parts:
     @classmethod
     @asynccontextmanager
     async def open(cls, settings: Settings, metrics: Metrics, *, with_calls: bool) -> AsyncIterator[Self]:
-        """Raises ConfigurationError where an operator must mend something, Unavailable where a server is away.
+        """Raises ConfigurationError where an operator must mend something, Unavailable where a part is away.
 
         `with_calls`: the process runs DISPATCH, and so holds a lease.
         """
@@ -73,6 +72,7 @@ class Parts:
             gate = await _open_gate(settings.redis)
             stack.push_async_callback(gate.close)
             opening = SelfOpeningGate(gate, LedgerSource(database), metrics.gate_closed)
+            await topics.require(settings.kafka)
             producer = Producer(settings.kafka)
             await producer.start()
             stack.push_async_callback(producer.stop)
@@ -92,13 +92,10 @@ class Parts:
                 stack.push_async_callback(lease.stop)
             yield cls(
                 settings=settings,
-                metrics=metrics,
-                clock=wall_clock_ms,
-                sealer=sealer,
+                tools=Tools(producer, sealer, Outlets(sealer, wall_clock_ms), wall_clock_ms, metrics),
                 book=book,
                 policy=Unrestricted(),
                 directory=directory,
-                producer=producer,
                 reader=reader,
                 gate=opening,
                 jobs=Jobs(database),

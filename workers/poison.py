@@ -1,27 +1,33 @@
-"""What becomes of a record that a stage cannot handle: kept with its bytes, and its job ended where there is one."""
+"""What becomes of a record that a stage cannot handle: kept with its bytes, and its job ended."""
+
+from collections.abc import Callable
 
 from broker.errors import HeadworksError, NotBelieved
-from broker.kafka.producing import Producer
-from broker.records import Incoming, Inner, Sealer
-from broker.telemetry.metrics import Metrics
+from broker.records import Incoming, Inner
 from schemas.outcomes import Dead, StageName
 from schemas.reasons import Failure
 from schemas.topics import Coordinate
 from workers.engine.source import Unreadable
-from workers.outlets import Clock, Outlets, coordinate
+from workers.outlets import coordinate
+from workers.tools import Tools
 
 
 class Poison:
     """`async poison(record, error)` for one stage; raises Unavailable where it must be tried again."""
 
     def __init__(
-        self, stage: StageName, producer: Producer, sealer: Sealer, clock: Clock, metrics: Metrics
+        self,
+        stage: StageName,
+        tools: Tools,
+        identify: Callable[[Incoming], Inner | None] | None = None,
     ) -> None:
+        """`identify`: the job of a record that bears no seal yet, or None where it is nobody's."""
         self._stage: StageName = stage
-        self._producer = producer
-        self._sealer = sealer
-        self._metrics = metrics
-        self._outlets = Outlets(sealer, clock)
+        self._producer = tools.producer
+        self._sealer = tools.sealer
+        self._metrics = tools.metrics
+        self._outlets = tools.outlets
+        self._identify = identify or self._sealed
 
     async def __call__(self, record: Incoming | Unreadable, error: BaseException | None) -> None:
         reason = "undecodable" if error is None else Failure.INTERNAL_ERROR.value
@@ -30,14 +36,14 @@ class Poison:
             place = Coordinate(record.topic, record.partition, record.offset)
             await self._producer.send(self._outlets.unreadable(place, self._stage, record.error))
             return
-        inner = self._inner(record)
+        inner = self._identify(record)
         if inner is None or self._stage == "settle":
             detail = error.code if isinstance(error, HeadworksError) else type(error).__name__
             await self._producer.send(self._outlets.dead_record(record, self._stage, reason, detail))
         else:
             await self._end(record, inner)
 
-    def _inner(self, record: Incoming) -> Inner | None:
+    def _sealed(self, record: Incoming) -> Inner | None:
         try:
             return self._sealer.open(record)
         except NotBelieved:

@@ -12,42 +12,37 @@ from collections.abc import Sequence
 
 from broker.errors import NotBelieved
 from broker.identity.directory import Directory
-from broker.kafka.producing import Producer
 from broker.quota.gate import Gate, Granted, Over, ReserveRequest, Settled
 from broker.quota.limits import Limits
-from broker.records import Incoming, Inner, Outgoing, Sealer
+from broker.records import Incoming, Inner, Outgoing
 from broker.settings import Settings
-from broker.store.parking import Parking, ParkedRow
-from broker.telemetry.metrics import Metrics
+from broker.store.parking import ParkedRow, Parking
 from schemas import topics
 from schemas.reasons import Refusal
 from schemas.state import State
 from schemas.topics import Coordinate
-from workers.outlets import Clock, Outlets
+from workers.tools import Tools
 
 
 class Reserve:
     def __init__(
         self,
         settings: Settings,
+        tools: Tools,
         directory: Directory,
         gate: Gate,
         parking: Parking,
-        producer: Producer,
-        sealer: Sealer,
-        clock: Clock,
-        metrics: Metrics,
     ) -> None:
         self._hold_ttl_ms = settings.reserve.hold_ttl_s * 1000
         self._recheck_ms = settings.reserve.park_recheck_ms
         self._directory = directory
         self._gate = gate
         self._parking = parking
-        self._producer = producer
-        self._sealer = sealer
-        self._clock = clock
-        self._metrics = metrics
-        self._outlets = Outlets(sealer, clock)
+        self._producer = tools.producer
+        self._sealer = tools.sealer
+        self._clock = tools.clock
+        self._metrics = tools.metrics
+        self._outlets = tools.outlets
 
     async def handle(self, records: Sequence[Incoming]) -> None:
         now_ms = self._clock()
@@ -102,6 +97,7 @@ class Reserve:
     ) -> None:
         """A hold that is settled belongs to an attempt that is over: DISPATCH finishes it from the ledger."""
         state = inner.state
+        self._metrics.hold(type(verdict).__name__.lower())
         if isinstance(verdict, Granted | Settled):
             self._metrics.job("reserve", "passed")
             held = state.model_copy(update={"hold": verdict.hold})

@@ -9,15 +9,14 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection, Sequence
 
 from broker.errors import NotBelieved, Unavailable
-from broker.kafka.producing import Producer
 from broker.kafka.reading import CoordinateReader
-from broker.records import Incoming, Inner, Outgoing, Sealer
+from broker.records import Incoming, Inner, Outgoing
 from broker.store.parking import Parking
-from broker.telemetry.metrics import Metrics
 from schemas import topics
 from schemas.topics import Coordinate
 from workers.engine.backoff import delays
-from workers.outlets import Clock, Outlets
+from workers.outlets import Outlets
+from workers.tools import Tools
 
 _WAKE_MAX = 500
 
@@ -25,12 +24,12 @@ _WAKE_MAX = 500
 class Retry:
     """One record at a time, without a slot while it waits."""
 
-    def __init__(self, producer: Producer, sealer: Sealer, clock: Clock, metrics: Metrics) -> None:
-        self._producer = producer
-        self._sealer = sealer
-        self._clock = clock
-        self._metrics = metrics
-        self._outlets = Outlets(sealer, clock)
+    def __init__(self, tools: Tools) -> None:
+        self._producer = tools.producer
+        self._sealer = tools.sealer
+        self._clock = tools.clock
+        self._metrics = tools.metrics
+        self._outlets = tools.outlets
 
     async def handle(self, records: Sequence[Incoming]) -> Awaitable[None] | None:
         (record,) = records
@@ -52,25 +51,22 @@ class Waker:
 
     def __init__(
         self,
+        tools: Tools,
         parking: Parking,
         reader: CoordinateReader,
-        producer: Producer,
-        sealer: Sealer,
-        clock: Clock,
-        metrics: Metrics,
         every_s: float,
         partitions: Callable[[], Collection[int]],
     ) -> None:
         """`partitions`: those of `parked` that this worker looks after; no two workers share one."""
         self._parking = parking
         self._reader = reader
-        self._producer = producer
-        self._sealer = sealer
-        self._clock = clock
-        self._metrics = metrics
+        self._producer = tools.producer
+        self._sealer = tools.sealer
+        self._clock = tools.clock
+        self._metrics = tools.metrics
         self._every_s = every_s
         self._partitions = partitions
-        self._outlets = Outlets(sealer, clock)
+        self._outlets = tools.outlets
 
     async def run(self) -> None:
         """Until cancelled. What is away is waited for."""

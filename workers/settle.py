@@ -1,4 +1,4 @@
-"""SETTLE: put the end on record, move the money, send the reply. In this order, and nobody else does any of it.
+"""SETTLE: put the end on record, move the money, send the reply; in this order, and nobody else does.
 
     outcomes.<lane>
       one transaction a batch: terminals, charges, audit entries, dead-letter index, position
@@ -12,22 +12,21 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from broker.errors import NotBelieved
-from broker.kafka.producing import Producer
 from broker.kafka.reading import CoordinateReader
 from broker.quota.gate import Gate
 from broker.quota.gate import Settlement as HoldSettlement
-from broker.records import Incoming, Inner, Outgoing, Sealer, partition_of
+from broker.records import Incoming, Inner, Outgoing, partition_of
 from broker.replies import expired_result
 from broker.store.positions import Place
 from broker.store.settlement import Disposition, Settled
 from broker.store.settlement_rows import Settlement, Terminal
-from broker.telemetry.metrics import Metrics
 from schemas import headers
 from schemas.reasons import Unauthentic
 from schemas.state import State
 from schemas.topics import ReplyTo
-from workers.outlets import Clock, Outlets, coordinate
+from workers.outlets import coordinate
 from workers.settlements import PartitionBatch, SettlementBook
+from workers.tools import Tools
 
 
 class _Letter(NamedTuple):
@@ -46,22 +45,19 @@ _Ended = Sequence[tuple[Incoming, Inner]]
 class Settle:
     def __init__(
         self,
+        tools: Tools,
         book: SettlementBook,
         gate: Gate,
-        producer: Producer,
         reader: CoordinateReader,
-        sealer: Sealer,
-        clock: Clock,
-        metrics: Metrics,
     ) -> None:
         self._book = book
         self._gate = gate
-        self._producer = producer
         self._reader = reader
-        self._sealer = sealer
-        self._clock = clock
-        self._metrics = metrics
-        self._outlets = Outlets(sealer, clock)
+        self._producer = tools.producer
+        self._sealer = tools.sealer
+        self._clock = tools.clock
+        self._metrics = tools.metrics
+        self._outlets = tools.outlets
 
     async def handle(self, records: Sequence[Incoming]) -> None:
         """Records of one partition, in order."""

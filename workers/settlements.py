@@ -1,4 +1,4 @@
-"""The ledger as SETTLE sees it: one partition's batch at a time, written in groups, each partition in its order."""
+"""The ledger as SETTLE sees it: one partition's batch at a time, written in groups, each in its order."""
 
 import asyncio
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""When may a worker take over what another began? Only after SETTLE has seen all that the other can have sent."""
+"""When may a worker take over what another began? After SETTLE has seen all that the other can have sent."""
 
 import asyncio
 from collections.abc import Awaitable

@@ -181,6 +181,14 @@ class GroupSource:
         except KafkaError as error:
             raise KafkaUnavailable(f"commit failed: {type(error).__name__}") from error
 
+    def end(self, place: Place) -> int | None:
+        consumer = self._subscriber.consumer
+        partition = TopicPartition(*place)
+        if consumer is None or partition not in consumer.assignment():
+            return None
+        end: int | None = consumer.highwater(partition)
+        return end
+
     def _consumer(self) -> AIOKafkaConsumer:
         consumer = self._subscriber.consumer
         if consumer is None:

@@ -32,7 +32,7 @@ class SelfOpeningGate:
         await self._opened(lambda: self._gate.release(releases))
 
     async def start_only(self, requests: Sequence[StartRequest]) -> list[Granted | Over | Settled]:
-        """`start` for a caller that holds `gate_lock_shared`, which the rebuild waits for: GateClosed is raised."""
+        """`start` for a holder of `gate_lock_shared`, which a rebuild waits for. Raises GateClosed."""
         return await self._gate.start(requests)
 
     async def reopen(self) -> None:

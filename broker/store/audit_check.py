@@ -12,7 +12,7 @@ _CHUNK_ROWS = 1_000
 
 
 async def broken_chain(database: Database) -> str | None:
-    """The first place where a chain is broken or cut short, `topic/partition/position`; None where all are whole."""
+    """Where the first chain is broken or cut short, `topic/partition/position`; None where all are whole."""
     async with database.begin() as connection:
         heads = [Position(*row) for row in await connection.execute(select(positions))]
         for head in sorted(heads):

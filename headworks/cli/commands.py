@@ -31,6 +31,10 @@ COMMANDS = {
         _JOBS,
     ),
     "submit": Place("headworks.cli.submit", "submit", "Submit one prompt and print the answer.", _JOBS),
+    "demo": Place(
+        "headworks.cli.demo", "demo", "Send the example jobs through every pool, on embedded parts.", _JOBS
+    ),
+    "dev": Place("headworks.cli.dev", "dev", "Run everything in one process, on embedded parts.", _RUNNING),
     "worker": Place("headworks.cli.worker", "worker", "Run worker pools until SIGTERM or Ctrl-C.", _RUNNING),
     "simulate": Place(
         "headworks.simulate.cli",

@@ -36,7 +36,14 @@ def demo(
     if not source.is_file():
         raise typer.BadParameter(f"{source} is not a file; name one", param_hint="INPUT.jsonl")
     configure(LogSettings(level="error"))
+    folder.mkdir(parents=True, exist_ok=True)
+    for earlier in _files(folder):
+        earlier.unlink(missing_ok=True)
     raise typer.Exit(run(_demo(source, folder)))
+
+
+def _files(folder: Path) -> tuple[Path, Path]:
+    return folder / "out.jsonl", folder / "out.errors.jsonl"
 
 
 async def _demo(source: Path, folder: Path) -> int:
@@ -69,10 +76,7 @@ async def _run(stack: "DevStack", source: Path, folder: Path) -> "Ending":
     from schemas.envelope import RetryPolicy
     from schemas.topics import Lane
 
-    folder.mkdir(parents=True, exist_ok=True)
-    output, errors = folder / "out.jsonl", folder / "out.errors.jsonl"
-    for earlier in (output, errors):
-        earlier.unlink(missing_ok=True)
+    output, errors = _files(folder)
     os.environ.update(stack.environment())
     options = Options(source, output, errors, Lane.BULK, 200, None, 3600, RetryPolicy(), None)
     session = Session(options, stack.settings.kafka)

@@ -14,14 +14,14 @@ _HEALTH_PORT = 8080
 def dev(
     latency: Annotated[
         str,
-        typer.Option(help="How long the simulated provider takes, in ms: 200, uniform:50:400 or lognormal:200:1500."),
+        typer.Option(help="The simulated provider's, in ms: 200, uniform:50:400 or lognormal:200:1500."),
     ] = "lognormal:200:1500",
     error_rate: Annotated[
         float, typer.Option(min=0, max=1, help="Share of calls that the simulated provider fails.")
     ] = 0.0,
     real_providers: Annotated[
         bool,
-        typer.Option("--real-providers", help="Call the providers of the settings in place of the simulated one."),
+        typer.Option("--real-providers", help="Call the providers of the settings."),
     ] = False,
     health_port: Annotated[
         int, typer.Option(help="Port of /healthz, /readyz and /metrics; 0 for none.")
@@ -60,7 +60,7 @@ def dev(
         stop: asyncio.Event = stop_on_signals()
         typer.echo("Starting...", err=True)
         async with dev_stack(providers=providers, behaviour=behaviour, health_port=health_port) as stack:
-            with _announced(stack):
+            with _Announced(stack):
                 _say_where_things_are(stack, health_port)
                 await stop.wait()
                 typer.echo("\nStopping...", err=True)
@@ -68,7 +68,7 @@ def dev(
     run(main())
 
 
-class _announced:
+class _Announced:
     """`.headworks/dev.env` while the stack runs; it holds a credential, so only its owner may read it."""
 
     def __init__(self, stack: "DevStack") -> None:

@@ -27,7 +27,7 @@ def worker(
 ) -> None:
     """Run worker pools until SIGTERM or Ctrl-C.
 
-    Jobs pass four pools, each a consumer group of its own, so run as many processes of each as the load needs:
+    Jobs pass four pools. Run as many processes of each as the load needs:
 
         headworks worker all                # everything in one process
         headworks worker dispatch           # more provider calls in flight

@@ -1,1 +1,1 @@
-"""The engine: offsets, slots and the pump. It knows nothing of LLMs, and of Kafka only what `source` names."""
+"""The engine: offsets, slots and the pump. It knows nothing of LLMs, and of Kafka what `source` names."""

@@ -2,9 +2,10 @@
 
 Each assigned partition has a reader, which takes records as they come, and a feeder, which hands them on in
 batches: what gathers while one batch is under way goes into the next. The reader must not let fetched records
-lie in the client, which fetches nothing for any other partition meanwhile. A batch whose stage says `retryable` is tried
-again until it passes: jobs wait, they are not lost. One that fails otherwise is taken apart, and the record
-that fails by itself goes to `poison`.
+lie in the client, which fetches nothing for any other partition meanwhile.
+
+A batch whose stage says `retryable` is tried again until it passes: jobs wait, they are not lost. One that
+fails otherwise is taken apart, and the record that fails by itself goes to `poison`.
 """
 
 import asyncio
@@ -133,6 +134,15 @@ class Pump(Generic[R]):
     @property
     def backlog(self) -> int:
         return sum(flow.tracker.span for flow in self._flows.values())
+
+    def lag(self, lane: str) -> int:
+        """Records of the lane's assigned partitions that are published and not finished."""
+        total = 0
+        for flow in self._flows.values():
+            if flow.lane == lane:
+                end, point = self._lanes[lane].end(flow.partition), flow.tracker.commit_point
+                total += max(0, end - point) if end is not None and point is not None else 0
+        return total
 
     def _should_read(self, lane: str) -> bool:
         flows = [flow for flow in self._flows.values() if flow.lane == lane]
@@ -288,11 +298,14 @@ class Pump(Generic[R]):
         except Exception as error:
             self._on_trouble(error)
             if len(records) == 1:
-                await self._insist(lambda: self._poison(records[0], error))
+                await self._give_up(records[0], error)
                 return None
             for record in records:
                 await self._alone(record)
             return None
+
+    async def _give_up(self, record: R, error: Exception) -> None:
+        await self._insist(lambda: self._poison(record, error))
 
     async def _alone(self, record: R) -> None:
         while (later := await self._process([record])) is not None:

@@ -59,6 +59,10 @@ class Source(Protocol[R]):
 
     async def commit(self, offsets: Mapping[Partition, int]) -> None: ...
 
+    def end(self, partition: Partition) -> int | None:
+        """The offset after the partition's last record, as far as is known; None before the first fetch."""
+        ...
+
     async def stop(self) -> None:
         """Leave the group."""
         ...

@@ -64,5 +64,8 @@ class MemorySource:
         self.commits.append(dict(offsets))
         self.committed.update(offsets)
 
+    def end(self, partition: Partition) -> int | None:
+        return len(self.logs[partition])
+
     async def stop(self) -> None:
         self.stopped = True

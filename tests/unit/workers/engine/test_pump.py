@@ -26,11 +26,23 @@ class Poisoned:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async def poll() -> None:
-        while not condition():
-            await asyncio.sleep(0)
+    """Turn the loop until the condition holds: everything the pump does here is in this loop."""
+    async with asyncio.timeout(10):
+        await _turns(condition)
 
-    await asyncio.wait_for(poll(), 10)
+
+async def _turns(condition: Callable[[], bool]) -> None:
+    loop = asyncio.get_running_loop()
+    reached: asyncio.Future[None] = loop.create_future()
+
+    def look() -> None:
+        if condition():
+            reached.set_result(None)
+        elif not reached.done():
+            loop.call_soon(look)
+
+    look()
+    await reached
 
 
 @asynccontextmanager

@@ -1,10 +1,10 @@
 import asyncio
 from collections import Counter
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import pytest
 from workers.engine.slots import Slots
 
 WEIGHTS = {"interactive": 16, "standard": 4, "bulk": 1}
@@ -66,20 +66,22 @@ def test_reserving_everything_is_refused() -> None:
 async def test_shares_come_out_as_weighted() -> None:
     slots = Slots(1, WEIGHTS)
     served: Counter[str] = Counter()
+    halfway: asyncio.Future[Counter[str]] = asyncio.get_running_loop().create_future()
 
     async def take(lane: str) -> None:
         await slots.acquire(lane, 1)
         served[lane] += 1
+        if served["interactive"] == 160 and not halfway.done():
+            halfway.set_result(served.copy())
         slots.release(lane, 1)
 
     await slots.acquire("bulk", 1)
     waits = [asyncio.create_task(take(lane)) for lane in WEIGHTS for _ in range(200)]
     await _turn()
     slots.release("bulk", 1)
-    while served["interactive"] < 160:
-        await asyncio.sleep(0)
-    assert 36 <= served["standard"] <= 44
-    assert 8 <= served["bulk"] <= 12
+    then = await asyncio.wait_for(halfway, 10)
+    assert 36 <= then["standard"] <= 44
+    assert 8 <= then["bulk"] <= 12
     await asyncio.gather(*waits)
     assert slots.in_use == 0
 
