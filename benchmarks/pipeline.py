@@ -1,0 +1,188 @@
+"""The whole pipeline on real servers: `python -m benchmarks.pipeline` (or `make bench`).
+
+Kafka, PostgreSQL, Redis, the simulated provider (20 ms), three worker processes and the client share this
+machine. The floor, five plain hops through the same Kafka, is measured in the same run.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import tempfile
+import time
+import urllib.request
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import uvloop
+
+from benchmarks import load, relay, report
+from headworks.client import Client
+from tests.services import KafkaServer, PostgresServer, RedisServer
+from tests.stack import RealStack, SimulatorProcess, WorkerProcess
+
+PROVIDER_MS = 20
+GROUPS = (("admit", "reserve"), ("dispatch",), ("settle", "retry"))
+PROMPT_BYTES = 1024
+RATES_PER_S = (50, 200)
+HANGING_MS = 60_000
+
+
+def main() -> None:
+    options = _options()
+    with tempfile.TemporaryDirectory(prefix="headworks-bench-") as folder:
+        with KafkaServer() as kafka, PostgresServer() as postgres, RedisServer() as redis:
+            figures = uvloop.run(_measure(options, Path(folder), kafka, postgres, redis))
+    report.show("The pipeline, and the floor measured in the same run", _rows(figures))
+    report.save(figures, options.json)
+    print(f"{options.json}")
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.pipeline", description=__doc__)
+    parser.add_argument("--jobs", type=int, default=10_000, help="jobs of the throughput run")
+    parser.add_argument("--in-flight", type=int, default=1_000, help="of them at the same time")
+    parser.add_argument("--seconds", type=int, default=10, help="of each latency run")
+    parser.add_argument("--calls", type=int, default=5_000, help="calls in flight of the memory run; 0: none")
+    parser.add_argument("--json", type=Path, default=Path("build/bench.json"), help="where the figures go")
+    return parser.parse_args()
+
+
+async def _measure(
+    options: argparse.Namespace,
+    folder: Path,
+    kafka: KafkaServer,
+    postgres: PostgresServer,
+    redis: RedisServer,
+) -> dict[str, Any]:
+    _say("the floor: five plain hops")
+    floor = await relay.measure(kafka.bootstrap_servers)
+    async with postgres.fresh_database() as database_url:
+        stack = RealStack(kafka.bootstrap_servers, database_url, redis.url, folder)
+        stack.extra["HEADWORKS_DISPATCH__SLOTS"] = str(max(2_000, options.calls + 500))
+        try:
+            pipeline = await _pipeline(options, stack)
+        finally:
+            stack.close()
+    return {"machine": {"cores": os.cpu_count()}, "floor": asdict(floor), **pipeline}
+
+
+async def _pipeline(options: argparse.Namespace, stack: RealStack) -> dict[str, Any]:
+    await stack.prepare()
+    credential = await stack.application("bench")
+    provider = stack.simulator("--latency", str(PROVIDER_MS))
+    workers = [stack.worker(*pools, wait=False) for pools in GROUPS]
+    for worker in workers:
+        worker.wait_until_ready()
+    request = load.chat(PROMPT_BYTES)
+    async with stack.client(credential) as client:
+        _say("warming up")
+        await load.at_once(client, request, 500, 100)
+        latencies = []
+        for rate in RATES_PER_S:
+            _say(f"latency at {rate} jobs a second")
+            latencies.append((await load.paced(client, request, rate, options.seconds))._asdict())
+        _say(f"throughput: {options.jobs:,} jobs")
+        throughput = await _throughput(options, client, request, [*workers, provider])
+        memory = await _memory(options, client, provider, workers[1]) if options.calls else None
+    return {"latency": latencies, "throughput": throughput, "memory": memory}
+
+
+async def _throughput(
+    options: argparse.Namespace,
+    client: Client,
+    request: Mapping[str, Any],
+    processes: Sequence[WorkerProcess | SimulatorProcess],
+) -> dict[str, Any]:
+    before = {process.name: process.cpu_s() for process in processes}
+    own = time.process_time()
+    rate = await load.at_once(client, request, options.jobs, options.in_flight)
+    cpu = {
+        process.name: (process.cpu_s() - before[process.name]) / options.jobs * 1e6 for process in processes
+    }
+    cpu["client"] = (time.process_time() - own) / options.jobs * 1e6
+    return {
+        "jobs_per_s": rate,
+        "cpu_us_per_job": cpu,
+        "workers_cpu_us_per_job": sum(cpu["+".join(pools)] for pools in GROUPS),
+        "rss_mib": {process.name: process.rss_bytes() / 2**20 for process in processes},
+    }
+
+
+async def _memory(
+    options: argparse.Namespace, client: Client, provider: SimulatorProcess, dispatch: WorkerProcess
+) -> dict[str, Any]:
+    """What a call that waits for its provider costs the dispatch process."""
+    _say(f"memory with {options.calls:,} calls in flight")
+    idle = dispatch.rss_bytes()
+    provider.behave({"latency": {"kind": "fixed", "ms": HANGING_MS}})
+    request = load.chat(PROMPT_BYTES)
+    async for _ in client.submit_many(request for _ in range(options.calls)):
+        pass
+    await asyncio.wait_for(_in_flight(provider, options.calls), 120)
+    busy = dispatch.rss_bytes()
+    return {
+        "calls": options.calls,
+        "idle_mib": idle / 2**20,
+        "busy_mib": busy / 2**20,
+        "kib_per_call": (busy - idle) / options.calls / 1024,
+    }
+
+
+async def _in_flight(provider: SimulatorProcess, wanted: int) -> None:
+    while _calls_in_flight(provider) < wanted:
+        await asyncio.sleep(0.2)
+
+
+def _calls_in_flight(provider: SimulatorProcess) -> int:
+    with urllib.request.urlopen(provider.base_url.removesuffix("/v1") + "/calls", timeout=5) as answer:
+        return int(json.load(answer)["in_flight"])
+
+
+def _rows(figures: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    floor, throughput = figures["floor"], figures["throughput"]
+    rows = [
+        (
+            "jobs a second",
+            f"{throughput['jobs_per_s']:,.0f}",
+            f"floor {floor['records_per_s']:,.0f} ({throughput['jobs_per_s'] / floor['records_per_s']:.0%})",
+        ),
+        (
+            "workers' CPU a job",
+            f"{throughput['workers_cpu_us_per_job']:,.0f} µs",
+            f"floor {floor['cpu_us_per_hop'] * relay.HOPS:,.0f} µs",
+        ),
+    ]
+    for latency in figures["latency"]:
+        name = f"latency at {latency['rate_per_s']}/s, over the provider's {PROVIDER_MS} ms"
+        p50, p99 = latency["p50_ms"] - PROVIDER_MS, latency["p99_ms"] - PROVIDER_MS
+        rows.append(
+            (
+                name,
+                f"p50 +{p50:.1f}  p99 +{p99:.1f} ms",
+                f"floor {floor['latency_p50_ms']:.1f} / {floor['latency_p99_ms']:.1f}",
+            )
+        )
+    rows += [
+        (f"CPU a job: {name}", f"{cpu:,.0f} µs", "") for name, cpu in throughput["cpu_us_per_job"].items()
+    ]
+    rows += [(f"memory: {name}", f"{mib:,.0f} MiB", "") for name, mib in throughput["rss_mib"].items()]
+    if (memory := figures["memory"]) is not None:
+        rows.append(
+            (
+                f"memory a call, {memory['calls']:,} in flight",
+                f"{memory['kib_per_call']:.1f} KiB",
+                "over idle",
+            )
+        )
+    return rows
+
+
+def _say(step: str) -> None:
+    print(f"... {step}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
