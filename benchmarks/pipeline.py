@@ -5,7 +5,6 @@ machine. The floor, five plain hops through the same Kafka, is measured in the s
 """
 
 import argparse
-import asyncio
 import json
 import os
 import tempfile
@@ -32,9 +31,13 @@ HANGING_MS = 60_000
 
 def main() -> None:
     options = _options()
-    with tempfile.TemporaryDirectory(prefix="headworks-bench-") as folder:
-        with KafkaServer() as kafka, PostgresServer() as postgres, RedisServer() as redis:
-            figures = uvloop.run(_measure(options, Path(folder), kafka, postgres, redis))
+    with (
+        tempfile.TemporaryDirectory(prefix="headworks-bench-") as folder,
+        KafkaServer() as kafka,
+        PostgresServer() as postgres,
+        RedisServer() as redis,
+    ):
+        figures = uvloop.run(_measure(options, Path(folder), kafka, postgres, redis))
     report.show("The pipeline, and the floor measured in the same run", _rows(figures))
     report.save(figures, options.json)
     print(f"{options.json}")
@@ -121,7 +124,7 @@ async def _memory(
     request = load.chat(PROMPT_BYTES)
     async for _ in client.submit_many(request for _ in range(options.calls)):
         pass
-    await asyncio.wait_for(_in_flight(provider, options.calls), 120)
+    _wait_for_calls(provider, options.calls)
     busy = dispatch.rss_bytes()
     return {
         "calls": options.calls,
@@ -131,9 +134,12 @@ async def _memory(
     }
 
 
-async def _in_flight(provider: SimulatorProcess, wanted: int) -> None:
+def _wait_for_calls(provider: SimulatorProcess, wanted: int, deadline_s: float = 120) -> None:
+    deadline = time.monotonic() + deadline_s
     while _calls_in_flight(provider) < wanted:
-        await asyncio.sleep(0.2)
+        if time.monotonic() > deadline:
+            raise AssertionError(f"fewer than {wanted} calls in flight after {deadline_s:g} s")
+        time.sleep(0.2)
 
 
 def _calls_in_flight(provider: SimulatorProcess) -> int:

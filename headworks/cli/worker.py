@@ -47,6 +47,7 @@ def worker(
         health = settings.health.model_copy(update={"port": health_port})
         settings = settings.model_copy(update={"health": health})
     configure(settings.log)
+    _allow_many_connections()
     chosen = POOLS if PoolName.ALL in pools else [pool.value for pool in pools]
 
     async def main() -> bool:
@@ -55,3 +56,11 @@ def worker(
         return process.drained
 
     raise typer.Exit(0 if run(main()) else 4)
+
+
+def _allow_many_connections() -> None:
+    """Thousands of calls in flight are thousands of sockets: take all that the system grants."""
+    import resource
+
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
