@@ -32,9 +32,17 @@ COMMANDS = {
     ),
     "submit": Place("headworks.cli.submit", "submit", "Submit one prompt and print the answer.", _JOBS),
     "demo": Place(
-        "headworks.cli.demo", "demo", "Send the example jobs through every pool, on embedded parts.", _JOBS
+        "headworks.cli.demo",
+        "demo",
+        "Send a file of jobs through embedded Kafka, four worker pools and a simulated provider.",
+        _JOBS,
     ),
-    "dev": Place("headworks.cli.dev", "dev", "Run everything in one process, on embedded parts.", _RUNNING),
+    "dev": Place(
+        "headworks.cli.dev",
+        "dev",
+        "Start Kafka, database, Redis, a simulated provider and all workers in this process.",
+        _RUNNING,
+    ),
     "worker": Place("headworks.cli.worker", "worker", "Run worker pools until SIGTERM or Ctrl-C.", _RUNNING),
     "simulate": Place(
         "headworks.simulate.cli",

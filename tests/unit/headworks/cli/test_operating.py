@@ -1,0 +1,221 @@
+"""What operators do from the command line."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from broker.identity.credential import Credential
+from broker.kafka.embedded import EmbeddedKafka
+from broker.settings import Settings
+from tests.unit.headworks.cli.conftest import Invoke
+
+
+@pytest.fixture
+def embedded(embedded_kafka: EmbeddedKafka, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEADWORKS_KAFKA__BOOTSTRAP_SERVERS", embedded_kafka.bootstrap_servers)
+    monkeypatch.setenv("HEADWORKS_KAFKA__APPEND_TIME", "receipt")
+    monkeypatch.setenv("HEADWORKS_KAFKA__IDEMPOTENCE", "false")
+
+
+@pytest.fixture
+def indexer(project: str, embedded: None, invoke: Invoke) -> str:
+    assert invoke(f"apps create indexer --project {project}").exit_code == 0
+    return "indexer"
+
+
+def _read(invoke: Invoke, command: str) -> Any:
+    result = invoke(f"{command} --json")
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
+
+
+def test_before_the_migrations_every_command_says_so(invoke: Invoke) -> None:
+    for command in ("orgs list", "projects list", "apps list", "keys list", "topics check", "db check"):
+        result = invoke(command)
+        assert (result.exit_code, result.stdout) == (1, "")
+        assert result.stderr.startswith("error [database_behind]: the database has no tables yet")
+        assert "headworks db upgrade" in result.stderr
+
+
+def test_upgrading_twice_is_harmless(invoke: Invoke) -> None:
+    for command in ("db upgrade", "db upgrade", "db check"):
+        assert invoke(command).stdout == "The database is up to date.\n"
+
+
+def test_organizations(database: None, invoke: Invoke) -> None:
+    assert invoke("orgs list").stderr == "None yet.\n"
+    invoke("orgs create acme")
+    invoke("orgs create bolt")
+    assert [org["name"] for org in _read(invoke, "orgs list")] == ["acme", "bolt"]
+    assert [line.split()[0] for line in invoke("orgs list").stdout.splitlines()] == ["name", "acme", "bolt"]
+
+
+def test_an_organization_twice(database: None, invoke: Invoke) -> None:
+    invoke("orgs create acme")
+    result = invoke("orgs create acme")
+    assert (result.exit_code, result.stderr) == (1, "error [conflict]: organization acme is there already\n")
+
+
+def test_a_projects_settings(database: None, invoke: Invoke) -> None:
+    invoke("orgs create acme")
+    invoke(
+        "projects create acme/search --dollars-per-day 25.50 --requests-per-minute 600 --model a --model b"
+    )
+    [project] = _read(invoke, "projects list")
+    assert project["project"] == "acme/search"
+    assert (project["dollars_per_day"], project["nanodollars_per_day"]) == ("$25.50", 25_500_000_000)
+    assert (project["requests_per_minute"], project["models_allowed"]) == (600, ["a", "b"])
+
+
+def test_changing_a_project_leaves_what_is_not_named(project: str, invoke: Invoke) -> None:
+    invoke(f"projects set {project} --dollars-per-day 25 --requests-per-minute 7 --model a")
+    invoke(f"projects set {project} --output-tokens-default 99 --model any --requests-per-minute none")
+    shown = _read(invoke, f"projects show {project}")
+    assert (shown["dollars_per_day"], shown["output_tokens_default"]) == ("$25.00", 99)
+    assert (shown["requests_per_minute"], shown["models_allowed"]) == (None, None)
+    assert "dollars per day         $25.00" in invoke(f"projects show {project}").stdout
+
+
+def test_a_projects_own_prices(project: str, invoke: Invoke, tmp_path: Path) -> None:
+    price = {
+        "model": "house-model",
+        "provider": "ours",
+        "endpoint": "/v1/chat/completions",
+        "rates": {"input": 1, "cached_input": 1, "cache_write": 1, "output": 2},
+    }
+    (tmp_path / "prices.json").write_text(json.dumps([price]))
+    assert invoke(f"projects set {project} --prices prices.json").exit_code == 0
+    [stored] = _read(invoke, f"projects show {project}")["prices"]
+    assert stored["model"] == "house-model"
+    (tmp_path / "prices.json").write_text(json.dumps([price, price]))
+    assert "a name stands for two prices" in invoke(f"projects set {project} --prices prices.json").stderr
+    (tmp_path / "prices.json").write_text("[")
+    assert invoke(f"projects set {project} --prices prices.json").exit_code == 2
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        "--dollars-per-day ten",
+        "--dollars-per-day 99999999",
+        "--requests-per-minute few",
+        "--ttl-s-max 9999999",
+    ],
+)
+def test_settings_out_of_bounds_are_refused(project: str, invoke: Invoke, options: str) -> None:
+    result = invoke(f"projects set {project} {options}")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("error [settings_invalid]: ")
+
+
+def test_a_change_of_nothing_is_wrong_usage(project: str, invoke: Invoke) -> None:
+    assert invoke(f"projects set {project}").exit_code == 2
+
+
+def test_a_project_is_written_with_its_organization(database: None, invoke: Invoke) -> None:
+    result = invoke("projects create search")
+    assert result.exit_code == 1
+    assert "a project is written organization/project" in result.stderr
+
+
+def test_an_application_gets_its_topics(indexer: str, invoke: Invoke) -> None:
+    [application] = _read(invoke, "apps list")
+    assert (application["name"], application["project"]) == ("indexer", "acme/search")
+    listed = {topic["topic"]: topic["state"] for topic in _read(invoke, "topics list")}
+    assert listed["replies.indexer"] == "up"
+
+
+def test_an_application_with_walls(project: str, embedded: None, invoke: Invoke) -> None:
+    result = invoke(f"apps create walled --project {project} --own-topics")
+    assert "made jobs.bulk.walled (6 partitions)" in result.stderr
+
+
+def test_topics_that_could_not_be_made_do_not_undo_the_application(project: str, invoke: Invoke) -> None:
+    result = invoke(f"apps create indexer --project {project}")
+    assert result.exit_code == 1
+    assert "Its topics are still to be made: headworks topics apply" in result.stderr
+    assert "error [kafka_unavailable]" in result.stderr
+    assert len(_read(invoke, "apps list")) == 1
+
+
+def test_a_credential_is_all_that_goes_to_standard_output(indexer: str, invoke: Invoke) -> None:
+    result = invoke("keys create indexer")
+    credential = Credential.parse(result.stdout)
+    assert credential.application == "indexer"
+    assert credential.reveal() not in result.stderr
+    [key] = _read(invoke, "keys list indexer")
+    assert (key["key"], key["revoked"]) == (credential.key_id, None)
+
+
+def test_no_list_shows_a_secret(indexer: str, invoke: Invoke) -> None:
+    secret = invoke("keys create indexer").stdout.strip().rpartition(".")[2]
+    for command in ("keys list", "keys list --json", "apps list --json"):
+        assert secret not in invoke(command).output
+
+
+def test_a_key_can_be_revoked(indexer: str, invoke: Invoke) -> None:
+    key_id = Credential.parse(invoke("keys create indexer").stdout).key_id
+    assert f"Key {key_id} of indexer is revoked" in invoke(f"keys revoke {key_id}").stderr
+    assert _read(invoke, "keys list")[0]["revoked"] is not None
+    assert invoke("keys revoke 0123456789abcdef").exit_code == 1
+
+
+def test_no_key_without_the_key_encryption_key(
+    indexer: str, invoke: Invoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("HEADWORKS_SECRETS__KEY_ENCRYPTION_KEY")
+    result = invoke("keys create indexer")
+    assert result.stderr.startswith(
+        "error [secret_missing]: HEADWORKS_SECRETS__KEY_ENCRYPTION_KEY is not set"
+    )
+
+
+def test_secrets_are_fresh_and_fit(invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = (invoke("keys generate-secret").stdout.strip() for _ in range(2))
+    assert first != second
+    monkeypatch.setenv("HEADWORKS_SECRETS__SEAL_KEY", first)
+    assert len(Settings.load().seal_key()) == 32
+
+
+def test_topics_are_made_and_checked(indexer: str, invoke: Invoke) -> None:
+    assert invoke("topics apply").exit_code == 0
+    assert invoke("topics apply").stdout == "All topics are as they should be.\n"
+    assert invoke("topics check").stdout == "All topics are as they should be.\n"
+    assert _read(invoke, "topics check") == []
+
+
+def test_topics_that_differ(indexer: str, invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
+    invoke("topics apply")
+    monkeypatch.setenv("HEADWORKS_KAFKA__REPLY_PARTITIONS", "40")
+    result = invoke("topics check --json")
+    assert result.exit_code == 1
+    [difference] = [each for each in json.loads(result.stdout) if each["topic"] == "replies.indexer"]
+    assert (difference["wanted"], difference["remedy"]) == ("40", "headworks topics apply")
+    assert "number of partitions" in invoke("topics check").stdout
+    assert (
+        "left as it is: replies.indexer: number of partitions is 16, not 40" in invoke("topics apply").stderr
+    )
+
+
+def test_a_typo_in_the_settings_file_names_the_key(invoke: Invoke, tmp_path: Path) -> None:
+    (tmp_path / "headworks.toml").write_text('[kafka]\nbootstrap_server = "secret-host:9092"\n')
+    result = invoke("topics check")
+    assert result.exit_code == 1
+    assert "error [settings_invalid]" in result.stderr
+    assert "kafka.bootstrap_server: Extra inputs are not permitted" in result.stderr
+    assert "secret-host" not in result.output
+
+
+def test_a_settings_file_that_is_no_toml(invoke: Invoke, tmp_path: Path) -> None:
+    (tmp_path / "headworks.toml").write_text("kafka = [")
+    assert "headworks.toml is not valid TOML" in invoke("orgs list").stderr
+
+
+def test_without_kafka_it_is_said_in_one_line(database: None, invoke: Invoke) -> None:
+    result = invoke("topics apply")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == (
+        "error [kafka_unavailable]: could not reach Kafka at 127.0.0.1:1: KafkaConnectionError\n"
+    )
