@@ -2,6 +2,8 @@
 
 import hashlib
 import re
+from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 from uuid import UUID
 
@@ -37,11 +39,12 @@ class Entry(NamedTuple):
         return cls(match["tag"].decode(), UUID(match["line"].decode()))
 
 
-class Run(NamedTuple):
+@dataclass(frozen=True)
+class Run:
     application: str
     run_id: str
 
-    @property
+    @cached_property
     def tag(self) -> str:
         """Eight hexadecimal digits."""
         return hashlib.sha256(f"{self.application}/{self.run_id}".encode()).hexdigest()[:8]

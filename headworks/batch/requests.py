@@ -7,10 +7,10 @@ import orjson
 from pydantic import ValidationError
 
 from headworks.batch.lines import Line
+from headworks.client.job import NO_TAGS
 from schemas.envelope import Endpoint, Tags
 
 _ENDPOINTS: dict[str, Endpoint] = {endpoint: endpoint for endpoint in get_args(Endpoint)}
-_NO_TAGS = Tags()
 
 
 class Fault(StrEnum):
@@ -102,7 +102,7 @@ def _tagged(body: dict[str, Any]) -> tuple[dict[str, Any], Tags]:
     """Move department, feature and user from the body's metadata to the tags; other metadata stays."""
     metadata = body.get("metadata")
     if not isinstance(metadata, dict) or not metadata.keys() & Tags.model_fields.keys():
-        return body, _NO_TAGS
+        return body, NO_TAGS
     named = {name: metadata[name] for name in Tags.model_fields if name in metadata}
     rest = {name: value for name, value in metadata.items() if name not in named}
     try:

@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 from uuid import UUID
 
 from broker.errors import Unavailable
@@ -27,6 +27,11 @@ class Plan:
     in_flight: int
     ttl_s: int
     retry: RetryPolicy
+
+
+class Task(NamedTuple):
+    job_id: UUID
+    request: Request
 
 
 class Jobs(Protocol):
@@ -55,15 +60,15 @@ class Runner:
         try:
             async with asyncio.TaskGroup() as group:
                 async for line in lines:
-                    request = self._request(line)
-                    if request is not None:
+                    task = self._task(line)
+                    if task is not None:
                         await self._room.acquire()
-                        group.create_task(self._handle(request))
+                        group.create_task(self._handle(task))
         except ExceptionGroup as errors:
             raise errors.exceptions[0] from None
 
-    def _request(self, line: Line) -> Request | None:
-        """The line's request, if it makes one and is not done yet; a malformed line is handled here."""
+    def _task(self, line: Line) -> Task | None:
+        """What the line leaves to be done: nothing where it is malformed, or done already."""
         parsed = parse(line)
         if parsed is None:
             self._tally.blank += 1
@@ -77,7 +82,7 @@ class Runner:
             self._tally.malformed[parsed.fault] += 1
             self._outputs.error(output.malformed_line(self._plan.run.entry(line_id), parsed))
             return None
-        return parsed
+        return Task(line_id, parsed)
 
     def _unique(self, parsed: Request | Malformed) -> Request | Malformed:
         if isinstance(parsed, Malformed):
@@ -89,21 +94,20 @@ class Runner:
         self._custom_ids.add(digest)
         return parsed
 
-    async def _handle(self, request: Request) -> None:
+    async def _handle(self, task: Task) -> None:
         self._tally.open += 1
         try:
-            await self._run(request)
+            await self._run(task)
         finally:
             self._tally.open -= 1
             self._room.release()
 
-    async def _run(self, request: Request) -> None:
+    async def _run(self, task: Task) -> None:
         loop = asyncio.get_running_loop()
-        line_id = self._plan.run.line_id(request.number, request.custom_id)
-        entry = self._plan.run.entry(line_id)
+        request, entry = task.request, self._plan.run.entry(task.job_id)
         began = loop.time()
         try:
-            result = await self._result(line_id, request)
+            result = await self._result(task)
         except (JobInvalid, JobTooLarge) as error:
             self._tally.refused[error.code] += 1
             line = output.refusal_line(entry, request.custom_id, request.number, error.code, str(error))
@@ -115,16 +119,16 @@ class Runner:
         else:
             self._outputs.error(output.result_line(entry, request.custom_id, request.number, result))
 
-    async def _result(self, job_id: UUID, request: Request) -> Result:
+    async def _result(self, task: Task) -> Result:
         """Submitted until it is acknowledged: a second record of the same job is harmless."""
-        plan = self._plan
+        plan, request = self._plan, task.request
         job = Job(
             request.body,
             endpoint=request.endpoint,
             tags=request.tags,
             ttl_s=plan.ttl_s,
             retry=plan.retry,
-            job_id=job_id,
+            job_id=task.job_id,
         )
         while True:
             try:

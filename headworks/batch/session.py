@@ -20,6 +20,7 @@ from headworks.batch.runner import Plan, Runner
 from headworks.batch.tally import Tally
 from headworks.client import Client
 from headworks.client.credentials import resolve
+from headworks.client.job import NO_RETRY
 from schemas.envelope import RetryPolicy
 from schemas.topics import Lane
 
@@ -93,7 +94,8 @@ class Session:
 
     async def _work(self, reporter: Reporter) -> None:
         options = self._options
-        plan = Plan(self.run, options.in_flight, options.ttl_s, options.retry)
+        retry = NO_RETRY if options.retry == NO_RETRY else options.retry
+        plan = Plan(self.run, options.in_flight, options.ttl_s, retry)
         with (
             Outputs(options.output, options.errors, self.run.tag) as outputs,
             _opened(options.source) as file,

@@ -18,10 +18,9 @@ def derived_job_id(application: str, *parts: str) -> UUID:
     It is the first 16 bytes of SHA-256 over a domain, the application and the parts, each preceded by its
     length as four bytes, big-endian.
     """
-    digest = hashlib.sha256()
-    for part in (_DOMAIN, application.encode(), *(part.encode() for part in parts)):
-        digest.update(len(part).to_bytes(4, "big") + part)
-    return _stamped(int.from_bytes(digest.digest()[:16], "big"), version=8)
+    fields = [_DOMAIN, application.encode(), *[part.encode() for part in parts]]
+    digest = hashlib.sha256(b"".join([len(field).to_bytes(4, "big") + field for field in fields])).digest()
+    return _stamped(int.from_bytes(digest[:16], "big"), version=8)
 
 
 def _stamped(value: int, *, version: int) -> UUID:

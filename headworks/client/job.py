@@ -12,8 +12,9 @@ from headworks.client.errors import JobInvalid
 from schemas.envelope import ENVELOPE_VERSION, TTL_S_DEFAULT, Endpoint, Envelope, RetryPolicy, Tags
 from schemas.topics import Lane
 
-_NO_TAGS = Tags()
-_NO_RETRY = RetryPolicy()
+NO_TAGS = Tags()
+NO_RETRY = RetryPolicy()
+"""The defaults; a job that has these very objects is encoded without a look into them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,10 +24,10 @@ class Job:
     endpoint: Endpoint = "/v1/chat/completions"
     lane: Lane | str | None = None
     """`interactive`, `standard` or `bulk`; None is the client's own."""
-    tags: Tags | Mapping[str, str] = _NO_TAGS
+    tags: Tags | Mapping[str, str] = NO_TAGS
     """`department`, `feature`, `user`, for chargeback."""
     ttl_s: int = TTL_S_DEFAULT
-    retry: RetryPolicy | Mapping[str, Any] = _NO_RETRY
+    retry: RetryPolicy | Mapping[str, Any] = NO_RETRY
     job_id: UUID | None = None
     idempotency_key: str | None = None
     """The job id is derived from it: submitted again with the same request, the job is paid once."""
@@ -67,11 +68,11 @@ def encode(job: Job) -> bytes:
         "endpoint": envelope.endpoint,
         "request": envelope.request,
     }
-    if envelope.tags is not _NO_TAGS and (tags := envelope.tags.model_dump(exclude_defaults=True)):
+    if envelope.tags is not NO_TAGS and (tags := envelope.tags.model_dump(exclude_defaults=True)):
         fields["tags"] = tags
     if envelope.ttl_s != TTL_S_DEFAULT:
         fields["ttl_s"] = envelope.ttl_s
-    if envelope.retry is not _NO_RETRY and (retry := envelope.retry.model_dump(exclude_defaults=True)):
+    if envelope.retry is not NO_RETRY and (retry := envelope.retry.model_dump(exclude_defaults=True)):
         fields["retry"] = retry
     try:
         return orjson.dumps(fields)
