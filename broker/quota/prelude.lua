@@ -99,16 +99,17 @@ local function sweep()
 end
 
 -- What is known of each id of a batch whose items begin with it: {hold} or {settled = {day, minute}} or nothing.
--- Settled ids are looked for in the open days, and in `further`.
-local function look_up(items, further)
+-- Settled ids are looked for in the open days; those of `days` are open too when they lie ahead, which
+-- happens when the clock was set back.
+local function look_up(items, days)
   local ids, known = {}, {}
   for index, item in ipairs(items) do ids[index] = item[1] end
   if #ids == 0 then return known end
   local held = redis.call('HMGET', HOLDS, unpack(ids))
   local settled = {}
   for day = FIRST_OPEN_DAY, DAY do settled[day] = redis.call('HMGET', settled_key(day), unpack(ids)) end
-  for _, day in ipairs(further or {}) do
-    settled[day] = settled[day] or redis.call('HMGET', settled_key(day), unpack(ids))
+  for _, day in ipairs(days or {}) do
+    if day > DAY and not settled[day] then settled[day] = redis.call('HMGET', settled_key(day), unpack(ids)) end
   end
   for index, id in ipairs(ids) do
     known[id] = held[index] and {hold = unpack_hold(held[index])} or nil

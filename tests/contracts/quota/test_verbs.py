@@ -252,6 +252,24 @@ async def test_closed_windows_are_forgotten_and_settle_into_nothing(bench: Bench
     assert await bench.counters() == {f"d:{DAY + 2}:held": 5, f"m:{later}:requests": 1}
 
 
+async def test_a_clock_set_back_over_midnight_settles_nothing_twice(bench: Bench) -> None:
+    bench.clock.now_ms = (DAY + 2) * DAY_MS
+    hold = await reserve(bench, "a", 100)
+    bench.clock.now_ms = NOON_MS
+    await bench.gate.settle([settle_of(hold, 70)])
+    await bench.gate.settle([settle_of(hold, 70)])
+    assert (await bench.counters())[f"d:{DAY + 2}:spent"] == 70
+
+
+async def test_an_id_of_a_closed_day_is_forgotten(bench: Bench) -> None:
+    old = await reserve(bench, "a", 100)
+    await bench.gate.settle([settle_of(old, 70)])
+    bench.clock.now_ms += 2 * DAY_MS
+    new = await reserve(bench, "a", 5)
+    await bench.gate.settle([settle_of(old.model_copy(update={"id": "b"}), 1), settle_of(new, 5)])
+    assert (await bench.counters())[f"d:{DAY + 2}:spent"] == 5
+
+
 async def test_projects_and_organizations_are_counted_apart(bench: Bench) -> None:
     limits = Limits(nanodollars_per_day=100)
     other = ORGANIZATION + 1
