@@ -16,6 +16,7 @@ from broker.identity.wrapping import unwrap
 from broker.pricing.book import ModelPrice
 from broker.store.database import Database
 from broker.store.tables import applications, directory_revision, keys, projects
+from broker.telemetry.events import Event
 from schemas.base import Record
 from schemas.envelope import TTL_S_MAX
 
@@ -171,18 +172,18 @@ class Directory:
 
     def _note_away(self, error: Unavailable) -> None:
         if not self._away:
-            _log.warning("directory.unavailable", code=error.code, revision=self._snapshot.revision)
+            _log.warning(Event.DIRECTORY_UNAVAILABLE, code=error.code, revision=self._snapshot.revision)
         self._away = True
 
     def _note_back(self) -> None:
         if self._away:
-            _log.info("directory.available", revision=self._snapshot.revision)
+            _log.info(Event.DIRECTORY_AVAILABLE, revision=self._snapshot.revision)
         self._away = False
 
     def _adopt(self, snapshot: _Snapshot) -> None:
         for error in snapshot.unreadable:
-            _log.error("directory.entry_unreadable", code=error.code, detail=str(error))
-        _log.info("directory.refreshed", revision=snapshot.revision, keys=len(snapshot.keys))
+            _log.error(Event.DIRECTORY_ENTRY_UNREADABLE, code=error.code, detail=str(error))
+        _log.info(Event.DIRECTORY_REFRESHED, revision=snapshot.revision, keys=len(snapshot.keys))
         self._snapshot = snapshot
 
     async def _load(self, last: _Snapshot) -> _Snapshot:
