@@ -44,9 +44,9 @@ class Bar:
             auto_refresh=False,
         )
         self._task = self._progress.add_task("lines", total=None, state="")
-        self._progress.start()
 
     def show(self, tally: Tally, now_s: float) -> None:
+        self._progress.start()
         state = describe(tally, self._pace, now_s)
         self._progress.update(self._task, total=tally.lines, completed=tally.handled, state=state)
         self._progress.refresh()
@@ -55,7 +55,8 @@ class Bar:
         self._progress.console.print(text)
 
     def close(self, tally: Tally, now_s: float) -> None:
-        self.show(tally, now_s)
+        if self._progress.live.is_started:
+            self.show(tally, now_s)
         self._progress.stop()
 
 
