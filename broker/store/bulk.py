@@ -16,7 +16,6 @@ from sqlalchemy import (
     JSON,
     Column,
     ColumnElement,
-    Delete,
     FromClause,
     Insert,
     Row,
@@ -24,9 +23,9 @@ from sqlalchemy import (
     Table,
     Text,
     Uuid,
+    and_,
     bindparam,
     cast,
-    delete,
     exists,
     func,
     literal_column,
@@ -75,16 +74,6 @@ async def select_by_keys(
     statement = _select(connection.dialect.name, table, tuple(key_columns), tuple(columns))
     result = await connection.execute(statement, {"rows": encode(rows)})
     return list(result.all())
-
-
-async def delete_by_keys(
-    connection: AsyncConnection, table: Table, key_columns: Sequence[str], keys: Iterable[Sequence[Any]]
-) -> None:
-    """Delete the rows whose `key_columns` hold one of `keys`."""
-    rows = [dict(zip(key_columns, key, strict=True)) for key in keys]
-    if rows:
-        statement = _delete(connection.dialect.name, table, tuple(key_columns))
-        await connection.execute(statement, {"rows": encode(rows)})
 
 
 def encode(rows: Sequence[Any]) -> str:
@@ -136,17 +125,14 @@ def _stands_in(table: Table, rows: FromClause) -> ColumnElement[bool]:
 
 @lru_cache
 def _select(dialect: str, table: Table, keys: tuple[str, ...], columns: tuple[str, ...]) -> Select[Any]:
-    return select(*(table.c[name] for name in columns)).where(_among(dialect, table, keys))
-
-
-@lru_cache
-def _delete(dialect: str, table: Table, keys: tuple[str, ...]) -> Delete:
-    return delete(table).where(_among(dialect, table, keys))
-
-
-def _among(dialect: str, table: Table, keys: tuple[str, ...]) -> ColumnElement[bool]:
-    rows = unfolded(dialect, table, keys)
-    return tuple_(*(table.c[name] for name in keys)).in_(select(rows))
+    rows = select(unfolded(dialect, table, keys)).distinct().subquery("k")
+    wanted = select(*(table.c[name] for name in columns))
+    if dialect == "postgresql":
+        # OFFSET keeps the planner from turning this round, looking for each row of the table among the keys.
+        same = and_(*(table.c[name] == rows.c[name] for name in keys))
+        found = wanted.where(same).offset(literal_column("0")).lateral("f")
+        return select(*(found.c[name] for name in columns)).select_from(rows).join(found, true())
+    return wanted.where(tuple_(*(table.c[name] for name in keys)).in_(select(rows)))
 
 
 def _plain(value: Any) -> Any:

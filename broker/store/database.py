@@ -131,7 +131,7 @@ def _postgresql_options(settings: DatabaseSettings) -> dict[str, Any]:
         "connect_args": {
             "timeout": min(timeout_s, _CONNECT_TIMEOUT_S),
             # Later than the server's own, so that it ends only statements that no server answers any more.
-            "command_timeout": timeout_s + 5,
+            "command_timeout": timeout_s * 1.5,
             "server_settings": {
                 "application_name": "headworks",
                 "statement_timeout": str(settings.statement_timeout_ms),

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import func, select, update
+from sqlalchemy import bindparam, delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from broker.store.bulk import delete_by_keys, insert_rows
+from broker.store.bulk import insert_rows
 from broker.store.clock import now_ms
 from broker.store.database import Database
 from broker.store.tables import parked
@@ -67,8 +67,9 @@ class Parking:
 
     async def unpark(self, places: Sequence[Place]) -> None:
         """Forget records that are on their way again."""
-        async with self._database.connect() as connection:
-            await delete_by_keys(connection, parked, Place._fields, places)
+        if places:
+            async with self._database.begin() as connection:
+                await connection.execute(_FORGET, [place._asdict() for place in places])
 
     async def wake(self, project_id: int) -> int:
         """Make all that a project has parked due at once, when its budget was raised. Says how many."""
@@ -85,6 +86,9 @@ class Parking:
             return (await connection.execute(select(func.count()).select_from(parked))).scalar_one()
 
 
+_FORGET = delete(parked).where(
+    parked.c.partition == bindparam("partition"), parked.c.offset == bindparam("offset")
+)
 _COLUMNS = tuple(parked.c[name] for name in ParkedRow.__slots__)
 
 

@@ -2,13 +2,13 @@
 
 import dataclasses
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import pytest
 from sqlalchemy import select
 
 from broker.store import tables
-from broker.store.bulk import delete_by_keys, insert_rows, select_by_keys
+from broker.store.bulk import insert_rows, select_by_keys
 from broker.store.database import Database
 from broker.store.keys import ATTEMPT_COLUMNS, JOB_COLUMNS
 from broker.store.settlement_rows import charge_rows
@@ -122,20 +122,10 @@ async def test_a_key_asked_for_twice_is_found_once(database: Database) -> None:
     assert found == [("standard",)]
 
 
-async def test_what_is_deleted_by_key_is_gone_and_nothing_else(database: Database) -> None:
-    kept, gone = job(), job()
-    async with database.connect() as connection:
-        await insert_rows(connection, tables.jobs, [kept, gone])
-        await delete_by_keys(connection, tables.jobs, JOB_COLUMNS, [gone.key, (1, uuid4())])
-        left = list(await connection.scalars(select(tables.jobs.c.job_id)))
-    assert left == [kept.job_id]
-
-
 async def test_no_rows_are_no_statement(database: Database) -> None:
     async with database.connect() as connection:
         assert await insert_rows(connection, tables.jobs, [], ["job_id"]) == []
         assert await select_by_keys(connection, tables.jobs, JOB_COLUMNS, [], ["lane"]) == []
-        await delete_by_keys(connection, tables.jobs, JOB_COLUMNS, [])
 
 
 async def test_what_cannot_be_put_in_json_is_an_error(database: Database) -> None:

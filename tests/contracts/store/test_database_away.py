@@ -1,0 +1,157 @@
+"""The ways in which a database can be away: all leave as DatabaseUnavailable, and work goes on afterwards."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from pydantic import SecretStr
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from broker.errors import DatabaseUnavailable, SettingsInvalid
+from broker.settings import DatabaseSettings
+from broker.store.database import Database
+from tests.services import PostgresServer
+from tests.services.server import free_port
+
+
+def _settings(url: str, timeout_ms: int = 15_000) -> DatabaseSettings:
+    return DatabaseSettings(url=SecretStr(url), statement_timeout_ms=timeout_ms)
+
+
+@pytest_asyncio.fixture
+async def postgresql(postgresql_url: str) -> AsyncIterator[Database]:
+    opened = await Database.open(_settings(postgresql_url))
+    yield opened
+    await opened.close()
+
+
+async def _one(database: Database) -> int:
+    async with database.connect() as connection:
+        return int((await connection.execute(text("SELECT 1"))).scalar_one())
+
+
+async def test_nobody_listens() -> None:
+    url = f"postgresql+asyncpg://headworks:hidden@127.0.0.1:{free_port()}/headworks"
+    with pytest.raises(DatabaseUnavailable, match="cannot connect") as caught:
+        await Database.open(_settings(url))
+    assert "hidden" not in str(caught.value)
+
+
+async def test_a_server_that_is_killed_and_comes_back(postgresql: Database, postgres: PostgresServer) -> None:
+    await asyncio.gather(*(_one(postgresql) for _ in range(5)))
+    postgres.kill()
+    with pytest.raises(DatabaseUnavailable):
+        await _one(postgresql)
+    with pytest.raises(DatabaseUnavailable):
+        await _one(postgresql)
+    postgres.start()
+    assert await _one(postgresql) == 1
+
+
+async def test_a_server_that_is_restarted_while_connections_idle_fails_each_once_at_most(
+    postgresql: Database, postgres: PostgresServer
+) -> None:
+    await asyncio.gather(*(_one(postgresql) for _ in range(5)))
+    postgres.kill()
+    postgres.start()
+    with pytest.raises(DatabaseUnavailable, match="connection"):
+        await _one(postgresql)
+    assert await asyncio.gather(*(_one(postgresql) for _ in range(5))) == [1] * 5
+
+
+async def test_a_server_that_freezes(postgresql_url: str, postgres: PostgresServer) -> None:
+    database = await Database.open(_settings(postgresql_url, timeout_ms=200))
+    try:
+        postgres.pause()
+        with pytest.raises(DatabaseUnavailable):
+            await _one(database)
+        with pytest.raises(DatabaseUnavailable):
+            async with database.begin() as connection:
+                await connection.execute(text("SELECT 1"))
+        postgres.resume()
+        assert await _one(database) == 1
+    finally:
+        await database.close()
+
+
+async def test_a_transaction_whose_connection_is_lost(postgresql: Database) -> None:
+    with pytest.raises(DatabaseUnavailable, match=r"connection|shutting down"):
+        async with postgresql.begin() as connection:
+            await connection.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
+    assert await _one(postgresql) == 1
+
+
+async def test_a_statement_that_takes_too_long(postgresql_url: str) -> None:
+    database = await Database.open(_settings(postgresql_url, timeout_ms=200))
+    try:
+        with pytest.raises(DatabaseUnavailable, match="interrupted"):
+            async with database.connect() as connection:
+                await connection.execute(text("SELECT pg_sleep(60)"))
+        assert await _one(database) == 1
+    finally:
+        await database.close()
+
+
+async def test_of_two_transactions_in_a_deadlock_one_is_told_to_try_again(postgresql: Database) -> None:
+    await _execute(
+        postgresql, "INSERT INTO organizations (id, name, created_ms) VALUES (1, 'a', 0), (2, 'b', 0)"
+    )
+    both_hold_one = asyncio.Barrier(2)
+
+    async def swap(first: int, second: int) -> None:
+        async with postgresql.begin() as connection:
+            await _touch(connection, first)
+            await both_hold_one.wait()
+            await _touch(connection, second)
+
+    results = await asyncio.gather(swap(1, 2), swap(2, 1), return_exceptions=True)
+    assert {type(result) for result in results} == {type(None), DatabaseUnavailable}
+
+
+async def test_a_database_that_does_not_exist_is_no_absence(postgres: PostgresServer) -> None:
+    with pytest.raises(DBAPIError, match="nowhere"):
+        await Database.open(_settings(postgres.url_of("nowhere")))
+
+
+async def test_a_file_that_another_process_writes(sqlite_url: str) -> None:
+    one = await Database.open(_settings(sqlite_url))
+    two = await Database.open(_settings(sqlite_url, timeout_ms=100))
+    try:
+        async with one.begin():
+            with pytest.raises(DatabaseUnavailable, match="locked"):
+                async with two.begin():
+                    raise AssertionError("two writers at once")
+            assert await _one(two) == 1
+        async with two.begin() as connection:
+            await _touch(connection, 1)
+    finally:
+        await one.close()
+        await two.close()
+
+
+async def test_a_file_that_cannot_be_opened(tmp_path: Path) -> None:
+    with pytest.raises(DatabaseUnavailable, match="cannot open"):
+        await Database.open(_settings(f"sqlite+aiosqlite:///{tmp_path}/nowhere/headworks.db"))
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["mysql://hidden@host/name", "postgresql://hidden@host/name", "sqlite:///hidden", "hidden", ""],
+)
+async def test_another_kind_of_url_is_refused_and_not_shown(url: str) -> None:
+    with pytest.raises(SettingsInvalid, match=r"database\.url") as caught:
+        await Database.open(_settings(url))
+    assert "hidden" not in str(caught.value)
+
+
+async def _execute(database: Database, statement: str) -> None:
+    async with database.connect() as connection:
+        await connection.execute(text(statement))
+
+
+async def _touch(connection: AsyncConnection, id_: int) -> None:
+    await connection.execute(text("UPDATE organizations SET created_ms = 1 WHERE id = :id"), {"id": id_})
