@@ -165,6 +165,10 @@ class ConfluentClient:
             self._take(message)
         return self._kept.pop(job_id)
 
+    def forget(self, job_id: str) -> None:
+        """Take the job's reply once more, when it is asked for again."""
+        self._seen = {seen for seen in self._seen if seen[0] != job_id}
+
     def _take(self, message: Message) -> None:
         error = message.error()
         if error is not None:
@@ -180,3 +184,4 @@ class ConfluentClient:
 
     def close(self) -> None:
         self._consumer.close()
+        self._producer.close()
