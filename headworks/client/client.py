@@ -240,7 +240,7 @@ class Client:
         return begun.publication.job_id
 
     def _withdraw(self, begun: _Begun) -> None:
-        begun.publication.acknowledged.cancel()
+        begun.publication.abandon()
         if begun.slot is not None:
             self._inbox.withdraw(begun.publication.job_id, begun.slot)
 

@@ -60,6 +60,11 @@ class Publication(NamedTuple):
     """By the loop's clock."""
     acknowledged: "asyncio.Future[RecordMetadata]"
 
+    def abandon(self) -> None:
+        """Nobody will look at how it ended, which asyncio would complain of where it failed."""
+        if not self.acknowledged.cancel() and not self.acknowledged.cancelled():
+            self.acknowledged.exception()
+
 
 class Publisher:
     def __init__(

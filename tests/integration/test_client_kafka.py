@@ -22,6 +22,7 @@ from headworks import (
     ClientClosed,
     ClockWrong,
     Job,
+    JobInvalid,
     JobTooLarge,
     NotDelivered,
     NotOpen,
@@ -133,6 +134,16 @@ async def test_an_asynchronous_source_is_drawn_from_no_faster_than_kafka_takes(
         await anext(submitting)
         assert drawn <= 6
         assert len([job_id async for job_id in submitting]) == 49
+
+
+async def test_one_job_that_fails_ends_the_submitting_and_leaves_nothing_open(
+    settings: KafkaSettings, credential: Credential
+) -> None:
+    async with serving(settings, credential), Client(credential, kafka=settings) as client:
+        jobs = [chat("a"), chat("b"), {"model": {1}}, chat("c")]
+        with pytest.raises(JobInvalid):
+            _ = [job_id async for job_id in client.submit_many(jobs)]
+        assert client.open_jobs == 0
 
 
 async def test_a_reply_may_come_before_the_acknowledgement(
@@ -291,21 +302,23 @@ async def test_a_header_key_that_is_not_utf_8_is_passed_over(
         assert [message.rsplit(" ", 1)[0] for message in logged] == bad
 
 
-async def test_a_named_instance_is_given_what_it_missed(real: KafkaSettings, credential: Credential) -> None:
-    async with serving(real, credential) as stub:
+async def test_a_named_instance_is_given_what_it_missed(
+    settings: KafkaSettings, credential: Credential
+) -> None:
+    async with serving(settings, credential) as stub:
         stub.hold()
-        async with Client(credential, kafka=real, instance="worker-1") as client:
+        async with Client(credential, kafka=settings, instance="worker-1") as client:
             assert [result async for result in client.missed()] == []
             taken, *left = [await client.submit(chat(str(number))) for number in range(4)]
             await stub.seen_at_least(4)
             await stub.release()
             await client.result(taken, DEADLINE_S)
-        async with Client(credential, kafka=real, instance="worker-1") as client:
+        async with Client(credential, kafka=settings, instance="worker-1") as client:
             missed = {result.job_id async for result in client.missed()}
             assert missed == set(left)
             assert [result async for result in client.missed()] == []
             assert text(await client.run(chat("new"), timeout_s=DEADLINE_S)) == "new"
-        async with Client(credential, kafka=real, instance="worker-1") as client:
+        async with Client(credential, kafka=settings, instance="worker-1") as client:
             assert [result async for result in client.missed()] == []
 
 
