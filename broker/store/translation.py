@@ -14,6 +14,8 @@ _SQLSTATE_CLASSES = {
 }
 _SQLSTATES = {
     "25006": "read-only",
+    "25P03": "transaction idle for too long",
+    "25P04": "transaction took too long",
     "40001": "serialization failure",
     "40P01": "deadlock",
     "55P03": "lock not available",
