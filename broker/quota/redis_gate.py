@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, Protocol, Self, TypeVar
 
 import orjson
-from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError
@@ -23,6 +23,8 @@ BATCH_MAX = 1_000
 """Requests in one run of a script, which holds up everybody else on that Redis meanwhile."""
 
 CONNECTIONS_MAX = 16
+"""Batches under way at a time; the others wait their turn."""
+
 _EMBEDDED_IDENTITY = "embedded"
 
 
@@ -59,6 +61,7 @@ class RedisGate:
         self._seen: dict[int, int] = {}
         self._closed: set[int] = set()
         self._rebuilding = asyncio.Lock()
+        self._slots = asyncio.Semaphore(CONNECTIONS_MAX)
 
     @classmethod
     async def open(cls, settings: RedisSettings) -> Self:
@@ -194,7 +197,7 @@ class RedisGate:
     ) -> list[Any]:
         if not arguments:
             return []
-        async with self._client.pipeline(transaction=False) as pipeline:
+        async with self._slots, self._client.pipeline(transaction=False) as pipeline:
             for one in arguments:
                 pipeline.execute_command(command, script, *one)
             return await pipeline.execute(raise_on_error=False)
@@ -202,16 +205,13 @@ class RedisGate:
 
 def _connect(settings: RedisSettings) -> Redis:
     timeout_s = settings.timeout_ms / 1000
-    pool = BlockingConnectionPool.from_url(
+    return Redis.from_url(
         settings.url.get_secret_value(),
-        max_connections=CONNECTIONS_MAX,
-        timeout=timeout_s,
         socket_timeout=timeout_s,
         socket_connect_timeout=timeout_s,
         # Every verb may be repeated. Once is for a pooled connection that a restart has cut.
         retry=Retry(NoBackoff(), 1),
     )
-    return Redis.from_pool(pool)
 
 
 def _by_organization(items: Sequence[_Item]) -> list[_Group[_Item]]:
