@@ -1,6 +1,5 @@
 """Signatures of applications: HMAC-SHA256 over length-prefixed fields (`docs/envelope.md`)."""
 
-import hashlib
 import hmac
 from typing import NamedTuple
 
@@ -31,7 +30,7 @@ def canonical(fields: SignedFields) -> bytes:
 
 def sign(secret: bytes, fields: SignedFields) -> str:
     """64 lower-case hexadecimal digits."""
-    return hmac.new(secret, canonical(fields), hashlib.sha256).hexdigest()
+    return hmac.digest(secret, canonical(fields), "sha256").hex()
 
 
 def verify(secret: bytes, fields: SignedFields, signature: str) -> bool:
