@@ -123,8 +123,9 @@ class Admit:
         reply_to = read_reply_to(authentic.reply_to, authentic.key.application)
         if reply_to is None:
             return None
-        partitions = await self._producer.partitions(reply_to.topic)
-        if partitions is None or (reply_to.partition or 0) >= partitions:
+        wanted = (reply_to.partition or 0) + 1
+        partitions = await self._producer.partitions(reply_to.topic, wanted)
+        if partitions is None or partitions < wanted:
             raise JobRefused(
                 Refusal.REPLY_UNDELIVERABLE, "there is no such reply topic or partition", "reply_to"
             )

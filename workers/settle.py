@@ -118,8 +118,9 @@ class Settle:
 
     async def _place(self, letter: _Letter) -> tuple[ReplyTo, int] | None:
         reply_to = ReplyTo.parse(letter.reply_to)
-        partitions = await self._producer.partitions(reply_to.topic)
-        if partitions is None or (reply_to.partition or 0) >= partitions:
+        wanted = (reply_to.partition or 0) + 1
+        partitions = await self._producer.partitions(reply_to.topic, wanted)
+        if partitions is None or partitions < wanted:
             return None
         if reply_to.partition is not None:
             return reply_to, reply_to.partition
