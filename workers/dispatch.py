@@ -230,7 +230,7 @@ class Dispatch:
             request_sha256=prepared.request_sha256,
             response_sha256=answer.response_sha256,
         )
-        record = self._outlets.answered(ended, outcome, answer.body, answer.status, charge.nanodollars)
+        record = self._outlets.answered(ended, outcome, answer.body, answer.status)
         self._metrics.job("dispatch", "answered")
         await self._insist(lambda: self._producer.send(record))
 

@@ -34,10 +34,8 @@ class Outlets:
         ended = state.model_copy(update={"outcome": outcome})
         return self._sealer.seal(topics.outcomes(state.lane), ended, reply, by_key=True)
 
-    def answered(
-        self, state: State, outcome: Answered, body: bytes, status_code: int, nanodollars: int
-    ) -> Outgoing:
-        return self.outcome(state, outcome, answer(state, body, status_code, outcome.model, nanodollars))
+    def answered(self, state: State, outcome: Answered, body: bytes, status_code: int) -> Outgoing:
+        return self.outcome(state, outcome, answer(state, body, status_code, outcome.model, spent(state)))
 
     def refused(
         self,
