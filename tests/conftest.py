@@ -14,6 +14,8 @@ from hypothesis import settings
 from broker.kafka.embedded import EmbeddedKafka
 from tests.services import KafkaServer, PostgresServer, RedisServer, Server
 
+pytest_plugins = ["tests.stack.fixtures"]
+
 settings.register_profile("headworks", deadline=None)
 settings.load_profile("headworks")
 

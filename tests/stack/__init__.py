@@ -1,6 +1,17 @@
 """Headworks as it runs in production: worker processes on real servers. For fault tests and benchmarks."""
 
-from tests.stack.processes import Process, SimulatorProcess, WorkerProcess
+from tests.stack.ledger import Ledger
+from tests.stack.processes import CommandProcess, Process, SimulatorProcess, WorkerProcess
 from tests.stack.stack import RealStack
+from tests.stack.waiting import DEADLINE_S, until
 
-__all__ = ["Process", "RealStack", "SimulatorProcess", "WorkerProcess"]
+__all__ = [
+    "DEADLINE_S",
+    "CommandProcess",
+    "Ledger",
+    "Process",
+    "RealStack",
+    "SimulatorProcess",
+    "WorkerProcess",
+    "until",
+]

@@ -11,9 +11,11 @@ import urllib.request
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from broker.kafka.embedded import leashed
 from tests.services.server import free_port
+from tests.stack.waiting import until
 
 READY_TIMEOUT_S = 60.0
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -23,7 +25,9 @@ _PAGE = os.sysconf("SC_PAGE_SIZE")
 class Process:
     """One `headworks` command in a process group of its own, which dies with this one."""
 
-    def __init__(self, name: str, arguments: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
+    def __init__(
+        self, name: str, arguments: Sequence[str], environment: Mapping[str, str], log: Path
+    ) -> None:
         self.name = name
         self.log = log
         self._arguments = arguments
@@ -56,6 +60,7 @@ class Process:
         if self.is_alive():
             self.send(signal.SIGKILL)
         self._running().wait(10)
+        self._let_go()
 
     def terminate(self, timeout_s: float = 40) -> int:
         """Ask it to end; its exit status."""
@@ -63,17 +68,24 @@ class Process:
         if process.poll() is None:
             os.kill(process.pid, signal.SIGTERM)
         try:
-            return process.wait(timeout_s)
+            status = process.wait(timeout_s)
         except subprocess.TimeoutExpired:
             self.kill()
             raise AssertionError(f"{self.name} did not end within {timeout_s} s:\n{self.tail()}") from None
+        self._let_go()
+        return status
 
     def close(self) -> None:
-        if self.is_alive():
+        if self._process is not None:
             self.kill()
 
     def tail(self, lines: int = 30) -> str:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+
+    def events(self) -> list[dict[str, Any]]:
+        """What it logged as JSON lines."""
+        lines = self.log.read_text(errors="replace").splitlines()
+        return [json.loads(line) for line in lines if line.startswith("{") and line.endswith("}")]
 
     def cpu_s(self) -> float:
         """User and system time so far."""
@@ -83,10 +95,32 @@ class Process:
     def rss_bytes(self) -> int:
         return int(Path(f"/proc/{self.pid}/statm").read_text().split()[1]) * _PAGE
 
+    def _let_go(self) -> None:
+        """Close the leash; it has nobody to hold any more."""
+        leash = self._running().stdin
+        if leash is not None:
+            leash.close()
+
     def _running(self) -> subprocess.Popen[bytes]:
         if self._process is None:
             raise AssertionError(f"{self.name} was not started")
         return self._process
+
+
+class CommandProcess(Process):
+    """A command that ends by itself."""
+
+    def __init__(self, arguments: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
+        super().__init__(arguments[0], arguments, environment, log)
+
+    def wait(self, timeout_s: float = 60) -> int:
+        """Its exit status."""
+        try:
+            status = self._running().wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"{self.name} did not end within {timeout_s} s:\n{self.tail()}") from None
+        self._let_go()
+        return status
 
 
 class WorkerProcess(Process):
@@ -116,9 +150,37 @@ class WorkerProcess(Process):
         except (urllib.error.URLError, ConnectionError, TimeoutError):
             return False
 
+    def troubles(self) -> list[str]:
+        """What `/readyz` names."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/readyz", timeout=2) as answer:
+                body = answer.read()
+        except urllib.error.HTTPError as error:
+            body = error.read()
+        return list(json.loads(body)["causes"])
+
     def metrics(self) -> str:
         with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=5) as answer:
             return str(answer.read().decode())
+
+    def metric(self, name: str, **labels: str) -> float:
+        """One sample; 0 where it was never counted."""
+        shown = ",".join(f'{label}="{value}"' for label, value in sorted(labels.items()))
+        wanted = f"{name}{{{shown}}} " if labels else f"{name} "
+        found = [line for line in self.metrics().splitlines() if line.startswith(wanted)]
+        return float(found[0].removeprefix(wanted)) if found else 0.0
+
+    async def knows_revision(self, revision: int) -> None:
+        """Return when it has read the identity tables at `revision` or later."""
+
+        async def read() -> bool:
+            return any(
+                event["revision"] >= revision
+                for event in self.events()
+                if event["event"] == "directory.refreshed"
+            )
+
+        await until(read, f"{self.name} to read the identity tables at {revision}")
 
 
 class SimulatorProcess(Process):
@@ -161,6 +223,14 @@ class SimulatorProcess(Process):
             pass
 
     def calls(self) -> list[dict[str, Any]]:
+        """Those that are in its log, which is some 20 ms late."""
         if not self.call_log.exists():
             return []
         return [json.loads(line) for line in self.call_log.read_text().splitlines()]
+
+    def counts(self, job_id: UUID | None = None) -> dict[str, Any]:
+        """Calls that came in up to now: of one job, or of all."""
+        query = "" if job_id is None else f"?job_id={job_id}"
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/calls{query}", timeout=5) as answer:
+            found: dict[str, Any] = json.loads(answer.read())
+            return found
