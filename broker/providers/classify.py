@@ -10,8 +10,9 @@ from typing import Final, Literal
 from schemas.reasons import Failure, Refusal
 
 RETRY_AFTER_MS_MAX: Final = 86_400_000
-_NOT_PROCESSED: Final = frozenset({425, 429, 503, 529})
-"""By these a server says that it did not begin: RFC 8470, RFC 6585, RFC 9110 15.6.4, and 529 "overloaded"."""
+_UNKNOWN: Final = frozenset({502, 504, 520, 522, 524})
+"""By these a gateway says that it does not know what the server behind it did (RFC 9110 15.6.3, 15.6.5; 52x are
+those of a widespread CDN). By every other error a server says that it did not fulfil the request."""
 _RETRYABLE: Final = frozenset({408, 409, 425, 429})
 _SECONDS: Final = re.compile(r"\d{1,9}(?:\.\d{1,9})?", re.ASCII)
 _DURATION: Final = re.compile(
@@ -53,7 +54,7 @@ def classify(status: int, headers: Mapping[str, str], now_ms: int) -> Verdict:
     if status in _RETRYABLE or status >= 500:
         failure = Failure.RATE_LIMITED if status == 429 else Failure.PROVIDER_ERROR
         wait_ms = retry_after_ms(headers, now_ms, limited=status == 429)
-        return Retryable(failure, wait_ms, sent=status not in _NOT_PROCESSED)
+        return Retryable(failure, wait_ms, sent=status in _UNKNOWN)
     return Refused(Refusal.PROVIDER_REFUSED)
 
 

@@ -229,7 +229,7 @@ async def test_errors_of_the_server_may_be_tried_again(serve: Serve, connect: Co
     for _ in range(2):
         result = await ask(CALL)
         assert isinstance(result, Failed)
-        assert (result.failure, result.sent, result.status) == (Failure.PROVIDER_ERROR, True, 500)
+        assert (result.failure, result.sent, result.status) == (Failure.PROVIDER_ERROR, False, 500)
     assert server.connections == 1
 
 
