@@ -5,11 +5,13 @@
 --             begin     true on the first call: empties everything; the gate is closed from here on
 --             open      true on the last call: opens the gate in the present epoch
 --             nodes     {node, ...}, all of the organization; read on the first call
---             spent     {{nodes, day, nanodollars}, ...}
---             requests  {{nodes, minute, number}, ...}
+--             spent     {{nodes, day, nanodollars}, ...}; on the last call only, which counts once
+--             requests  {{nodes, minute, number}, ...}; so too
 --             holds     {{id, nodes, nanodollars, input, output, day, minute}, ...}, all of them started
 --             settled   {{id, day, minute}, ...}
 -- answers   {stamp, now}, or {0} where another rebuild took over or the gate's keys went away again
+--
+-- A client that gets no answer may send a call again.
 
 local token, begin, open, names, spent, requests, holds, settled = unpack(cjson.decode(ARGV[4]))
 
@@ -27,8 +29,10 @@ for _, entry in ipairs(requests) do
 end
 for _, hold in ipairs(holds) do
   local id, nodes_held, nanodollars, input, output, day, minute = unpack(hold)
-  add_to_day(nodes_held, held_field, day, nanodollars)
-  redis.call('HSET', HOLDS, id, pack_hold('s', nodes_held, nanodollars, input, output, day, minute))
+  local record = pack_hold('s', nodes_held, nanodollars, input, output, day, minute)
+  if redis.call('HSETNX', HOLDS, id, record) == 1 then
+    add_to_day(nodes_held, held_field, day, nanodollars)
+  end
 end
 for _, entry in ipairs(settled) do
   redis.call('HSET', settled_key(entry[2]), entry[1], decimal(entry[3]))

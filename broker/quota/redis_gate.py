@@ -146,7 +146,7 @@ class RedisGate:
     def _rebuild_call(self, organization_id: int) -> Callable[[Any], Awaitable[list[int]]]:
         async def call(batch: Any) -> list[int]:
             (reply,) = await self._send(self._scripts.rebuild, [(organization_id, batch)])
-            if not reply[0]:
+            if not self._note(organization_id, reply):
                 raise GateClosed("the rebuild of the counters was overtaken; try again")
             return reply[1:]
 

@@ -3,13 +3,14 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 
 from broker.errors import DatabaseUnavailable, GateClosed
 from broker.quota.gate import Granted, Over, Release, Settled, Settlement, StartRequest
 from broker.quota.limits import NUMBER_MAX, Limits, day_of, minute_of
-from broker.quota.rebuild import Charged, Unsettled
+from broker.quota.rebuild import Charged, Unsettled, rebuild_organization
 from broker.quota.redis_gate import RedisGate
 from broker.quota.self_opening import SelfOpeningGate
 from schemas.state import Hold
@@ -172,6 +173,30 @@ async def test_rebuilding_what_is_open_does_nothing(bench: Bench) -> None:
     await bench.gate.rebuild(bench.ledger)
     assert bench.ledger.rebuilds == rebuilds
     assert (await bench.counters())[HELD] == 100
+
+
+async def test_a_call_of_the_rebuild_that_is_sent_again_counts_once(bench: Bench) -> None:
+    await bench.forget_all()
+    bench.ledger.intents = [Unsettled(PROJECT, hold_of("a"))]
+    bench.ledger.charges = [Charged(PROJECT, "b", DAY, MINUTE, 30)]
+    once = bench.gate._rebuild_call(ORGANIZATION)
+
+    async def twice(batch: Any) -> list[int]:
+        await once(batch)
+        return await once(batch)
+
+    with pytest.raises(GateClosed):
+        await rebuild_organization(twice, ORGANIZATION, bench.ledger)
+    assert await bench.counters() == {SPENT: 30, HELD: 100, REQUESTS: 2}
+    assert isinstance((await bench.gate.reserve([request("b")]))[0], Settled)
+
+
+async def test_a_server_whose_clock_lies_behind_the_last_one_opens(bench: Bench) -> None:
+    bench.gate._seen[ORGANIZATION] += 3_600_000_000
+    await every_verb(bench.gate)
+    await bench.gate.rebuild(bench.ledger)
+    for gate in bench.gates:
+        assert isinstance((await gate.reserve([request("a")]))[0], Granted)
 
 
 async def test_more_than_a_chunk_is_rebuilt_exactly(bench: Bench) -> None:

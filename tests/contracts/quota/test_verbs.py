@@ -119,6 +119,12 @@ async def test_settling_moves_from_held_to_spent_once(bench: Bench) -> None:
     assert await bench.counters() == {SPENT: 30, REQUESTS: 1}
 
 
+async def test_settled_ids_are_kept_while_their_day_is_open_and_not_for_ever(bench: Bench) -> None:
+    await bench.gate.settle([settle_of(await reserve(bench, "a"), 30)])
+    left_s = await bench.client.ttl(f"{bench.prefix}:{{o{ORGANIZATION}}}:settled:{DAY}")
+    assert DAY_MS * 3 // 2 < left_s * 1000 < DAY_MS * 3
+
+
 async def test_a_hold_nobody_knows_is_settled_all_the_same_once(bench: Bench) -> None:
     hold = Hold(id="lost", nanodollars=100, input_tokens=1, output_tokens=1, day=DAY, minute=MINUTE)
     await bench.gate.settle([settle_of(hold, 30)])
