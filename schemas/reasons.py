@@ -66,6 +66,8 @@ class Failure(StrEnum):
     ANSWER_TOO_LARGE = "answer_too_large"
     WORKER_LOST = "worker_lost"
     """The worker that made the call died, or was cut off past its lease, before its outcome was recorded."""
+    HOLD_LAPSED = "hold_lapsed"
+    """The hold had expired before the call; nothing was sent, and no attempt of the job's is used up."""
     INTERNAL_ERROR = "internal_error"
 
 

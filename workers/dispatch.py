@@ -20,7 +20,7 @@ from broker.identity.directory import Directory
 from broker.pricing.book import PriceBook
 from broker.providers.provider import Answer, Failed, Rejected
 from broker.providers.registry import Providers
-from broker.quota.gate import Settlement, StartRequest
+from broker.quota.gate import Granted, Settlement, StartRequest
 from broker.quota.limits import Limits
 from broker.records import Incoming, Inner
 from broker.settings import Settings
@@ -31,7 +31,7 @@ from schemas.outcomes import Answered, Dead, Unknown
 from schemas.reasons import Failure, Refusal
 from schemas.state import Charge, Hold, State
 from schemas.topics import RetryDelay
-from workers.attempts import AttemptBook, Start, Started
+from workers.attempts import AttemptBook
 from workers.call import Prepared, answered_charge, failed_charge, prepare
 from workers.engine.backoff import delays
 from workers.lease import Lease
@@ -96,26 +96,29 @@ class Dispatch:
         if isinstance(prepared, Refusal) or self._clock() >= state.deadline_ms:
             return await self._end_uncalled(record, inner, key, prepared)
         incarnation = self._lease.incarnation
-        started = await self._start(key, state, self._row(state, prepared, incarnation))
-        if started.hold is not None:
-            inner = inner._replace(state=state.model_copy(update={"hold": started.hold}))
-        if started.is_begun:
-            await self._call(record, inner, prepared, incarnation)
+        known = key in self._uncertain
+        self._uncertain.add(key)
+        if await self._attempts.begin(self._row(state, prepared, incarnation)):
+            await self._start_and_call(record, inner, key, prepared, incarnation)
             return None
+        if not known:
+            self._uncertain.discard(key)
         return await self._resume(record, inner, key, prepared)
 
-    async def _start(self, key: AttemptKey, state: State, intent: AttemptRow) -> Started:
-        """Hold and intent. Where the answer is lost, the intent may stand though nothing was called."""
+    async def _start_and_call(
+        self, record: Incoming, inner: Inner, key: AttemptKey, prepared: Prepared, incarnation: str
+    ) -> None:
+        """With the intent on record. Under a hold that lapsed nothing is called: RESERVE takes another."""
+        state = inner.state
         settings = self._directory.project(state.project_id).settings
         limits = Limits(settings.nanodollars_per_day, settings.requests_per_minute)
         request = StartRequest(_held(state), state.organization_id, state.project_id, limits)
-        try:
-            started = await self._attempts.start(Start(request, intent))
-        except Unavailable:
-            self._uncertain.add(key)
-            raise
+        verdict = await self._attempts.start(request)
         self._uncertain.discard(key)
-        return started
+        if isinstance(verdict, Granted) and verdict.hold == state.hold:
+            await self._call(record, inner, prepared, incarnation)
+        else:
+            await self._end_attempt(record, inner, prepared, Failure.HOLD_LAPSED)
 
     async def _end_uncalled(
         self, record: Incoming, inner: Inner, key: AttemptKey, prepared: Prepared | Refusal
@@ -137,20 +140,13 @@ class Dispatch:
     ) -> Awaitable[None] | None:
         facts = await self._attempts.facts(key)
         if over(facts):
-            await self._drop(inner.state, facts)
-        elif facts.verdict is not None:
+            return None
+        if facts.verdict is not None:
             await self._follow(record, inner, facts.verdict)
-        elif facts.intent is None:
-            await self._back_to_reserve(inner)
-        else:
-            return await self._inherit(record, inner, key, facts.intent, facts.owner_alive, prepared)
-        return None
-
-    async def _drop(self, state: State, facts: AttemptFacts) -> None:
-        """The job has ended. A hold that was started for an attempt that never began is given back."""
-        if facts.intent is None and state.hold is not None:
-            settlement = Settlement(state.hold, state.organization_id, state.project_id, 0)
-            await self._attempts.settle(settlement)
+            return None
+        if facts.intent is None:
+            return self._succession.wait()
+        return await self._inherit(record, inner, key, facts.intent, facts.owner_alive, prepared)
 
     async def _inherit(
         self,
@@ -168,9 +164,7 @@ class Dispatch:
             and intent.owner == self._lease.incarnation
             and isinstance(prepared, Prepared)
         ):
-            self._uncertain.discard(key)
-            held = inner._replace(state=state.model_copy(update={"hold": intent.hold}))
-            await self._call(record, held, prepared, intent.owner)
+            await self._start_and_call(record, inner, key, prepared, intent.owner)
             return None
         if owner_alive or not await self._succession.settled_up_to_now(state):
             return self._succession.wait()
@@ -195,11 +189,6 @@ class Dispatch:
         )
         await self._insist(lambda: self._take_step(record, inner, step))
         await self._settle_hold(inner.state, row.charge)
-
-    async def _back_to_reserve(self, inner: Inner) -> None:
-        self._metrics.job("dispatch", "hold_lapsed")
-        state = inner.state.model_copy(update={"hold": None})
-        await self._producer.send(self._outlets.onward(topics.admitted(state.lane), inner, state))
 
     # the call and what follows
 
@@ -252,20 +241,41 @@ class Dispatch:
         await self._insist(lambda: self._producer.send(record))
 
     async def _failed(self, record: Incoming, inner: Inner, prepared: Prepared, failed: Failed) -> None:
-        state = inner.state
         wait_ms = backoff_ms(
-            state.attempt, self._retry.base_ms, self._retry.max_ms, failed.retry_after_ms, random.random()
+            inner.state.attempt,
+            self._retry.base_ms,
+            self._retry.max_ms,
+            failed.retry_after_ms,
+            random.random(),
         )
-        charge = failed_charge(
-            state,
-            _held(state),
-            prepared.target.name,
+        await self._end_attempt(
+            record,
+            inner,
+            prepared,
             failed.failure,
             unknown=failed.sent,
+            wait_ms=wait_ms,
             latency_ms=failed.latency_ms,
         )
-        row = self._verdict(state, charge, failed.failure, self._clock() + wait_ms)
-        self._metrics.job("dispatch", failed.failure.value)
+
+    async def _end_attempt(
+        self,
+        record: Incoming,
+        inner: Inner,
+        prepared: Prepared,
+        failure: Failure,
+        *,
+        unknown: bool = False,
+        wait_ms: int = 0,
+        latency_ms: int = 0,
+    ) -> None:
+        """The verdict first; then what follows from it, if it was ours to give."""
+        state = inner.state
+        charge = failed_charge(
+            state, _held(state), prepared.target.name, failure, unknown=unknown, latency_ms=latency_ms
+        )
+        row = self._verdict(state, charge, failure, self._clock() + wait_ms)
+        self._metrics.job("dispatch", failure.value)
         if await self._insist(lambda: self._attempts.decide(row)):
             await self._follow(record, inner, row)
 

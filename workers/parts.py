@@ -18,6 +18,7 @@ from broker.quota.redis_gate import RedisGate
 from broker.quota.self_opening import SelfOpeningGate
 from broker.records import Sealer
 from broker.settings import RedisSettings, Settings
+from broker.store.attempts import Attempts
 from broker.store.database import Database
 from broker.store.jobs import Jobs
 from broker.store.leases import Leases
@@ -84,7 +85,7 @@ class Parts:
             settlements = Settlements(database)
             settlement_book = SettlementBook(settlements)
             stack.push_async_callback(settlement_book.close)
-            attempts = AttemptBook(database, opening)
+            attempts = AttemptBook(Attempts(database), opening)
             stack.push_async_callback(attempts.close)
             lease = Lease(Leases(database), settings.dispatch.lease_s, settings.dispatch.lease_renew_s)
             if with_calls:

@@ -2,9 +2,12 @@
 
 from typing import NamedTuple
 
+from schemas.envelope import ATTEMPTS_MAX
 from schemas.reasons import Failure
 from schemas.state import Charge, State
 from schemas.topics import RetryDelay
+
+_FAILURES_KEPT = 2 * ATTEMPTS_MAX
 
 
 class Again(NamedTuple):
@@ -45,14 +48,14 @@ def after_failure(
     over = state.model_copy(
         update={
             "charges": (*state.charges, charge),
-            "failures": (*state.failures, failure)[-10:],
+            "failures": (*state.failures, failure)[-_FAILURES_KEPT:],
             "hold": None,
             "due_ms": due_ms,
         }
     )
     if unknown and state.retry.at_most_once:
         return Unresolved(over, failure)
-    if state.attempt >= state.retry.attempts_max:
+    if failure is not Failure.HOLD_LAPSED and _used(over) >= state.retry.attempts_max:
         return GiveUp(over, failure)
     if due_ms >= state.deadline_ms:
         return Late(over)
@@ -60,6 +63,11 @@ def after_failure(
     return Again(
         over.model_copy(update={"attempt": state.attempt + 1}), tier(wait_ms) if wait_ms > 0 else None
     )
+
+
+def _used(state: State) -> int:
+    """How many attempts count. Those under a hold that lapsed were never made."""
+    return sum(failure is not Failure.HOLD_LAPSED for failure in state.failures)
 
 
 def tier(wait_ms: int) -> RetryDelay:

@@ -11,8 +11,8 @@ from schemas.reasons import Failure, Refusal
 
 RETRY_AFTER_MS_MAX: Final = 86_400_000
 _UNKNOWN: Final = frozenset({502, 504, 520, 522, 524})
-"""By these a gateway says that it does not know what the server behind it did (RFC 9110 15.6.3, 15.6.5; 52x are
-those of a widespread CDN). By every other error a server says that it did not fulfil the request."""
+"""By these a gateway says that it does not know what the server behind it did (RFC 9110 15.6.3, 15.6.5; 52x
+are a CDN's). By every other error a server says that it did not fulfil the request."""
 _RETRYABLE: Final = frozenset({408, 409, 425, 429})
 _SECONDS: Final = re.compile(r"\d{1,9}(?:\.\d{1,9})?", re.ASCII)
 _DURATION: Final = re.compile(

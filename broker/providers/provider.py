@@ -41,9 +41,9 @@ class Answer:
 class Failed:
     """An attempt that may be made again.
 
-    `sent` is False where the provider did not serve the request: no connection, or a status by which it says so
-    itself. It is True where the work may be done: a time-out, a connection lost after sending, an answer that is
-    broken or too large, a gateway that lost its server.
+    `sent` is False where the provider did not serve the request: no connection, or a status by which it says
+    so itself. It is True where the work may be done: a time-out, a connection lost after sending, an answer
+    that is broken or too large, a gateway that lost its server.
     """
 
     failure: Failure

@@ -31,18 +31,10 @@ class SelfOpeningGate:
     async def release(self, releases: Sequence[Release]) -> None:
         await self._opened(lambda: self._gate.release(releases))
 
-    async def start_only(self, requests: Sequence[StartRequest]) -> list[Granted | Over | Settled]:
-        """`start` for a holder of `gate_lock_shared`, which a rebuild waits for. Raises GateClosed."""
-        return await self._gate.start(requests)
-
-    async def reopen(self) -> None:
-        """After GateClosed, once that lock is given up."""
-        self._on_closed()
-        await self._gate.rebuild(self._source)
-
     async def _opened(self, verb: Callable[[], Awaitable[T]]) -> T:
         try:
             return await verb()
         except GateClosed:
-            await self.reopen()
+            self._on_closed()
+            await self._gate.rebuild(self._source)
             return await verb()

@@ -7,7 +7,6 @@ from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import FromClause, Select, and_, false, func, select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.store.bulk import AnyRow, encode, insert_rows, unfolded
 from broker.store.clock import now_ms
@@ -84,7 +83,8 @@ class Attempts:
         DatabaseUnavailable the intent may be on record nevertheless; its `owner` tells whose it is.
         """
         async with self._database.connect() as connection:
-            return await begin_on(connection, rows)
+            inserted = await insert_rows(connection, attempts, rows, ATTEMPT_COLUMNS, unless_in=terminals)
+        return _decided(rows, inserted)
 
     async def record_verdicts(self, rows: Sequence[VerdictRow]) -> list[bool]:
         """Say how attempts ended. True where this call decided; False where a verdict stood already.
@@ -102,11 +102,6 @@ class Attempts:
             found = await connection.execute(_facts(self._database.dialect), {"rows": encode(rows)})
             facts = {AttemptKey(*row[:4]): _read(row) for row in found}
         return [facts[key] for key in keys]
-
-
-async def begin_on(connection: AsyncConnection, rows: Sequence[AttemptRow]) -> list[bool]:
-    """`Attempts.begin` in a transaction of the caller's."""
-    return _decided(rows, await insert_rows(connection, attempts, rows, ATTEMPT_COLUMNS, unless_in=terminals))
 
 
 def _decided(rows: Sequence[AttemptRow] | Sequence[VerdictRow], inserted: Sequence[AnyRow]) -> list[bool]:

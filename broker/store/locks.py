@@ -14,9 +14,9 @@ async def gate_lock_shared(connection: AsyncConnection) -> None:
     """Keep the gate's counters from being rebuilt meanwhile. First in the transaction, which must be
     `Database.begin`'s.
 
-    SETTLE takes it where it writes charges. DISPATCH takes it around `Gate.start` and the intents of the same
-    batch: otherwise a rebuild in between would know neither the hold nor the intent, and hold nothing for a
-    call that is about to be made.
+    SETTLE takes it where it writes charges. DISPATCH needs none: it puts the intent on record before it
+    starts the hold, so a rebuild in between finds the intent and holds for it, and one before it leaves the
+    hold to be taken anew.
 
     Never wait for a closed gate in such a transaction: the rebuild waits for its end.
     """

@@ -116,6 +116,7 @@ attempts = Table(
     Column("price_version", String(64), nullable=False),
     Column("started_ms", BigInteger, nullable=False),
     PrimaryKeyConstraint("application_id", "job_id", "run", "attempt"),
+    Index(None, "project_id", "started_ms"),
 )
 """The intent, on record before the call. `owner`: a worker's incarnation; `hold`: a `schemas.state.Hold`."""
 

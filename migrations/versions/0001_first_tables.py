@@ -122,6 +122,9 @@ def _create_jobs_and_attempts() -> None:
         sa.Column("started_ms", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("application_id", "job_id", "run", "attempt", name="pk_attempts"),
     )
+    op.create_index(
+        "ix_attempts_project_id_started_ms", "attempts", ["project_id", "started_ms"], unique=False
+    )
     op.create_table(
         "verdicts",
         sa.Column("application_id", sa.Integer(), nullable=False),

@@ -3,7 +3,7 @@
 import asyncio
 from uuid import uuid4
 
-from broker.store.attempts import AttemptFacts, Attempts, begin_on
+from broker.store.attempts import AttemptFacts, Attempts
 from broker.store.database import Database
 from broker.store.keys import AttemptKey
 from broker.store.leases import Leases
@@ -40,17 +40,6 @@ async def test_a_run_that_has_ended_is_not_begun(database: Database) -> None:
         intent(job_id=ended.job_id, application_id=2),
     ]
     assert await Attempts(database).begin(rows) == [False, False, True, True]
-
-
-async def test_an_intent_in_a_transaction_that_fails_is_none(database: Database) -> None:
-    row = intent()
-    try:
-        async with database.begin() as connection:
-            assert await begin_on(connection, [row]) == [True]
-            raise InterruptedError
-    except InterruptedError:
-        pass
-    assert await Attempts(database).facts([row.key]) == [NOTHING]
 
 
 async def test_nothing_is_known_of_an_attempt_that_never_was(database: Database) -> None:
