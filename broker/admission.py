@@ -46,9 +46,7 @@ def judge(value: bytes, project: Project, book: PriceBook, policy: Policy, bound
     decision = policy.decide(envelope, model, project)
     if decision.effect == "deny":
         raise JobRefused(Refusal.POLICY_DENIED, f"decision {decision.id}")
-    return Admitted(
-        envelope, model, estimate, overrides, decision, min(envelope.ttl_s, settings.ttl_s_max)
-    )
+    return Admitted(envelope, model, estimate, overrides, decision, min(envelope.ttl_s, settings.ttl_s_max))
 
 
 def read_envelope(value: bytes, bounds: Bounds) -> Envelope:
@@ -111,9 +109,7 @@ def read_reply_to(text: str, application: str) -> ReplyTo | None:
     except ValueError as error:
         raise JobRefused(Refusal.REPLY_TO_INVALID, str(error), "reply_to") from None
     if not reply_to.belongs_to(application):
-        raise JobRefused(
-            Refusal.REPLY_TO_FOREIGN, "replies go to the application's own topics", "reply_to"
-        )
+        raise JobRefused(Refusal.REPLY_TO_FOREIGN, "replies go to the application's own topics", "reply_to")
     return reply_to
 
 
