@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
-from typing import Literal, cast
+from typing import Literal
 
 import structlog
 from faststream.asgi import AsgiFastStream
@@ -32,6 +32,7 @@ from workers.poison import Poison
 from workers.reserve import Reserve
 from workers.retry import Retry, Waker
 from workers.settle import Settle
+from workers.stream import Stream
 from workers.succession import Succession
 
 Pool = Literal["admit", "reserve", "dispatch", "settle", "retry"]
@@ -189,7 +190,7 @@ class Worker:
         source = GroupSource(
             self.broker, self.settings.kafka, group, *names, pattern=pattern, on_alarm=self._alarm
         )
-        return cast(Source[Incoming], source)
+        return Stream(source)
 
     def _alarm(self, code: str, place: Place) -> None:
         self.metrics.alarm(code)

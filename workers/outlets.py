@@ -77,10 +77,10 @@ class Outlets:
         kept = [pair for pair in carried if pair[0] not in (headers.STATE, headers.SEAL, note[0])]
         return Outgoing(topics.DEAD, record.key, record.value or b"", [*kept, note])
 
-    def unreadable(self, origin: Coordinate, stage: StageName, error: str) -> Outgoing:
-        """A record that the client library could not decode: its coordinate is all there is."""
+    def unreadable(self, origin: Coordinate, stage: StageName, error: str, raw: bytes) -> Outgoing:
+        """A record that could not be decoded: its bytes in the log, as far as they can be told."""
         note = self._note(stage, "undecodable", origin, error)
-        return Outgoing(topics.DEAD, None, b"", [note])
+        return Outgoing(topics.DEAD, None, raw, [note])
 
     def _note(
         self, stage: StageName, reason: str, origin: Coordinate, detail: str | None = None

@@ -34,7 +34,8 @@ class Poison:
         self._metrics.dead_letter(self._stage, reason)
         if isinstance(record, Unreadable):
             place = Coordinate(record.topic, record.partition, record.offset)
-            await self._producer.send(self._outlets.unreadable(place, self._stage, record.error))
+            letter = self._outlets.unreadable(place, self._stage, record.error, record.raw)
+            await self._producer.send(letter)
             return
         inner = self._identify(record)
         if inner is None or self._stage == "settle":

@@ -3,10 +3,12 @@
 All that touches FastStream's subscriber, and aiokafka's ways on trouble, is in this file.
 """
 
+import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
-from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
 from aiokafka.errors import (
     CommitFailedError,
@@ -22,9 +24,13 @@ from faststream.security import BaseSecurity, SASLPlaintext, SASLScram256, SASLS
 
 from broker.errors import KafkaUnavailable
 from broker.kafka.connection import client_options
+from broker.kafka.raw_batch import Broken, Record
+from broker.kafka.salvaging import Salvage
 from broker.settings import KafkaSettings
 
 _ONE_DAY_MS = 86_400_000
+_SILENCE_MS = 5_000
+"""Beyond the longest that a fetch may wait."""
 _MECHANISMS: Mapping[str, type[SASLPlaintext] | type[SASLScram256] | type[SASLScram512]] = {
     "PLAIN": SASLPlaintext,
     "SCRAM-SHA-256": SASLScram256,
@@ -40,16 +46,17 @@ class Place(NamedTuple):
 
 
 class Unread(NamedTuple):
-    """A record that could not be decoded."""
+    """A record that could not be decoded. `raw`: its bytes in the log, as far as they can be told."""
 
     topic: str
     partition: int
     offset: int
     error: str
+    raw: bytes = b""
 
 
 class Batch(NamedTuple):
-    records: Sequence[ConsumerRecord[bytes, bytes]]
+    records: Sequence[Record]
     unreadable: Unread | None = None
 
 
@@ -93,6 +100,22 @@ def _security(settings: KafkaSettings) -> BaseSecurity | None:
     return kind(settings.sasl_username or "", password, ssl_context=context, use_ssl=context is not None)
 
 
+class _Watched:
+    """Passes on what the group gives and takes, and tells of what it gives first."""
+
+    def __init__(self, owner: Owner, begin: Callable[[Place], None]) -> None:
+        self._owner = owner
+        self._begin = begin
+
+    async def assigned(self, partitions: Collection[Place]) -> None:
+        for place in partitions:
+            self._begin(place)
+        await self._owner.assigned(partitions)
+
+    async def revoked(self, partitions: Collection[Place]) -> None:
+        await self._owner.revoked(partitions)
+
+
 class GroupSource:
     """One group's consumer of some topics, as the engine's `Source`."""
 
@@ -108,6 +131,10 @@ class GroupSource:
         self._listener = _Listener()
         self._on_alarm = on_alarm
         self._narrow: set[Place] = set()
+        self._salvaged: dict[Place, deque[Record | Broken]] = {}
+        self._salvage = Salvage(settings)
+        self._silence_ms = settings.fetch_wait_ms_max + _SILENCE_MS
+        self._assigned_ms: dict[Place, int] = {}
         self._subscriber = broker.subscriber(
             *topics,
             pattern=pattern,
@@ -128,17 +155,30 @@ class GroupSource:
 
     async def start(self, owner: Owner) -> None:
         """Raises KafkaUnavailable where no broker answers."""
-        self._listener.owner = owner
+        self._listener.owner = _Watched(owner, self._begin)
         await _translated(self._subscriber.start())
 
     async def stop(self) -> None:
         await self._subscriber.stop()
+        await self._salvage.close()
+
+    def _begin(self, place: Place) -> None:
+        """A new assignment starts at the committed offset, and knows nothing of the last one."""
+        self._salvaged.pop(place, None)
+        self._narrow.discard(place)
+        self._assigned_ms[place] = _now_ms()
 
     async def fetch(self, place: Place, records_max: int, wait_ms: int) -> Batch:
         """One partition a call: a decode error is then known to be this partition's alone.
 
-        On an error the partition is read record by record until the bad one is met and passed over.
+        On an error the partition is read record by record until the bad one is met. From there on its batch
+        is fetched raw: what can be read of it comes in its order, what cannot comes as `unreadable`.
+
+        Raises KafkaUnavailable, also where the partition's leader has not answered for some seconds: aiokafka
+        goes on asking in silence.
         """
+        if place in self._salvaged:
+            return self._from_salvaged(place, records_max)
         consumer = self._consumer()
         partition = TopicPartition(*place)
         narrow = place in self._narrow
@@ -156,21 +196,54 @@ class GroupSource:
         except (KafkaError, ConsumerStoppedError) as error:
             if not _is_bad_record(error):
                 raise KafkaUnavailable(f"fetch failed: {type(error).__name__}") from error
-            return await self._narrow_down(partition, error, narrow=narrow)
-        except Exception as error:
-            return await self._narrow_down(partition, error, narrow=narrow)
-        return Batch(fetched.get(partition, ()))
+            await self._narrow_down(place, narrow=narrow)
+        except Exception:
+            await self._narrow_down(place, narrow=narrow)
+        else:
+            records = fetched.get(partition, ())
+            if not records:
+                self._check_answered(consumer, place)
+            return Batch(records)
+        return Batch(())
 
-    async def _narrow_down(self, partition: TopicPartition, error: Exception, *, narrow: bool) -> Batch:
-        place = Place(*partition)
+    async def _narrow_down(self, place: Place, *, narrow: bool) -> None:
         if not narrow:
             self._narrow.add(place)
-            return Batch(())
-        consumer = self._consumer()
-        offset = await consumer.position(partition)
-        consumer.seek(partition, offset + 1)
+            return
+        try:
+            consumer = self._consumer()
+            offset = await consumer.position(TopicPartition(*place))
+            parts = await self._salvage.take(*place, offset)
+            if parts is not None:
+                consumer.seek(TopicPartition(*place), parts.next_offset)
+        except IllegalStateError as error:
+            raise KafkaUnavailable("the partition has gone to another member") from error
         self._narrow.discard(place)
-        return Batch((), Unread(place.topic, place.partition, offset, type(error).__name__))
+        if parts is not None and parts.items:
+            self._salvaged[place] = deque(parts.items)
+
+    def _from_salvaged(self, place: Place, records_max: int) -> Batch:
+        """Records up to the next one that is broken, and that one."""
+        left = self._salvaged[place]
+        records: list[Record] = []
+        unreadable: Unread | None = None
+        while left and unreadable is None and len(records) < records_max:
+            item = left.popleft()
+            if isinstance(item, Broken):
+                unreadable = Unread(*place, item.offset, item.error, item.raw)
+            else:
+                records.append(item)
+        if not left:
+            del self._salvaged[place]
+        return Batch(records, unreadable)
+
+    def _check_answered(self, consumer: AIOKafkaConsumer, place: Place) -> None:
+        partition = TopicPartition(*place)
+        if partition not in consumer.assignment():
+            return
+        answered_ms = consumer.last_poll_timestamp(partition) or self._assigned_ms.get(place, 0)
+        if _now_ms() - answered_ms > self._silence_ms:
+            raise KafkaUnavailable("the partition's leader does not answer")
 
     async def commit(self, offsets: Mapping[Place, int]) -> None:
         """Raises KafkaUnavailable; what is not committed is delivered again."""
@@ -194,6 +267,10 @@ class GroupSource:
         if consumer is None:
             raise KafkaUnavailable("the consumer is not started")
         return consumer
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
 
 
 def _is_bad_record(error: Exception) -> bool:

@@ -91,7 +91,7 @@ class Pump(Generic[R]):
         self._committer: asyncio.Task[None] | None = None
         self._stopping = False
         self._crashed: BaseException | None = None
-        self._troubled_since: float | None = None
+        self._troubled_since: dict[object, float] = {}
         self._rounds: dict[str, float] = {}
 
     async def start(self) -> None:
@@ -122,7 +122,7 @@ class Pump(Generic[R]):
         now = time.monotonic()
         if self._crashed is not None:
             return f"reader crashed: {type(self._crashed).__name__}"
-        if self._troubled_since is not None and now - self._troubled_since > min(5.0, after_s):
+        if any(now - since > min(5.0, after_s) for since in self._troubled_since.values()):
             return "a part that the stage needs is away"
         late = [lane for lane, at in self._rounds.items() if now - at > after_s and self._should_read(lane)]
         return f"no fetch came back for {after_s:g} s in {', '.join(late)}" if late else None
@@ -312,18 +312,20 @@ class Pump(Generic[R]):
             await later
 
     async def _insist(self, act: Callable[[], Awaitable[T]]) -> T:
-        for delay in delays():
-            try:
-                result = await act()
-            except Exception as error:
-                if not getattr(error, "retryable", False):
-                    raise
-                self._on_trouble(error)
-                self._troubled_since = self._troubled_since or time.monotonic()
-                await asyncio.sleep(delay)
-            else:
-                self._troubled_since = None
-                return result
+        """Each act has a trouble of its own: that one partition can be fetched says nothing of a database."""
+        trouble = object()
+        try:
+            for delay in delays():
+                try:
+                    return await act()
+                except Exception as error:
+                    if not getattr(error, "retryable", False):
+                        raise
+                    self._on_trouble(error)
+                    self._troubled_since.setdefault(trouble, time.monotonic())
+                    await asyncio.sleep(delay)
+        finally:
+            self._troubled_since.pop(trouble, None)
         raise AssertionError("delays() has no end")
 
     # committing

@@ -24,12 +24,13 @@ R = TypeVar("R", bound=Record)
 
 
 class Unreadable(NamedTuple):
-    """A record that could not be decoded: only its coordinate is known."""
+    """A record that could not be decoded. `raw`: its bytes in the log, as far as they can be told."""
 
     topic: str
     partition: int
     offset: int
     error: str
+    raw: bytes = b""
 
 
 class Fetched(NamedTuple, Generic[R]):
