@@ -6,6 +6,7 @@ An unknown key is an error that names it.
 
 import base64
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -199,6 +200,7 @@ class Settings(BaseSettings):
         path = config_path()
         if "HEADWORKS_CONFIG" in os.environ and not path.is_file():
             raise SettingsInvalid(f"HEADWORKS_CONFIG names {path}, which is not a file")
+        _refuse_unknown_sections(cls.model_fields)
         try:
             return cls(**overrides)
         except ValidationError as error:
@@ -211,6 +213,15 @@ class Settings(BaseSettings):
 
     def seal_key(self) -> bytes:
         return _secret(self.secrets.seal_key, "seal_key")
+
+
+def _refuse_unknown_sections(sections: Iterable[str]) -> None:
+    """A misspelt section of a variable would otherwise be passed over in silence."""
+    known = set(sections)
+    for name in os.environ:
+        section, separator, _ = name.removeprefix("HEADWORKS_").partition("__")
+        if name.startswith("HEADWORKS_") and separator and section.lower() not in known:
+            raise SettingsInvalid(f"{name}: there is no section {section.lower()}")
 
 
 def config_path() -> Path:

@@ -103,7 +103,7 @@ class Coordinate(NamedTuple):
 
 
 _REPLY_TO = re.compile(
-    r"(?P<topic>[A-Za-z0-9._-]{1,249})(?:/(?P<partition>\d{1,6})(?:/(?P<instance>[A-Za-z0-9._-]{1,64}))?)?"
+    r"(?P<topic>[A-Za-z0-9._-]{1,249})(?:/(?P<partition>[0-9]{1,6})(?:/(?P<instance>[A-Za-z0-9._-]{1,64}))?)?"
 )
 
 

@@ -7,6 +7,7 @@ order and serves health and metrics.
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from functools import partial
 from typing import Literal
 
@@ -108,7 +109,7 @@ class Worker:
             lane.value: self._source(f"headworks.admit.{lane.value}", pattern=topics.jobs_pattern(lane))
             for lane in Lane
         }
-        limits = Limits(batch_max=200, under_way_max=2, span_max=2_000)
+        limits = self._limits(batch_max=200, under_way_max=2, span_max=2_000)
         slots = Slots(3_000, LANE_WEIGHTS)
         return self._pump("admit", sources, stage.handle, slots, limits, stage.identify)
 
@@ -120,7 +121,7 @@ class Worker:
             parts.gate,
             parts.parking,
         )
-        limits = Limits(batch_max=200, under_way_max=2, span_max=2_000)
+        limits = self._limits(batch_max=200, under_way_max=2, span_max=2_000)
         sources = self._by_lane("reserve", topics.admitted)
         return self._pump("reserve", sources, stage.handle, Slots(3_000, LANE_WEIGHTS), limits)
 
@@ -140,10 +141,8 @@ class Worker:
             parts.providers,
         )
         slot_bytes = max(_SLOT_BYTES, settings.bytes_in_flight_max // settings.slots)
-        limits = Limits(
-            batch_max=1,
-            under_way_max=settings.slots,
-            span_max=2 * settings.slots,
+        limits = replace(
+            self._limits(batch_max=1, under_way_max=settings.slots, span_max=2 * settings.slots),
             slot_bytes=slot_bytes,
         )
         reserved = {"interactive": min(settings.slots_interactive, settings.slots - 1)}
@@ -157,7 +156,7 @@ class Worker:
             parts.gate,
             parts.reader,
         )
-        limits = Limits(batch_max=300, under_way_max=1, span_max=1_000)
+        limits = self._limits(batch_max=300, under_way_max=1, span_max=1_000)
         sources = self._by_lane("settle", topics.outcomes)
         return self._pump("settle", sources, stage.handle, Slots(6_000, LANE_WEIGHTS), limits)
 
@@ -182,6 +181,10 @@ class Worker:
         )
 
     # what they share
+
+    def _limits(self, batch_max: int, under_way_max: int, span_max: int) -> Limits:
+        commit_interval_s = self.settings.kafka.commit_interval_ms / 1000
+        return Limits(batch_max, under_way_max, span_max, commit_interval_s)
 
     def _by_lane(self, stage: str, topic: Callable[[Lane], str]) -> dict[str, Source[Incoming]]:
         return {lane.value: self._source(f"headworks.{stage}.{lane.value}", topic(lane)) for lane in Lane}

@@ -29,7 +29,7 @@ class AttemptBook:
         return (await self._begin.submit([row]))[0]
 
     async def start(self, request: StartRequest) -> Granted | Over | Settled:
-        """Start the hold. After `begin`, so that a gate rebuilt in between finds the intent and holds for it."""
+        """Start the hold. After `begin`: a gate rebuilt in between finds the intent and holds for it."""
         return (await self._start.submit([request]))[0]
 
     async def decide(self, row: VerdictRow) -> bool:

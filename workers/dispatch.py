@@ -319,12 +319,9 @@ class Dispatch:
         await self._producer.send(self._outlets.expired(state, "dispatch"))
 
     async def _settle_hold(self, state: State, charge: Charge) -> None:
-        """Free the hold at once. SETTLE does it again with the terminal: a gate that is away is no loss."""
+        """Free the hold, or count what it cost, before the next attempt takes its own."""
         settlement = Settlement(charge.hold, state.organization_id, state.project_id, charge.nanodollars)
-        try:
-            await self._attempts.settle(settlement)
-        except Unavailable as error:
-            self._metrics.trouble("dispatch", error)
+        await self._insist(lambda: self._attempts.settle(settlement))
 
     async def _insist(self, act: Callable[[], Awaitable[T]]) -> T:
         for delay in delays():

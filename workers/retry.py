@@ -19,6 +19,7 @@ from workers.outlets import Outlets
 from workers.tools import Tools
 
 _WAKE_MAX = 500
+_COUNT_EVERY_MS = 10_000
 
 
 class Retry:
@@ -65,6 +66,7 @@ class Waker:
         self._clock = tools.clock
         self._metrics = tools.metrics
         self._every_s = every_s
+        self._count_due_ms = 0
         self._partitions = partitions
         self._outlets = tools.outlets
 
@@ -89,6 +91,7 @@ class Waker:
         A worker that dies between publishing and forgetting wakes the same jobs again, which is harmless:
         RESERVE and DISPATCH know a hold and an attempt by their names.
         """
+        await self._count()
         rows = await self._parking.due(sorted(self._partitions()), self._clock(), _WAKE_MAX)
         if rows:
             places = [Coordinate(topics.PARKED, row.partition, row.offset) for row in rows]
@@ -96,10 +99,22 @@ class Waker:
             await self._parking.unpark([row.place for row in rows])
         return len(rows)
 
+    async def _count(self) -> None:
+        now_ms = self._clock()
+        if now_ms >= self._count_due_ms:
+            self._count_due_ms = now_ms + _COUNT_EVERY_MS
+            self._metrics.parked(await self._parking.count())
+
     async def _read(self, places: Sequence[Coordinate]) -> list[Outgoing]:
         found = await self._reader.read(places)
-        now_ms = self._clock()
-        return [back(self._sealer.open(found[at]), self._outlets, now_ms) for at in places if at in found]
+        return [self._back(found[at]) for at in places if at in found]
+
+    def _back(self, record: Incoming) -> Outgoing:
+        try:
+            return back(self._sealer.open(record), self._outlets, self._clock())
+        except NotBelieved as error:
+            self._metrics.dead_letter("retry", error.reason)
+            return self._outlets.dead_record(record, "retry", error.reason.value)
 
 
 def back(inner: Inner, outlets: Outlets, now_ms: int) -> Outgoing:

@@ -2,12 +2,14 @@
 
 from typing import NamedTuple
 
-from schemas.envelope import ATTEMPTS_MAX
 from schemas.reasons import Failure
 from schemas.state import Charge, State
 from schemas.topics import RetryDelay
 
-_FAILURES_KEPT = 2 * ATTEMPTS_MAX
+_FREE = frozenset({Failure.HOLD_LAPSED, Failure.CONNECT_FAILED, Failure.RATE_LIMITED})
+"""The provider was never asked, or was away, or had no room: the job waits for it until its deadline."""
+_UNPAID_KEPT = 20
+"""Charges of nothing that travel on; the ledger has all verdicts."""
 
 
 class Again(NamedTuple):
@@ -47,15 +49,15 @@ def after_failure(
     """`unknown`: the provider may have done the work. `due_ms`: when the next attempt may start."""
     over = state.model_copy(
         update={
-            "charges": (*state.charges, charge),
-            "failures": (*state.failures, failure)[-_FAILURES_KEPT:],
+            "charges": _kept((*state.charges, charge)),
+            "failures": _counted(state.failures, failure),
             "hold": None,
             "due_ms": due_ms,
         }
     )
     if unknown and state.retry.at_most_once:
         return Unresolved(over, failure)
-    if failure is not Failure.HOLD_LAPSED and _used(over) >= state.retry.attempts_max:
+    if failure not in _FREE and _used(over) >= state.retry.attempts_max:
         return GiveUp(over, failure)
     if due_ms >= state.deadline_ms:
         return Late(over)
@@ -65,9 +67,20 @@ def after_failure(
     )
 
 
+def _kept(charges: tuple[Charge, ...]) -> tuple[Charge, ...]:
+    """All that cost something, and the last of those that did not: a job may wait through many."""
+    unpaid = [charge.attempt for charge in charges if not charge.nanodollars][:-_UNPAID_KEPT]
+    return tuple(charge for charge in charges if charge.attempt not in unpaid)
+
+
+def _counted(failures: tuple[Failure, ...], failure: Failure) -> tuple[Failure, ...]:
+    """Those that count, all of them; of the others the last."""
+    return (*(kept for kept in failures if kept not in _FREE), failure)
+
+
 def _used(state: State) -> int:
-    """How many attempts count. Those under a hold that lapsed were never made."""
-    return sum(failure is not Failure.HOLD_LAPSED for failure in state.failures)
+    """How many attempts count."""
+    return sum(failure not in _FREE for failure in state.failures)
 
 
 def tier(wait_ms: int) -> RetryDelay:

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
-from broker.errors import GateClosed
+from broker.errors import GateClosed, RedisUnfit
 from broker.quota.gate import Granted, Over, Release, ReserveRequest, Settled, Settlement, StartRequest
 from broker.quota.rebuild import RebuildSource
 from broker.quota.redis_gate import RedisGate
@@ -31,10 +31,16 @@ class SelfOpeningGate:
     async def release(self, releases: Sequence[Release]) -> None:
         await self._opened(lambda: self._gate.release(releases))
 
+    async def _rebuild(self) -> None:
+        try:
+            await self._gate.rebuild(self._source)
+        except RedisUnfit as error:
+            raise GateClosed(str(error)) from error  # an operator mends it while the jobs wait
+
     async def _opened(self, verb: Callable[[], Awaitable[T]]) -> T:
         try:
             return await verb()
         except GateClosed:
             self._on_closed()
-            await self._gate.rebuild(self._source)
+            await self._rebuild()
             return await verb()

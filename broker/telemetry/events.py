@@ -12,6 +12,8 @@ class Event(StrEnum):
     WORKER_STOPPED = "worker_stopped"
     ALARM = "alarm"
     TROUBLE = "trouble"
+    PRODUCER_REPLACED = "producer_replaced"
+    RECORDS_GIVEN_UP = "records_given_up"
     DIRECTORY_AVAILABLE = "directory.available"
     DIRECTORY_UNAVAILABLE = "directory.unavailable"
     DIRECTORY_REFRESHED = "directory.refreshed"
@@ -23,6 +25,8 @@ WORDINGS: Final[Mapping[str, str]] = {
     Event.WORKER_STOPPED: "Worker stopped",
     Event.ALARM: "ALARM: this must not happen; look into it",
     Event.TROUBLE: "Trouble; jobs wait and it is tried again",
+    Event.PRODUCER_REPLACED: "Kafka let the producer go on no more; another takes its place",
+    Event.RECORDS_GIVEN_UP: "Some records were not acknowledged by the end; their cause comes again",
     Event.DIRECTORY_AVAILABLE: "Applications and keys can be read again",
     Event.DIRECTORY_UNAVAILABLE: "Applications and keys cannot be read now; the last known ones hold",
     Event.DIRECTORY_REFRESHED: "Applications and keys read anew",

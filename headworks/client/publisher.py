@@ -14,13 +14,9 @@ from typing import NamedTuple
 from uuid import UUID
 
 from aiokafka.errors import (
-    InvalidProducerEpoch,
     KafkaError,
     MessageSizeTooLargeError,
-    OutOfOrderSequenceNumber,
-    ProducerFenced,
     RecordTooLargeError,
-    UnknownProducerId,
     UnknownTopicOrPartitionError,
 )
 from aiokafka.structs import RecordMetadata
@@ -29,18 +25,17 @@ from broker.errors import HeadworksError, TopicsMissing
 from broker.identity.credential import Credential
 from broker.identity.signing import SignedFields, sign
 from broker.kafka.connection import kafka_errors, translate
+from broker.kafka.lasting import LastingProducer
 from broker.settings import AdmitSettings, KafkaSettings
 from headworks.client.errors import ClockWrong, JobTooLarge, NotDelivered
-from headworks.client.producer import LastingProducer
 from schemas import headers
 
 DELIVERY_S = 60.0
+_BATCH_BYTES_MAX = 128 * 1024
 _LOG_APPEND_TIME = 1
 _CONTENT_TYPE = "application/json"
 _VERSION = "1"
 _FRESHNESS = AdmitSettings()
-_FATAL = (InvalidProducerEpoch, OutOfOrderSequenceNumber, ProducerFenced, UnknownProducerId)
-"""These end aiokafka's sender, and so does what it raises as a bare KafkaError."""
 
 
 class Outgoing(NamedTuple):
@@ -77,7 +72,9 @@ class Publisher:
         self._credential = credential
         self._now_s = now_s
         self._delivery_s = delivery_s
-        self._producer = LastingProducer(kafka)
+        self._producer = LastingProducer(
+            kafka, record_bytes_max=kafka.jobs_record_bytes_max, batch_bytes_max=_BATCH_BYTES_MAX
+        )
         self._topics: frozenset[str] = frozenset()
 
     async def start(self) -> None:
@@ -181,8 +178,7 @@ class Publisher:
     def _translated(self, job_id: UUID, error: KafkaError) -> HeadworksError:
         if isinstance(error, UnknownTopicOrPartitionError):
             self._topics = frozenset()
-        if type(error) is KafkaError or isinstance(error, _FATAL):
-            self._producer.broke()
+        self._producer.met(error)
         if isinstance(error, MessageSizeTooLargeError | RecordTooLargeError):
             return JobTooLarge(f"job {job_id} is larger than the topic takes")
         ours = translate(error, f"publish job {job_id}")

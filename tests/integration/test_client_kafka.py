@@ -435,8 +435,8 @@ async def test_a_kafka_that_was_killed_and_came_back_goes_on(
 async def test_a_client_ends_in_time_though_kafka_is_silent(
     real: KafkaSettings, kafka: KafkaServer, credential: Credential, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("headworks.client.producer._STOP_S", 0.2)
-    monkeypatch.setattr("headworks.client.producer._REQUEST_TIMEOUT_MS", 1_000)
+    monkeypatch.setattr("broker.kafka.lasting._STOP_S", 0.2)
+    monkeypatch.setattr("broker.kafka.lasting._REQUEST_TIMEOUT_MS", 1_000)
     await kafka_topics.apply(real, [credential.application])
     before = asyncio.all_tasks()
     async with asyncio.timeout(DEADLINE_S):

@@ -159,20 +159,23 @@ async def test_what_the_provider_refuses_is_refused_and_not_tried_again(
     assert (charge.verdict, charge.nanodollars) == ("refused", 0)
 
 
+@pytest.mark.parametrize(("status", "verdict"), [(500, "failed"), (502, "unknown")])
 async def test_a_failure_is_tried_again_and_each_attempt_has_its_own_charge(
-    pipeline: Pipeline, client: Client, name: str
+    pipeline: Pipeline, client: Client, name: str, status: int, verdict: str
 ) -> None:
+    """What a gateway says of the server behind it leaves the outcome unknown, and that is charged."""
     job_id = uuid.uuid4()
-    pipeline.provider.behave(fails(job_id, 500, attempt_max=1))
+    pipeline.provider.behave(fails(job_id, status, attempt_max=1))
     result = await client.run(chat(), job_id=job_id, timeout_s=TIMEOUT_S)
     assert isinstance(result, Answered)
     assert result.attempts == 2
     charges = sorted(await pipeline.stack.ledger.charges(name), key=lambda row: row.attempt)
-    assert [(row.attempt, row.verdict) for row in charges] == [(1, "unknown"), (2, "answered")]
+    assert [(row.attempt, row.verdict) for row in charges] == [(1, verdict), (2, "answered")]
     assert result.cost_nanodollars == sum(row.nanodollars for row in charges)
-    assert charges[0].nanodollars == charges[0].hold_nanodollars == bound_nanodollars(chat())
-    [verdict] = await pipeline.stack.ledger.verdicts(name)
-    assert (verdict.attempt, verdict.kind, verdict.reason) == (1, "unknown", "provider_error")
+    assert charges[0].hold_nanodollars == bound_nanodollars(chat())
+    assert charges[0].nanodollars == (bound_nanodollars(chat()) if verdict == "unknown" else 0)
+    [row] = await pipeline.stack.ledger.verdicts(name)
+    assert (row.attempt, row.kind, row.reason) == (1, verdict, "provider_error")
 
 
 async def test_retry_after_is_waited_for(pipeline: Pipeline, client: Client, name: str) -> None:

@@ -58,8 +58,10 @@ QUICK = {
     "HEADWORKS_RETRY__BASE_MS": "50",
     "HEADWORKS_RESERVE__PARK_RECHECK_MS": "100",
     "HEADWORKS_DISPATCH__TAKEOVER_CHECK_MS": "100",
+    "HEADWORKS_HEALTH__STALL_AFTER_S": "2",
+    "HEADWORKS_ADMIT__DEAD_LETTER_SAMPLE_PER_S": "1000",
 }
-"""What makes waits short, so that tests are."""
+"""What makes waits short, so that tests are, and keeps every dead letter."""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")

@@ -14,6 +14,7 @@ from tests.services.programs import find_java
 from tests.services.runner import Runner
 from tests.services.server import HOST, Server, free_port
 
+_JVM = ("-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 _CLUSTER_ID = "SGVhZHdvcmtzLXRlc3RzIQ"
 _CONTAINER_PORT = 9092
 _CONTAINER_CONTROLLER_PORT = 9093
@@ -71,9 +72,9 @@ class KafkaServer(Server):
         settings = _SETTINGS | _listeners(HOST, self.port, free_port(), self.bootstrap_servers)
         properties = home / "server.properties"
         properties.write_text(_properties(settings | {"log.dirs": str(home / "logs")}))
-        tool = [java, "-cp", classes, "kafka.tools.StorageTool"]
+        tool = [java, *_JVM, "-cp", classes, "kafka.tools.StorageTool"]
         run([*tool, "format", "--cluster-id", _CLUSTER_ID, "--config", str(properties)], home=home)
-        return LocalProcess([java, "-Xmx512m", "-cp", classes, "kafka.Kafka", str(properties)], home)
+        return LocalProcess([java, *_JVM, "-cp", classes, "kafka.Kafka", str(properties)], home)
 
 
 def _listeners(host: str, port: int, controller_port: int, advertised: str) -> dict[str, str]:

@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from broker.pricing.book import RATE_MAX, TOKENS_MAX, ModelPrice, PriceBook, Rates, Tier
-from broker.pricing.cost import Usage, charge, parse_usage
+from broker.pricing.cost import charge, parse_usage
 from schemas.envelope import Endpoint
+from schemas.state import Usage
 
 CHAT: Endpoint = "/v1/chat/completions"
 EMBEDDINGS: Endpoint = "/v1/embeddings"

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from broker.errors import JobRefused
 from broker.pricing.book import RATE_MAX, TOKENS_MAX, InputBound, ModelPrice, Rates, Tier
-from broker.pricing.cost import Usage, charge
+from broker.pricing.cost import charge
 from broker.pricing.estimate import upper_bound
 from broker.pricing.imported_models import INPUT_BOUNDS
 from broker.pricing.input_tokens import CHAT_FIELDS, EMBEDDINGS_FIELDS, MESSAGE_FIELDS
@@ -25,6 +25,7 @@ from schemas.bodies import (
 )
 from schemas.envelope import Endpoint
 from schemas.reasons import Refusal
+from schemas.state import Usage
 
 CHAT: Endpoint = "/v1/chat/completions"
 EMBEDDINGS: Endpoint = "/v1/embeddings"
