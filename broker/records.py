@@ -14,6 +14,8 @@ from schemas.reasons import Unauthentic
 from schemas.state import State
 
 Headers = Sequence[tuple[str, bytes]]
+ReceivedHeaders = Sequence[tuple[str, bytes | None]]
+"""Kafka lets a header have no value."""
 
 
 class Incoming(Protocol):
@@ -34,7 +36,7 @@ class Incoming(Protocol):
     @property
     def value(self) -> bytes | None: ...
     @property
-    def headers(self) -> Headers: ...
+    def headers(self) -> ReceivedHeaders: ...
 
 
 class Outgoing(NamedTuple):
@@ -101,7 +103,7 @@ class Sealer:
             raise NotBelieved(Unauthentic.FORGED) from None
 
     @staticmethod
-    def _sealed_parts(carried: Headers) -> tuple[bytes, bytes]:
+    def _sealed_parts(carried: ReceivedHeaders) -> tuple[bytes, bytes]:
         state = mac = None
         for name, content in carried:
             if name == headers.STATE and state is None:

@@ -8,7 +8,7 @@ from uuid import UUID
 from broker.errors import NotBelieved
 from broker.identity.directory import Key
 from broker.identity.signing import SignedFields, verify
-from broker.records import Headers, Incoming
+from broker.records import Incoming, ReceivedHeaders
 from schemas import headers, topics
 from schemas.reasons import Unauthentic
 from schemas.topics import Lane
@@ -66,7 +66,7 @@ def authenticate(
     )
 
 
-def read_headers(carried: Headers) -> dict[str, str]:
+def read_headers(carried: ReceivedHeaders) -> dict[str, str]:
     """Names and texts. Refuses too many, too long, doubled, missing and undecodable ones."""
     if len(carried) > headers.HEADERS_MAX:
         raise NotBelieved(Unauthentic.HEADERS_TOO_MANY)
@@ -74,7 +74,7 @@ def read_headers(carried: Headers) -> dict[str, str]:
     for name, content in carried:
         if name in found:
             raise NotBelieved(Unauthentic.HEADER_DUPLICATE)
-        if len(content) > headers.HEADER_BYTES_MAX:
+        if content is None or len(content) > headers.HEADER_BYTES_MAX:
             raise NotBelieved(Unauthentic.HEADER_INVALID)
         try:
             found[name] = content.decode()

@@ -29,7 +29,7 @@ def job_of(record: Incoming) -> UUID | None:
     for name, value in record.headers:
         if name == headers.CORRELATION_ID:
             try:
-                return UUID(value.decode())
+                return UUID((value or b"").decode())
             except ValueError:
                 return None
     return None

@@ -124,7 +124,7 @@ class StubBroker:
             await self._take(record)
 
     async def _take(self, record: Incoming) -> None:
-        named = {name: value.decode() for name, value in record.headers}
+        named = {name: (value or b"").decode() for name, value in record.headers}
         if named[headers.APPLICATION] != self._credential.application:
             return
         value = record.value or b""

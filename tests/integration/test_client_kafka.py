@@ -44,8 +44,6 @@ DEADLINE_S = 30.0
 def real(kafka: KafkaServer) -> KafkaSettings:
     return KafkaSettings(
         bootstrap_servers=kafka.bootstrap_servers,
-        partitions=2,
-        reply_partitions=2,
         fetch_wait_ms_max=50,
         commit_interval_ms=10,
     )
@@ -59,8 +57,6 @@ def settings(request: pytest.FixtureRequest) -> KafkaSettings:
     embedded = request.getfixturevalue("embedded_kafka")
     return KafkaSettings(
         bootstrap_servers=embedded.bootstrap_servers,
-        partitions=2,
-        reply_partitions=2,
         fetch_wait_ms_max=20,
         commit_interval_ms=10,
         idempotence=False,

@@ -61,8 +61,6 @@ class Shell:
 def settings(embedded_kafka: EmbeddedKafka) -> KafkaSettings:
     return KafkaSettings(
         bootstrap_servers=embedded_kafka.bootstrap_servers,
-        partitions=2,
-        reply_partitions=2,
         fetch_wait_ms_max=20,
         idempotence=False,
         append_time="receipt",

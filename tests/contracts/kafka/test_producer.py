@@ -109,6 +109,6 @@ async def test_what_the_topic_takes_is_less_than_what_we_send(
 async def test_without_kafka_there_is_no_start(settings: KafkaSettings) -> None:
     nobody = settings.model_copy(update={"bootstrap_servers": f"127.0.0.1:{free_port()}"})
     producer = Producer(nobody)
-    with pytest.raises(KafkaUnavailable, match="no Kafka at"):
+    with pytest.raises(KafkaUnavailable, match="KafkaConnectionError"):
         await producer.start()
     await producer.stop()
