@@ -57,6 +57,7 @@ def settings(request: pytest.FixtureRequest) -> KafkaSettings:
     embedded = request.getfixturevalue("embedded_kafka")
     return KafkaSettings(
         bootstrap_servers=embedded.bootstrap_servers,
+        reply_partitions=2,
         fetch_wait_ms_max=20,
         commit_interval_ms=10,
         idempotence=False,

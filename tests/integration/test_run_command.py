@@ -61,6 +61,7 @@ class Shell:
 def settings(embedded_kafka: EmbeddedKafka) -> KafkaSettings:
     return KafkaSettings(
         bootstrap_servers=embedded_kafka.bootstrap_servers,
+        reply_partitions=2,
         fetch_wait_ms_max=20,
         idempotence=False,
         append_time="receipt",
