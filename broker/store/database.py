@@ -1,9 +1,13 @@
 """PostgreSQL by asyncpg, or SQLite by aiosqlite: one seam for connections and their failures."""
 
+import inspect
+import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import Any, Literal, Self, cast
 
+import asyncpg
 import orjson
 from sqlalchemy import URL, event, make_url, text
 from sqlalchemy.engine import ExceptionContext
@@ -11,7 +15,7 @@ from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
-from broker.errors import SettingsInvalid
+from broker.errors import DatabaseUnavailable, SettingsInvalid
 from broker.settings import DatabaseSettings
 from broker.store.translation import translate
 
@@ -30,6 +34,16 @@ _BY_KEY = {
 without these settings reads the whole table when it has grown: at 200,000 rows, 50 to 160 ms instead of 3.
 """
 _DRIVERS = {"postgresql+asyncpg": "postgresql", "sqlite+aiosqlite": "sqlite"}
+_REFUSALS = {
+    "28000": "this user may not connect from here",
+    "28P01": "the user or the password is wrong",
+    "3D000": "there is no such database: make it with `createdb`, or mend the name",
+    "42501": "this user may not connect to this database: GRANT CONNECT ON DATABASE",
+}
+"""What PostgreSQL says to a stranger at the door: appendix A of its manual."""
+_PARAMETERS_OF_SQLALCHEMY = frozenset({"prepared_statement_cache_size"})
+_SQLITE_MAGIC = b"SQLite format 3\0"
+"""https://sqlite.org/fileformat.html, section 1.3.1"""
 
 
 class Database:
@@ -37,7 +51,9 @@ class Database:
 
     Failures that time mends (refused, lost, timed out, deadlock, out of connections, locked) leave as
     `DatabaseUnavailable`; the driver's other errors pass as they are. A lost connection fails its statement
-    once and is then replaced: callers retry, there is no ping before use.
+    once and is then replaced: callers retry, there is no ping before use. A user or a name that PostgreSQL
+    does not take is wrong in the settings when the database is opened; later it is the server that changed,
+    and work waits.
 
     SQLite has one connection in a process: a task that holds one and asks for another waits for itself.
     """
@@ -54,10 +70,12 @@ class Database:
     async def open(cls, settings: DatabaseSettings) -> Self:
         """Connect once, to see that it is there.
 
-        Raises SettingsInvalid for a URL of another kind, DatabaseUnavailable.
+        Raises SettingsInvalid for a URL that cannot serve, without showing it; DatabaseUnavailable.
         """
         url = parse_url(settings.url.get_secret_value())
         dialect = cast(Dialect, _DRIVERS[url.drivername])
+        if dialect == "sqlite":
+            _check_file(url.database)
         options = _postgresql_options(settings) if dialect == "postgresql" else _sqlite_options(settings)
         engine = create_async_engine(
             url, json_deserializer=orjson.loads, json_serializer=_json, hide_parameters=True, **options
@@ -69,6 +87,9 @@ class Database:
         try:
             async with database.connect() as connection:
                 await connection.execute(text("SELECT 1"))
+        except _Refused as refused:
+            await database.close()
+            raise SettingsInvalid(f"database.url: {refused.why}") from refused
         except BaseException:
             await database.close()
             raise
@@ -92,16 +113,31 @@ class Database:
             yield connection
 
 
+class _Refused(DatabaseUnavailable):
+    def __init__(self, why: str) -> None:
+        super().__init__(f"the database takes no connection: {why}")
+        self.why = why
+
+
 @asynccontextmanager
 async def _connected(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
     async with AsyncExitStack() as stack:
         try:
             connection = await stack.enter_async_context(engine.connect())
         except Exception as error:
-            if (away := translate(error)) is not None:
+            if (away := translate(error) or _refusal(error)) is not None:
                 raise away from error
             raise
         yield connection
+
+
+def _refusal(error: Exception) -> _Refused | None:
+    """Why PostgreSQL, or its driver, does not take who is to connect; None where it is something else."""
+    original = getattr(error, "orig", None) or error
+    if isinstance(original.__cause__, asyncpg.ClientConfigurationError):
+        return _Refused("asyncpg does not take a parameter of it")
+    why = _REFUSALS.get(getattr(original, "sqlstate", None) or "")
+    return None if why is None else _Refused(f"PostgreSQL refuses it: {why}")
 
 
 def _translate_failure(context: ExceptionContext) -> BaseException | None:
@@ -113,12 +149,40 @@ def parse_url(url: str) -> URL:
     """Raises SettingsInvalid for anything but the two kinds of URL that are served; never shows the URL."""
     try:
         parsed = make_url(url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):  # the second for a port that is no number
         raise SettingsInvalid("database.url is not a URL") from None
     if parsed.drivername not in _DRIVERS:
         kinds = " or ".join(f"{driver}://" for driver in _DRIVERS)
         raise SettingsInvalid(f"database.url must begin with {kinds}")
+    if _DRIVERS[parsed.drivername] == "postgresql":
+        _check_parameters(parsed)
     return parsed
+
+
+def _check_parameters(url: URL) -> None:
+    known = inspect.signature(asyncpg.connect).parameters.keys() | _PARAMETERS_OF_SQLALCHEMY
+    if unknown := sorted(url.query.keys() - known):
+        raise SettingsInvalid(
+            f"database.url: asyncpg knows no parameter {', '.join(unknown)[:80]}; for TLS write ssl=require"
+        )
+
+
+def _check_file(name: str | None) -> None:
+    """SQLite's own complaint would come from a thread of its driver, which outlives the event loop."""
+    if not name or name == ":memory:" or name.startswith("file:"):
+        return
+    path = Path(name)
+    try:
+        with path.open("a+b") as file:
+            file.seek(0)
+            head = file.read(len(_SQLITE_MAGIC))
+    except OSError as error:
+        why = f"its SQLite file cannot be opened for writing: {error.strerror}"
+        raise SettingsInvalid(f"database.url: {why}") from None
+    if head not in {b"", _SQLITE_MAGIC}:
+        raise SettingsInvalid("database.url: the file that it names is no SQLite database")
+    if not os.access(path.parent, os.W_OK):
+        raise SettingsInvalid("database.url: SQLite needs to write in the folder of its file, and may not")
 
 
 def _postgresql_options(settings: DatabaseSettings) -> dict[str, Any]:

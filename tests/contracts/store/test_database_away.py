@@ -1,6 +1,7 @@
 """The ways in which a database can be away: all leave as DatabaseUnavailable, and work goes on afterwards."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -8,7 +9,6 @@ import pytest
 import pytest_asyncio
 from pydantic import SecretStr
 from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.errors import DatabaseUnavailable, SettingsInvalid
@@ -113,8 +113,35 @@ async def test_of_two_transactions_in_a_deadlock_one_is_told_to_try_again(postgr
 
 
 async def test_a_database_that_does_not_exist_is_no_absence(postgres: PostgresServer) -> None:
-    with pytest.raises(DBAPIError, match="nowhere"):
-        await Database.open(_settings(postgres.url_of("nowhere")))
+    with pytest.raises(SettingsInvalid, match=r"database\.url.* no such database") as caught:
+        await Database.open(_settings(postgres.url_of("hidden")))
+    assert "hidden" not in str(caught.value)
+
+
+async def test_a_user_that_does_not_exist(postgres: PostgresServer) -> None:
+    with pytest.raises(SettingsInvalid, match=r"database\.url.* may not connect") as caught:
+        await Database.open(_settings(postgres.url.replace("headworks@", "hidden:hidden@")))
+    assert "hidden" not in str(caught.value)
+
+
+async def test_a_user_that_is_taken_away_from_a_running_worker_is_waited_for(
+    postgres: PostgresServer,
+) -> None:
+    """The worker's settings were right: what it has in hand must not be given up for it."""
+    owner = await Database.open(_settings(postgres.url))
+    await _execute(owner, "CREATE ROLE guest LOGIN")
+    guest = await Database.open(_settings(postgres.url.replace("headworks@", "guest@")))
+    try:
+        await _execute(owner, "ALTER ROLE guest NOLOGIN")
+        await guest.close()  # whose next statement connects anew
+        with pytest.raises(DatabaseUnavailable, match="may not connect"):
+            await _one(guest)
+        await _execute(owner, "ALTER ROLE guest LOGIN")
+        assert await _one(guest) == 1
+    finally:
+        await guest.close()
+        await _execute(owner, "DROP ROLE guest")
+        await owner.close()
 
 
 async def test_a_file_that_another_process_writes(sqlite_url: str) -> None:
@@ -133,14 +160,49 @@ async def test_a_file_that_another_process_writes(sqlite_url: str) -> None:
         await two.close()
 
 
-async def test_a_file_that_cannot_be_opened(tmp_path: Path) -> None:
-    with pytest.raises(DatabaseUnavailable, match="cannot open"):
+async def test_a_file_whose_folder_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(SettingsInvalid, match=r"database\.url.*: No such file or directory"):
         await Database.open(_settings(f"sqlite+aiosqlite:///{tmp_path}/nowhere/headworks.db"))
+
+
+async def test_a_file_that_is_a_folder(tmp_path: Path) -> None:
+    with pytest.raises(SettingsInvalid, match=r"database\.url.*: Is a directory"):
+        await Database.open(_settings(f"sqlite+aiosqlite:///{tmp_path}"))
+
+
+async def test_a_file_that_is_something_else(tmp_path: Path) -> None:
+    (tmp_path / "letter.txt").write_text("Dear Sir or Madam,")
+    with pytest.raises(SettingsInvalid, match=r"database\.url.* is no SQLite database"):
+        await Database.open(_settings(f"sqlite+aiosqlite:///{tmp_path}/letter.txt"))
+    assert (tmp_path / "letter.txt").read_text() == "Dear Sir or Madam,"
+
+
+async def test_a_folder_that_may_not_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: (path, mode) != (tmp_path, os.W_OK))
+    with pytest.raises(SettingsInvalid, match=r"database\.url.* in the folder of its file"):
+        await Database.open(_settings(f"sqlite+aiosqlite:///{tmp_path}/headworks.db"))
+
+
+async def test_a_database_in_memory() -> None:
+    database = await Database.open(_settings("sqlite+aiosqlite://"))
+    try:
+        assert await _one(database) == 1
+    finally:
+        await database.close()
 
 
 @pytest.mark.parametrize(
     "url",
-    ["mysql://hidden@host/name", "postgresql://hidden@host/name", "sqlite:///hidden", "hidden", ""],
+    [
+        "mysql://hidden@host/name",
+        "postgresql://hidden@host/name",
+        "postgresql+asyncpg://hidden@host:port/name",
+        "postgresql+asyncpg://hidden@host/name?sslmode=require",
+        "postgresql+asyncpg://hidden@127.0.0.1:1/name?ssl=hidden",
+        "sqlite:///hidden",
+        "hidden",
+        "",
+    ],
 )
 async def test_another_kind_of_url_is_refused_and_not_shown(url: str) -> None:
     with pytest.raises(SettingsInvalid, match=r"database\.url") as caught:
