@@ -22,7 +22,7 @@ from broker.telemetry.http import asgi_routes
 from broker.telemetry.metrics import Metrics
 from schemas import topics
 from schemas.outcomes import StageName
-from schemas.topics import Lane, RetryDelay
+from schemas.topics import Coordinate, Lane, RetryDelay
 from workers.admit import Admit
 from workers.dispatch import Dispatch
 from workers.engine.pump import Limits, Pump
@@ -158,7 +158,8 @@ class Worker:
         )
         limits = self._limits(batch_max=300, under_way_max=1, span_max=1_000)
         sources = self._by_lane("settle", topics.outcomes)
-        return self._pump("settle", sources, stage.handle, Slots(6_000, LANE_WEIGHTS), limits)
+        slots = Slots(6_000, LANE_WEIGHTS)
+        return self._pump("settle", sources, stage.handle, slots, limits, pass_over=stage.pass_over)
 
     def _retry(self, parts: Parts) -> Pump[Incoming]:
         stage = Retry(parts.tools)
@@ -207,9 +208,10 @@ class Worker:
         slots: Slots,
         limits: Limits,
         identify: Callable[[Incoming], Inner | None] | None = None,
+        pass_over: Callable[[Coordinate], Awaitable[None]] | None = None,
     ) -> Pump[Incoming]:
         parts = self._opened()
-        poison = Poison(name, parts.tools, identify)
+        poison = Poison(name, parts.tools, identify, pass_over)
         pump: Pump[Incoming] = Pump(
             name,
             sources,

@@ -1,6 +1,6 @@
 """What becomes of a record that a stage cannot handle: kept with its bytes, and its job ended."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from broker.errors import HeadworksError, NotBelieved
 from broker.records import Incoming, Inner
@@ -20,16 +20,26 @@ class Poison:
         stage: StageName,
         tools: Tools,
         identify: Callable[[Incoming], Inner | None] | None = None,
+        pass_over: Callable[[Coordinate], Awaitable[None]] | None = None,
     ) -> None:
-        """`identify`: the job of a record that bears no seal yet, or None where it is nobody's."""
+        """`identify`: the job of a record that bears no seal yet, or None where it is nobody's.
+
+        `pass_over`: told of each record once it is kept, by a stage that has its position on record.
+        """
         self._stage: StageName = stage
         self._producer = tools.producer
         self._sealer = tools.sealer
         self._metrics = tools.metrics
         self._outlets = tools.outlets
         self._identify = identify or self._sealed
+        self._pass_over = pass_over
 
     async def __call__(self, record: Incoming | Unreadable, error: BaseException | None) -> None:
+        await self._keep(record, error)
+        if self._pass_over is not None:
+            await self._pass_over(Coordinate(record.topic, record.partition, record.offset))
+
+    async def _keep(self, record: Incoming | Unreadable, error: BaseException | None) -> None:
         reason = "undecodable" if error is None else Failure.INTERNAL_ERROR.value
         self._metrics.dead_letter(self._stage, reason)
         if isinstance(record, Unreadable):

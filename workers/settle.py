@@ -23,7 +23,7 @@ from broker.store.settlement_rows import Settlement, Terminal
 from schemas import headers
 from schemas.reasons import Unauthentic
 from schemas.state import State
-from schemas.topics import ReplyTo
+from schemas.topics import Coordinate, ReplyTo
 from workers.outlets import coordinate
 from workers.settlements import PartitionBatch, SettlementBook
 from workers.tools import Tools
@@ -67,6 +67,13 @@ class Settle:
         replies = await self._replies(_letters(ended, settled))
         await self._producer.send_all(forged + replies)
         self._count(ended, settled)
+
+    async def pass_over(self, at: Coordinate) -> None:
+        """Move the position past a record that could not be settled and is kept as a dead letter.
+
+        Who takes an attempt over waits for the position to reach the end of the partition.
+        """
+        await self._book.settle(PartitionBatch(Place(at.topic, at.partition), (), at.offset + 1))
 
     def _open(self, records: Sequence[Incoming]) -> tuple[list[tuple[Incoming, Inner]], list[Outgoing]]:
         ended: list[tuple[Incoming, Inner]] = []

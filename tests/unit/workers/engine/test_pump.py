@@ -4,6 +4,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 
 from tests.unit.workers.engine.memory import MemoryRecord, MemorySource
+from tests.unit.workers.engine.turning import until
 from workers.engine.pump import Limits, Pump
 from workers.engine.slots import Slots
 from workers.engine.source import Partition, Unreadable
@@ -23,26 +24,6 @@ class Poisoned:
 
     async def __call__(self, record: MemoryRecord | Unreadable, error: BaseException | None) -> None:
         self.records.append(record)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Turn the loop until the condition holds: everything the pump does here is in this loop."""
-    async with asyncio.timeout(10):
-        await _turns(condition)
-
-
-async def _turns(condition: Callable[[], bool]) -> None:
-    loop = asyncio.get_running_loop()
-    reached: asyncio.Future[None] = loop.create_future()
-
-    def look() -> None:
-        if condition():
-            reached.set_result(None)
-        elif not reached.done():
-            loop.call_soon(look)
-
-    look()
-    await reached
 
 
 @asynccontextmanager
@@ -239,5 +220,4 @@ async def test_readiness_names_a_part_that_is_away() -> None:
         raise Away
 
     async with pumping(source, handle) as (pump, _):
-        await until(lambda: pump.stalled(0.0) is not None)
-        assert "away" in (pump.stalled(0.0) or "")
+        await until(lambda: "away" in (pump.stalled(0.0) or ""))

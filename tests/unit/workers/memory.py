@@ -1,0 +1,107 @@
+"""What stages work with, in memory, and states with something in every field."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple, cast
+from uuid import UUID
+
+from broker.errors import KafkaUnavailable
+from broker.kafka.producing import Producer
+from broker.records import Headers, Outgoing, Sealer, partition_of
+from broker.telemetry.metrics import Metrics
+from schemas.envelope import RetryPolicy
+from schemas.state import Charge, Estimate, Hold, State
+from schemas.topics import Coordinate, Lane
+from workers.outlets import Outlets
+from workers.tools import Tools
+
+NOW_MS = 1_700_000_000_000
+SEAL_KEY = bytes(range(32))
+PARTITIONS = 3
+JOB = UUID(int=7)
+HOLD = Hold(
+    id="c0" * 16, nanodollars=9_000, input_tokens=100, output_tokens=50, day=19_675, minute=28_333_333
+)
+
+
+class Received(NamedTuple):
+    """A fetched record."""
+
+    topic: str
+    value: bytes | None
+    headers: Headers = ()
+    partition: int = 0
+    offset: int = 0
+    timestamp: int = NOW_MS
+    timestamp_type: int | None = 1
+    key: bytes | None = None
+
+
+class MemoryProducer:
+    """Keeps what is sent, in order; `away` sends nothing."""
+
+    def __init__(self) -> None:
+        self.sent: list[Outgoing] = []
+        self.away = False
+
+    async def partitions(self, topic: str, least: int = 1) -> int | None:
+        return PARTITIONS
+
+    async def send(self, record: Outgoing) -> Coordinate:
+        return (await self.send_all([record]))[0]
+
+    async def send_all(self, records: Sequence[Outgoing]) -> list[Coordinate]:
+        if self.away:
+            raise KafkaUnavailable("away")
+        start = len(self.sent)
+        self.sent += records
+        return [
+            Coordinate(record.topic, partition_of(record.key or b"", PARTITIONS), offset)
+            for offset, record in enumerate(records, start)
+        ]
+
+
+def tools(producer: MemoryProducer) -> Tools:
+    sealer = Sealer(SEAL_KEY)
+    return Tools(cast(Producer, producer), sealer, Outlets(sealer, lambda: NOW_MS), lambda: NOW_MS, Metrics())
+
+
+def received(record: Outgoing, partition: int = 0, offset: int = 0) -> Received:
+    """As it is fetched again."""
+    return Received(record.topic, record.value, record.headers, partition, offset, key=record.key)
+
+
+def state(**fields: Any) -> State:
+    known: dict[str, Any] = {
+        "application": "shop",
+        "application_id": 1,
+        "organization_id": 2,
+        "project_id": 3,
+        "key_id": "key-1",
+        "job_id": JOB,
+        "lane": Lane.STANDARD,
+        "origin": "jobs.standard/0/7",
+        "value_sha256": "11" * 32,
+        "appended_ms": NOW_MS - 1_000,
+        "deadline_ms": NOW_MS + 60_000,
+        "reply_to": "replies.shop/1/own",
+        "endpoint": "/v1/chat/completions",
+        "model": "gpt-4o-mini",
+        "retry": RetryPolicy(attempts_max=3),
+        "estimate": Estimate(
+            nanodollars=9_000, input_tokens=100, output_tokens=50, price_version="2026-01-01.aa"
+        ),
+        "hold": HOLD,
+    }
+    return State(**known | fields)
+
+
+def charge(attempt: int = 1, nanodollars: int = 0, **fields: Any) -> Charge:
+    known: dict[str, Any] = {
+        "attempt": attempt,
+        "verdict": "failed",
+        "hold": HOLD,
+        "nanodollars": nanodollars,
+        "price_version": "2026-01-01.aa",
+        "target": "openai",
+    }
+    return Charge(**known | fields)
