@@ -27,6 +27,7 @@ from pydantic_settings import (
 )
 
 from broker.errors import SecretMissing, SettingsInvalid
+from broker.settings_faults import check_redis_url, explain, meant
 
 CONFIG_FILE = "headworks.toml"
 _MEBIBYTE = 1024 * 1024
@@ -34,7 +35,7 @@ _REPLY_ROOM = 256 * 1024
 
 
 class Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
 class KafkaSettings(Section):
@@ -72,6 +73,12 @@ class RedisSettings(Section):
     url: SecretStr = SecretStr("redis://127.0.0.1:6379/0")
     timeout_ms: int = Field(2_000, ge=10)
     prefix: str = "hw"
+
+    @field_validator("url")
+    @classmethod
+    def _redis(cls, value: SecretStr) -> SecretStr:
+        check_redis_url(value.get_secret_value())
+        return value
 
 
 class SecretSettings(Section):
@@ -204,9 +211,11 @@ class Settings(BaseSettings):
         try:
             return cls(**overrides)
         except ValidationError as error:
-            raise SettingsInvalid(_explain(error, path)) from None
+            raise SettingsInvalid(explain(error, cls, path)) from None
         except ValueError as error:
             raise SettingsInvalid(f"{path} is not valid TOML: {error}") from None
+        except OSError as error:
+            raise SettingsInvalid(f"{path} cannot be read: {error.strerror}") from None
 
     def key_encryption_key(self) -> bytes:
         return _secret(self.secrets.key_encryption_key, "key_encryption_key")
@@ -221,19 +230,12 @@ def _refuse_unknown_sections(sections: Iterable[str]) -> None:
     for name in os.environ:
         section, separator, _ = name.removeprefix("HEADWORKS_").partition("__")
         if name.startswith("HEADWORKS_") and separator and section.lower() not in known:
-            raise SettingsInvalid(f"{name}: there is no section {section.lower()}")
+            hint = meant(section.lower(), known)
+            raise SettingsInvalid(f"{name}: there is no section {section.lower()}{hint}")
 
 
 def config_path() -> Path:
     return Path(os.environ.get("HEADWORKS_CONFIG", CONFIG_FILE))
-
-
-def _explain(error: ValidationError, path: Path) -> str:
-    lines = [
-        f"  {'.'.join(str(part) for part in item['loc'])}: {item['msg']}"
-        for item in error.errors(include_url=False, include_context=False, include_input=False)
-    ]
-    return f"settings ({path} and HEADWORKS_* variables) are not valid:\n" + "\n".join(lines)
 
 
 def _secret(value: SecretStr | None, name: str) -> bytes:

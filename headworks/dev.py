@@ -29,12 +29,12 @@ from broker.settings import (
     SecretSettings,
     Settings,
 )
+from broker.settings_faults import EMBEDDED_REDIS
 from broker.store.database import Database
 from broker.store.migrate import upgrade
 from headworks.simulate.behaviour import Behaviour
 from headworks.simulate.server import SimulatedProvider
 from workers.app import POOLS, Worker
-from workers.parts import EMBEDDED_REDIS
 from workers.service import running
 
 APPLICATION = "dev"

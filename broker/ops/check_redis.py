@@ -2,14 +2,16 @@
 
 import time
 from collections.abc import Sequence
+from importlib.util import find_spec
 
 from redis.asyncio import Redis
 
-from broker.errors import HeadworksError, RedisUnavailable, RedisUnfit
+from broker.errors import HeadworksError, RedisUnavailable, RedisUnfit, SettingsInvalid
 from broker.ops.checks import Check, compare_clocks
 from broker.quota.redis_gate import RedisGate
 from broker.quota.translation import translated
 from broker.settings import RedisSettings
+from broker.settings_faults import EMBEDDED_REDIS
 
 _VERSION_MIN = (7, 0)
 _START = "start Redis, or mend redis.url"
@@ -17,7 +19,9 @@ _MEND = "redis-cli CONFIG SET maxmemory-policy noeviction, and in redis.conf; Re
 
 
 async def check_redis(settings: RedisSettings) -> Sequence[Check]:
-    """The rest is left out where Redis does not answer."""
+    """The rest is left out where Redis does not answer, and where it is the embedded one."""
+    if settings.url.get_secret_value() == EMBEDDED_REDIS:
+        return [_embedded()]
     timeout_s = settings.timeout_ms / 1000
     try:
         with translated():
@@ -26,12 +30,16 @@ async def check_redis(settings: RedisSettings) -> Sequence[Check]:
             )
             async with client:
                 return [Check.passed("redis", await _fitness(client)), await _clock(client)]
-    except ValueError:
-        error = RedisUnfit("redis.url is not a URL that begins with redis://, rediss:// or unix://")
-        return [Check.failed("redis", error, "mend redis.url")]
     except HeadworksError as error:
         fix = _START if isinstance(error, RedisUnavailable) else _MEND
         return [Check.failed("redis", error, fix)]
+
+
+def _embedded() -> Check:
+    if find_spec("fakeredis") is None:
+        error = SettingsInvalid(f"redis.url is {EMBEDDED_REDIS}, and the embedded parts are not installed")
+        return Check.failed("redis", error, "pip install 'headworks[embedded]', or name a Redis in redis.url")
+    return Check.passed("redis", "the embedded gate: right for one worker process alone, and nothing is kept")
 
 
 async def _fitness(client: Redis) -> str:

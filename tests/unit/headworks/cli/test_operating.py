@@ -204,7 +204,9 @@ def test_a_typo_in_the_settings_file_names_the_key(invoke: Invoke, tmp_path: Pat
     result = invoke("topics check")
     assert result.exit_code == 1
     assert "error [settings_invalid]" in result.stderr
-    assert "kafka.bootstrap_server: Extra inputs are not permitted" in result.stderr
+    assert (
+        "kafka.bootstrap_server: there is no such setting; did you mean bootstrap_servers?" in result.stderr
+    )
     assert "secret-host" not in result.output
 
 
