@@ -1,6 +1,6 @@
 """One fleet of worker processes for all fault tests; each finds it whole."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
@@ -25,7 +25,7 @@ async def crew(stack: RealStack) -> AsyncIterator[Fleet]:
 
 
 @pytest.fixture
-def fleet(crew: Fleet) -> Iterator[Fleet]:
+def fleet(crew: Fleet) -> Fleet:
     """With an ordinary provider."""
     crew.restore(ORDINARY)
     return crew

@@ -2,24 +2,19 @@
 
 import asyncio
 from collections import Counter
-from typing import Any
 
 import pytest
 
 from headworks import Unknown
 from tests.faults.account import Account
 from tests.stack import Fleet, Load, WorkerProcess, until
-from tests.stack.jobs import chat
+from tests.stack.jobs import chats
 from workers.app import POOLS, Pool
 
 JOBS = 1_000
 OPEN_MAX = 200
 BEFORE = 300
 """Jobs that have ended when the kill comes."""
-
-
-def chats(number: int = JOBS) -> list[dict[str, Any]]:
-    return [chat(f"Name canal number {index}.") for index in range(number)]
 
 
 async def is_at_work(worker: WorkerProcess, pool: Pool) -> None:
@@ -34,7 +29,7 @@ async def is_at_work(worker: WorkerProcess, pool: Pool) -> None:
 @pytest.mark.parametrize("pool", POOLS)
 async def test_any_one_process_may_be_killed(fleet: Fleet, pool: Pool, name: str) -> None:
     credential = await fleet.stack.application(name)
-    async with fleet.stack.client(credential) as client, Load(client, chats(), OPEN_MAX) as load:
+    async with fleet.stack.client(credential) as client, Load(client, chats(JOBS), OPEN_MAX) as load:
         await load.reached(BEFORE)
         victim = fleet.worker(pool)
         await is_at_work(victim, pool)
@@ -48,7 +43,7 @@ async def test_any_one_process_may_be_killed(fleet: Fleet, pool: Pool, name: str
 
 async def test_all_processes_may_be_killed_at_once(fleet: Fleet, name: str) -> None:
     credential = await fleet.stack.application(name)
-    async with fleet.stack.client(credential) as client, Load(client, chats(), OPEN_MAX) as load:
+    async with fleet.stack.client(credential) as client, Load(client, chats(JOBS), OPEN_MAX) as load:
         await load.reached(BEFORE)
         await asyncio.gather(*(is_at_work(fleet.worker(pool), pool) for pool in POOLS))
         died = {fleet.worker(pool).pid for pool in POOLS}

@@ -21,9 +21,12 @@ class Fleet:
     def worker(self, pool: Pool) -> WorkerProcess:
         return self._workers[pool]
 
-    def another(self, pool: Pool) -> WorkerProcess:
-        """One more process of the pool, started; the caller ends it."""
-        return self.stack.worker(pool, extra=self._extra)
+    def more(self, pool: Pool, number: int) -> list[WorkerProcess]:
+        """So many more processes of the pool, ready; the caller ends them."""
+        started = [self.stack.worker(pool, wait=False, extra=self._extra) for _ in range(number)]
+        for worker in started:
+            worker.wait_until_ready()
+        return started
 
     def replace(self, pool: Pool, successor: WorkerProcess) -> WorkerProcess:
         """Let `successor` be the pool's process; the former one, which is the caller's to end."""

@@ -1,5 +1,7 @@
 """Jobs as tests send them."""
 
+from collections.abc import Iterator
+from itertools import count
 from typing import Any
 
 from broker.pricing.book import PriceBook
@@ -12,6 +14,12 @@ OUTPUT_TOKENS_DEFAULT = 1_024
 
 def chat(prompt: str = "Name three canals.", **fields: Any) -> dict[str, Any]:
     return {"model": MODEL, "messages": [{"role": "user", "content": prompt}], **fields}
+
+
+def chats(number: int | None = None, **fields: Any) -> Iterator[dict[str, Any]]:
+    """So many jobs, or as many as are asked for; their prompts end in their numbers."""
+    numbers = count() if number is None else range(number)
+    return (chat(f"Name canal number {index}.", **fields) for index in numbers)
 
 
 def bound_nanodollars(request: dict[str, Any]) -> int:

@@ -2,11 +2,12 @@
 
 import asyncio
 from collections.abc import Iterable
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 from uuid import UUID, uuid4
 
-from headworks import Client, Job
+from headworks import Client
 from headworks.client.results import Result
 from tests.stack.waiting import DEADLINE_S
 
@@ -20,42 +21,51 @@ class Load:
     def __init__(
         self, client: Client, requests: Iterable[dict[str, Any]], open_max: int, **options: Any
     ) -> None:
+        """`requests` may be endless; `enough` ends them."""
         self._client = client
-        self._jobs = [Job(request, job_id=uuid4(), **options) for request in requests]
-        self._slots = asyncio.Semaphore(open_max)
+        self._requests = iter(requests)
+        self._open_max = open_max
+        self._options = options
+        self._enough = False
         self._ended = asyncio.Condition()
-        self._running: asyncio.Future[list[Result]] | None = None
+        self._runners: asyncio.Future[list[None]] | None = None
+        self.job_ids: set[UUID] = set()
+        """Of all that were submitted."""
         self.results: list[Result] = []
         """In the order in which they were handed over."""
 
-    @property
-    def job_ids(self) -> set[UUID]:
-        return {job.job_id for job in self._jobs if job.job_id is not None}
-
     async def __aenter__(self) -> Self:
-        self._running = asyncio.gather(*(self._run(job) for job in self._jobs))
+        self._runners = asyncio.gather(*(self._run() for _ in range(self._open_max)))
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._running is None:
+        if self._runners is None:
             return
         if kind is not None:
-            self._running.cancel()
-            await asyncio.wait((self._running,))
+            self._runners.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._runners
         else:
-            await self._running
+            await self._runners
+
+    def enough(self) -> None:
+        """Submit no more."""
+        self._enough = True
 
     async def reached(self, number: int) -> None:
         """Return when so many results were handed over."""
         async with asyncio.timeout(DEADLINE_S), self._ended:
             await self._ended.wait_for(lambda: len(self.results) >= number)
 
-    async def _run(self, job: Job) -> Result:
-        async with self._slots:
-            result = await self._client.run(job, timeout_s=JOB_TIMEOUT_S)
-        async with self._ended:
-            self.results.append(result)
-            self._ended.notify_all()
-        return result
+    async def _run(self) -> None:
+        for request in self._requests:
+            if self._enough:
+                return
+            job_id = uuid4()
+            self.job_ids.add(job_id)
+            result = await self._client.run(request, job_id=job_id, timeout_s=JOB_TIMEOUT_S, **self._options)
+            async with self._ended:
+                self.results.append(result)
+                self._ended.notify_all()

@@ -1,0 +1,55 @@
+"""SIGTERM under load: a process that is told to stop finishes what it has, and nothing is called again."""
+
+import asyncio
+
+from tests.faults.account import Account
+from tests.stack import Fleet, Load, WorkerProcess, until
+from tests.stack.jobs import chats
+from workers.app import POOLS
+
+OPEN_MAX = 200
+BEFORE = 100
+SLOW = {"latency": {"kind": "uniform", "min_ms": 200, "max_ms": 800}}
+"""So that each process has calls under way when it is told to stop."""
+
+
+async def end_while_it_calls(worker: WorkerProcess) -> None:
+    async def calling() -> bool:
+        sample = await asyncio.to_thread(worker.metric, "headworks_provider_in_flight", target="simulated")
+        return sample >= OPEN_MAX / 10
+
+    await until(calling, f"{worker.name} to have calls under way")
+    assert await asyncio.to_thread(worker.terminate) == 0, worker.tail()
+
+
+async def no_call_was_made_again(fleet: Fleet, application: str, load: Load) -> None:
+    account = await Account.of(fleet, application, load.job_ids)
+    assert account.verdicts == []
+    assert len(account.calls) == len(load.job_ids)
+    await account.holds_good(load.job_ids, load.results)
+
+
+async def test_dispatch_is_renewed_process_by_process(fleet: Fleet, name: str) -> None:
+    fleet.provider.behave(SLOW)
+    credential = await fleet.stack.application(name)
+    async with fleet.stack.client(credential) as client, Load(client, chats(), OPEN_MAX) as load:
+        await load.reached(BEFORE)
+        second, third = await asyncio.to_thread(fleet.more, "dispatch", 2)
+        await end_while_it_calls(fleet.replace("dispatch", third))
+        await end_while_it_calls(second)
+        load.enough()
+    await no_call_was_made_again(fleet, name, load)
+
+
+async def test_the_other_pools_are_renewed_while_dispatch_goes_on(fleet: Fleet, name: str) -> None:
+    fleet.provider.behave(SLOW)
+    credential = await fleet.stack.application(name)
+    others = [pool for pool in POOLS if pool != "dispatch"]
+    async with fleet.stack.client(credential) as client, Load(client, chats(), OPEN_MAX) as load:
+        await load.reached(BEFORE)
+        ends = [asyncio.to_thread(fleet.worker(pool).terminate) for pool in others]
+        assert await asyncio.gather(*ends) == [0] * len(others)
+        await asyncio.to_thread(fleet.start, *others)
+        await load.reached(len(load.results) + BEFORE)
+        load.enough()
+    await no_call_was_made_again(fleet, name, load)
