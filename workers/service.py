@@ -1,7 +1,9 @@
 """Runs a worker as a service: FastStream's application, the health endpoint, and an orderly end."""
 
 import asyncio
+import errno
 import signal
+import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
@@ -23,14 +25,15 @@ async def serve(worker: Worker, stop: asyncio.Event, on_ready: Callable[[], None
 @asynccontextmanager
 async def running(worker: Worker) -> AsyncIterator[Worker]:
     """Started when entered, drained when left. Raises ConfigurationError, Unavailable."""
-    app = application(worker)
-    await worker.open()
-    try:
-        await app.start()
-        async with _http(app, worker.settings.health):
-            yield worker
-    finally:
-        await app.stop()
+    with _listener(worker.settings.health) as listener:
+        app = application(worker)
+        await worker.open()
+        try:
+            await app.start()
+            async with _http(app, listener):
+                yield worker
+        finally:
+            await app.stop()
 
 
 def stop_on_signals() -> asyncio.Event:
@@ -55,16 +58,32 @@ class _Server(uvicorn.Server):
         yield
 
 
-@asynccontextmanager
-async def _http(app: AsgiFastStream, settings: HealthSettings) -> AsyncIterator[None]:
+@contextmanager
+def _listener(settings: HealthSettings) -> Iterator[socket.socket | None]:
+    """Taken before anything else is started: uvicorn would find out last, and log what it thinks of it."""
     if settings.port == 0:
+        yield None
+        return
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        listener = socket.create_server((settings.host, settings.port), family=family)
+    except OSError as error:
+        why = "it is taken" if error.errno == errno.EADDRINUSE else error.strerror
+        raise SettingsInvalid(
+            f"the health endpoint cannot have port {settings.port} on {settings.host} ({why}): "
+            "give another by --health-port or HEADWORKS_HEALTH__PORT, 0 for none"
+        ) from None
+    with listener:
+        yield listener
+
+
+@asynccontextmanager
+async def _http(app: AsgiFastStream, listener: socket.socket | None) -> AsyncIterator[None]:
+    if listener is None:
         yield
         return
-    config = uvicorn.Config(
-        app, settings.host, settings.port, lifespan="off", log_config=None, access_log=False
-    )
-    server = _Server(config)
-    task = asyncio.create_task(_listen(server, settings), name="health")
+    server = _Server(uvicorn.Config(app, lifespan="off", log_config=None, access_log=False))
+    task = asyncio.create_task(server.serve(sockets=[listener]), name="health")
     try:
         while not server.started:
             if task.done():
@@ -74,12 +93,3 @@ async def _http(app: AsgiFastStream, settings: HealthSettings) -> AsyncIterator[
     finally:
         server.should_exit = True
         await task
-
-
-async def _listen(server: uvicorn.Server, settings: HealthSettings) -> None:
-    try:
-        await server.serve()
-    except SystemExit:
-        raise SettingsInvalid(
-            f"port {settings.port} on {settings.host} is taken; set HEADWORKS_HEALTH__PORT, or 0 for none"
-        ) from None
