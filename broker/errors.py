@@ -14,6 +14,7 @@
     │   ├── RedisUnavailable
     │   ├── GateClosed
     │   ├── AppendTimeRequired
+    │   ├── DirectoryBehind
     │   └── LeaseLost
     ├── NotBelieved               a record is not authentic, or its seal is broken
     ├── JobRefused                a job may not pass; carries a stable reason
@@ -92,6 +93,12 @@ class AppendTimeRequired(Unavailable):
     """A `jobs.*` topic stamps the client's time; freshness cannot be judged until an operator mends it."""
 
     code = "append_time_required"
+
+
+class DirectoryBehind(Unavailable):
+    """A job's project was made a moment ago, and this process has not read it yet."""
+
+    code = "directory_behind"
 
 
 class LeaseLost(Unavailable):

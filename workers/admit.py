@@ -16,7 +16,7 @@ from broker.errors import AppendTimeRequired, JobRefused, NotBelieved
 from broker.identity.authenticate import Authentic, Freshness, authenticate
 from broker.identity.directory import Directory
 from broker.policy.decide import Policy
-from broker.pricing.book import PriceBook
+from broker.pricing.project_books import ProjectBooks
 from broker.records import Incoming, Inner, Outgoing
 from broker.settings import Settings
 from broker.store.jobs import JobRow, Jobs, Seen
@@ -48,13 +48,13 @@ class Admit:
         settings: Settings,
         tools: Tools,
         directory: Directory,
-        book: PriceBook,
+        books: ProjectBooks,
         policy: Policy,
         jobs: Jobs,
     ) -> None:
         admit = settings.admit
         self._directory = directory
-        self._book = book
+        self._books = books
         self._policy = policy
         self._jobs = jobs
         self._producer = tools.producer
@@ -105,7 +105,8 @@ class Admit:
         try:
             reply_to = await self._reply_to(authentic)
             project = self._directory.project(authentic.key.project_id)
-            admitted = judge(record.value or b"", project, self._book, self._policy, self._bounds)
+            book = self._books.of(project)
+            admitted = judge(record.value or b"", project, book, self._policy, self._bounds)
         except JobRefused as error:
             refused = error
         return _Job(record, authentic, _state(record, appended_ms, authentic, reply_to, admitted), refused)

@@ -101,7 +101,7 @@ class Worker:
             parts.settings,
             parts.tools,
             parts.directory,
-            parts.book,
+            parts.books,
             parts.policy,
             parts.jobs,
         )
@@ -134,7 +134,7 @@ class Worker:
             parts.settings,
             parts.tools,
             parts.directory,
-            parts.book,
+            parts.books,
             parts.attempts,
             succession,
             parts.lease,

@@ -5,7 +5,8 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from broker.pricing.book import ModelPrice
+from broker.errors import JobRefused
+from broker.pricing.book import ModelPrice, PriceBook
 from broker.pricing.cost import charge as cost_of
 from broker.providers.provider import Answer, Call
 from broker.providers.routes import Routes, Target
@@ -19,16 +20,25 @@ class Prepared(NamedTuple):
     call: Call
     request_sha256: str
     """Of the bytes that go out, in hexadecimal."""
+    price: ModelPrice
+    """What the answer is charged by."""
     price_version: str
-    """Of the book that the answer is charged by."""
+    """Of the book that the price is from."""
 
 
-def prepare(inner: Inner, routes: Routes, price_version: str) -> Prepared | Refusal:
-    """The request re-encoded from what was parsed, under the overrides: policy and provider read the same."""
+def prepare(inner: Inner, routes: Routes, book: PriceBook) -> Prepared | Refusal:
+    """The request re-encoded from what was parsed, under the overrides: policy and provider read the same.
+
+    Nothing is called that could not be charged: a model whose price is gone is refused.
+    """
     state = inner.state
     target = routes.target(state.model or "")
     if target is None or state.endpoint is None or state.estimate is None:
         return Refusal.NO_TARGET
+    try:
+        price = book.price(state.model or "")
+    except JobRefused as refused:
+        return refused.reason
     request: dict[str, Any] = orjson.loads(inner.value)["request"]
     for name, content in state.overrides.items():
         if content is None:
@@ -38,15 +48,15 @@ def prepare(inner: Inner, routes: Routes, price_version: str) -> Prepared | Refu
     request["model"] = target.model
     body = orjson.dumps(request)
     call = Call(state.endpoint, body, state.job_id, state.run, state.attempt)
-    return Prepared(target, call, hashlib.sha256(body).hexdigest(), price_version)
+    return Prepared(target, call, hashlib.sha256(body).hexdigest(), price, book.version)
 
 
-def answered_charge(state: State, prepared: Prepared, answer: Answer, price: ModelPrice) -> Charge:
+def answered_charge(state: State, prepared: Prepared, answer: Answer) -> Charge:
     """By the usage that came back; by the hold, marked as estimated, where none can be believed."""
     if state.hold is None:
         raise ValueError("an attempt has a hold")
     usage = answer.usage
-    cost = state.hold.nanodollars if usage is None else cost_of(usage, price)
+    cost = state.hold.nanodollars if usage is None else cost_of(usage, prepared.price)
     return Charge(
         attempt=state.attempt,
         verdict="answered",

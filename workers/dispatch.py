@@ -17,7 +17,7 @@ from typing import TypeVar
 
 from broker.errors import NotBelieved, Unavailable
 from broker.identity.directory import Directory
-from broker.pricing.book import PriceBook
+from broker.pricing.project_books import ProjectBooks
 from broker.providers.provider import Answer, Failed, Rejected
 from broker.providers.registry import Providers
 from broker.quota.gate import Granted, Settlement, StartRequest
@@ -49,7 +49,7 @@ class Dispatch:
         settings: Settings,
         tools: Tools,
         directory: Directory,
-        book: PriceBook,
+        books: ProjectBooks,
         attempts: AttemptBook,
         succession: Succession,
         lease: Lease,
@@ -57,7 +57,7 @@ class Dispatch:
     ) -> None:
         self._retry = settings.retry
         self._directory = directory
-        self._book = book
+        self._books = books
         self._attempts = attempts
         self._succession = succession
         self._lease = lease
@@ -92,7 +92,7 @@ class Dispatch:
 
     async def _attempt(self, record: Incoming, inner: Inner, key: AttemptKey) -> Awaitable[None] | None:
         state = inner.state
-        prepared = prepare(inner, self._providers.routes, self._book.version)
+        prepared = await self._prepare(inner)
         if isinstance(prepared, Refusal) or self._clock() >= state.deadline_ms:
             return await self._end_uncalled(record, inner, key, prepared)
         incarnation = self._lease.incarnation
@@ -104,6 +104,18 @@ class Dispatch:
         if not known:
             self._uncertain.discard(key)
         return await self._resume(record, inner, key, prepared)
+
+    async def _prepare(self, inner: Inner) -> Prepared | Refusal:
+        """A model that has no price here may have got one a moment ago, which ADMIT knew: look again."""
+        prepared = self._prepared(inner)
+        if prepared is Refusal.UNKNOWN_MODEL:
+            await self._directory.refresh()
+            prepared = self._prepared(inner)
+        return prepared
+
+    def _prepared(self, inner: Inner) -> Prepared | Refusal:
+        project = self._directory.project(inner.state.project_id)
+        return prepare(inner, self._providers.routes, self._books.of(project))
 
     async def _start_and_call(
         self, record: Incoming, inner: Inner, key: AttemptKey, prepared: Prepared, incarnation: str
@@ -212,7 +224,7 @@ class Dispatch:
         return over(facts) or facts.verdict is not None
 
     async def _answered(self, state: State, prepared: Prepared, answer: Answer) -> None:
-        charge = answered_charge(state, prepared, answer, self._book.price(state.model or ""))
+        charge = answered_charge(state, prepared, answer)
         ended = state.model_copy(update={"charges": (*state.charges, charge)})
         outcome = Answered(
             model=prepared.target.model,

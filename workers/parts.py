@@ -5,12 +5,14 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Self
 
+from broker.errors import SettingsInvalid
 from broker.identity.directory import Directory
 from broker.kafka import topics
 from broker.kafka.producing import Producer
 from broker.kafka.reading import CoordinateReader
 from broker.policy.decide import Policy, Unrestricted
 from broker.pricing.book import PriceBook
+from broker.pricing.project_books import ProjectBooks
 from broker.providers.registry import Providers
 from broker.quota.gate import Gate
 from broker.quota.ledger_source import LedgerSource
@@ -18,6 +20,7 @@ from broker.quota.redis_gate import RedisGate
 from broker.quota.self_opening import SelfOpeningGate
 from broker.records import Sealer
 from broker.settings import RedisSettings, Settings
+from broker.settings_faults import EMBEDDED_REDIS
 from broker.store.attempts import Attempts
 from broker.store.database import Database
 from broker.store.jobs import Jobs
@@ -32,15 +35,12 @@ from workers.outlets import Outlets, wall_clock_ms
 from workers.settlements import SettlementBook
 from workers.tools import Tools
 
-EMBEDDED_REDIS = "memory://"
-"""The `redis.url` that stands for the embedded server: one process, nothing kept."""
-
 
 @dataclass(frozen=True)
 class Parts:
     settings: Settings
     tools: Tools
-    book: PriceBook
+    books: ProjectBooks
     policy: Policy
     directory: Directory
     reader: CoordinateReader
@@ -94,7 +94,7 @@ class Parts:
             yield cls(
                 settings=settings,
                 tools=Tools(producer, sealer, Outlets(sealer, wall_clock_ms), wall_clock_ms, metrics),
-                book=book,
+                books=ProjectBooks(book),
                 policy=Unrestricted(),
                 directory=directory,
                 reader=reader,
@@ -112,6 +112,10 @@ class Parts:
 async def _open_gate(settings: RedisSettings) -> RedisGate:
     if settings.url.get_secret_value() != EMBEDDED_REDIS:
         return await RedisGate.open(settings)
-    from fakeredis import FakeAsyncRedis  # noqa: PLC0415  # only the embedded mode has it installed
-
+    try:
+        from fakeredis import FakeAsyncRedis  # noqa: PLC0415  # only the embedded mode has it installed
+    except ImportError:
+        raise SettingsInvalid(
+            f"redis.url is {EMBEDDED_REDIS}, which takes pip install 'headworks[embedded]'; or name a Redis"
+        ) from None
     return RedisGate.embedded(FakeAsyncRedis(), settings.prefix)

@@ -11,7 +11,7 @@ from pydantic import Field, ValidationError, model_validator
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from broker.errors import ConfigurationError, SecretMissing, SettingsInvalid, Unavailable
+from broker.errors import ConfigurationError, DirectoryBehind, SecretMissing, SettingsInvalid, Unavailable
 from broker.identity.wrapping import unwrap
 from broker.pricing.book import ModelPrice
 from broker.store.database import Database
@@ -131,8 +131,13 @@ class Directory:
         return self._current().keys.get(key_id)
 
     def project(self, project_id: int) -> Project:
-        """Raises KeyError where no project has that id."""
-        return self._current().projects[project_id]
+        """Raises DirectoryBehind where it is not known: whoever names it by its id has read of it elsewhere,
+        and the next refresh brings it.
+        """
+        found = self._current().projects.get(project_id)
+        if found is None:
+            raise DirectoryBehind(f"project {project_id} is not known here yet")
+        return found
 
     @property
     def projects(self) -> dict[int, Project]:
