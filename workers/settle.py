@@ -60,9 +60,10 @@ class Settle:
         self._outlets = tools.outlets
 
     async def handle(self, records: Sequence[Incoming]) -> None:
-        """Records of one partition, in order."""
+        """Records of any partitions of a lane, each partition's in order."""
+        records = sorted(records, key=lambda record: (record.topic, record.partition))
         ended, forged = self._open(records)
-        settled = await self._book.settle(self._batch(records, ended))
+        settled = await self._book.settle(*self._batches(records, ended))
         await self._settle_holds([inner.state for _, inner in ended])
         replies = await self._replies(_letters(ended, settled))
         await self._producer.send_all(forged + replies)
@@ -75,7 +76,7 @@ class Settle:
         """
         await self._book.settle(PartitionBatch(Place(at.topic, at.partition), (), at.offset + 1))
 
-    def _open(self, records: Sequence[Incoming]) -> tuple[list[tuple[Incoming, Inner]], list[Outgoing]]:
+    def _open(self, records: Sequence[Incoming]) -> tuple[_Ended, list[Outgoing]]:
         ended: list[tuple[Incoming, Inner]] = []
         forged: list[Outgoing] = []
         for record in records:
@@ -89,16 +90,15 @@ class Settle:
                 forged.append(self._outlets.dead_record(record, "settle", error.reason.value))
         return ended, forged
 
-    def _batch(self, records: Sequence[Incoming], ended: _Ended) -> PartitionBatch:
+    def _batches(self, records: Sequence[Incoming], ended: _Ended) -> list[PartitionBatch]:
+        """By partition, in the order of the records."""
         now_ms = self._clock()
-        return PartitionBatch(
-            Place(records[0].topic, records[0].partition),
-            [
-                Settlement(inner.state, coordinate(record), inner.sha256.hex(), now_ms)
-                for record, inner in ended
-            ],
-            records[-1].offset + 1,
-        )
+        settlements: dict[Place, list[Settlement]] = {}
+        ends = {Place(record.topic, record.partition): record.offset + 1 for record in records}
+        for record, inner in ended:
+            item = Settlement(inner.state, coordinate(record), inner.sha256.hex(), now_ms)
+            settlements.setdefault(Place(record.topic, record.partition), []).append(item)
+        return [PartitionBatch(place, settlements.get(place, ()), end) for place, end in ends.items()]
 
     async def _settle_holds(self, states: Sequence[State]) -> None:
         """Idempotent by hold, so a batch that comes again may do it again."""

@@ -35,9 +35,12 @@ class SettlementBook:
         self._positions: dict[Place, Position] = {}
         self._group = Grouped(self._settle_all, _BATCHES_MAX)
 
-    async def settle(self, batch: PartitionBatch) -> list[Settled]:
-        """Raises Unavailable, after which the same batch may be settled again."""
-        return (await self._group.submit([batch]))[0]
+    async def settle(self, *batches: PartitionBatch) -> list[Settled]:
+        """Of each settlement, in the order of the batches.
+
+        Raises Unavailable, after which the same batches may be settled again.
+        """
+        return [settled for each in await self._group.submit(batches) for settled in each]
 
     async def close(self) -> None:
         await self._group.close()

@@ -1,8 +1,8 @@
 """The pump: feeds a stage from its lanes and commits what is finished.
 
-Each assigned partition has a reader, which takes records as they come, and a feeder, which hands them on in
-batches: what gathers while one batch is under way goes into the next. The reader must not let fetched records
-lie in the client, which fetches nothing for any other partition meanwhile.
+Each assigned partition has a reader, which takes records as they come, and each lane a feeder, which hands
+them on in batches: what gathers while batches are under way goes into the next. The reader must not let
+fetched records lie in the client, which fetches nothing for any other partition meanwhile.
 
 A batch whose stage says `retryable` is tried again until it passes: jobs wait, they are not lost. One that
 fails otherwise is taken apart, and the record that fails by itself goes to `poison`.
@@ -10,13 +10,12 @@ fails otherwise is taken apart, and the record that fails by itself goes to `poi
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from dataclasses import dataclass
+from typing import Generic, TypeVar, cast
 
 from workers.engine.backoff import delays
-from workers.engine.offsets import Tracker
+from workers.engine.lane import Flow, Lane, Piece, size
 from workers.engine.slots import Slots
 from workers.engine.source import Fetched, Partition, R, Source, Unreadable
 
@@ -29,7 +28,7 @@ class Limits:
     batch_max: int
     """Records handed to the stage at once."""
     under_way_max: int
-    """Batches of one partition under way; 1 keeps the partition's order."""
+    """Batches of one lane under way; 1 keeps the order of each partition."""
     span_max: int
     """Unfinished records of one partition."""
     commit_interval_s: float = 0.5
@@ -39,27 +38,6 @@ class Limits:
     """Of one partition's records that are fetched and not handed on: beyond it the reader pauses."""
     slot_bytes: int = 0
     """A record takes one slot more for each so many bytes; 0: one slot a record."""
-
-
-@dataclass
-class _Flow(Generic[R]):
-    """One partition during one assignment."""
-
-    partition: Partition
-    lane: str
-    tracker: Tracker = field(default_factory=Tracker)
-    waiting: deque[R | Unreadable] = field(default_factory=deque)
-    """Fetched and registered, not handed on yet."""
-    waiting_bytes: int = 0
-    under_way: int = 0
-    committed: int | None = None
-    room: asyncio.Event = field(default_factory=asyncio.Event)
-    ready: asyncio.Event = field(default_factory=asyncio.Event)
-    tasks: tuple[asyncio.Task[None], ...] = ()
-
-    def stop(self) -> None:
-        for task in self.tasks:
-            task.cancel()
 
 
 class Pump(Generic[R]):
@@ -81,35 +59,41 @@ class Pump(Generic[R]):
     ) -> None:
         self.name = name
         self.slots = slots
-        self._lanes = dict(lanes)
+        self._lanes = {
+            lane: Lane(lane, source, limits.batch_max, limits.under_way_max) for lane, source in lanes.items()
+        }
         self._handle = handle
         self._poison = poison
         self._limits = limits
         self._on_trouble = on_trouble
-        self._flows: dict[Partition, _Flow[R]] = {}
+        self._flows: dict[Partition, Flow[R]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._committer: asyncio.Task[None] | None = None
         self._stopping = False
         self._crashed: BaseException | None = None
         self._troubled_since: dict[object, float] = {}
-        self._rounds: dict[str, float] = {}
 
     async def start(self) -> None:
-        self._rounds = dict.fromkeys(self._lanes, time.monotonic())
-        starts = [source.start(_LaneAssignment(self, lane)) for lane, source in self._lanes.items()]
-        await asyncio.gather(*starts)
+        for lane in self._lanes.values():
+            lane.fetched_at = time.monotonic()
+            lane.feeder = asyncio.create_task(self._feed(lane), name=f"{self.name}-feed-{lane.name}")
+        await asyncio.gather(
+            *(lane.source.start(_LaneAssignment(self, lane)) for lane in self._lanes.values())
+        )
         self._committer = asyncio.create_task(self._commit_always(), name=f"{self.name}-commit")
 
     async def stop(self, drain_s: float) -> bool:
         """Stop fetching, commit, leave the groups, then let work under way end. True when all of it did."""
         self._stopping = True
         deadline = time.monotonic() + drain_s
+        for lane in self._lanes.values():
+            _cancel(lane.feeder)
         for flow in self._flows.values():
-            flow.stop()
+            flow.end()
         await self._settle_down(min(self._limits.revoke_wait_s, drain_s))
         _cancel(self._committer)
         await self._commit(list(self._flows.values()))
-        await asyncio.gather(*(source.stop() for source in self._lanes.values()))
+        await asyncio.gather(*(lane.source.stop() for lane in self._lanes.values()))
         await self._settle_down(max(0.0, deadline - time.monotonic()))
         left = list(self._tasks)
         for task in left:
@@ -124,7 +108,11 @@ class Pump(Generic[R]):
             return f"reader crashed: {type(self._crashed).__name__}"
         if any(now - since > min(5.0, after_s) for since in self._troubled_since.values()):
             return "a part that the stage needs is away"
-        late = [lane for lane, at in self._rounds.items() if now - at > after_s and self._should_read(lane)]
+        late = [
+            lane.name
+            for lane in self._lanes.values()
+            if now - lane.fetched_at > after_s and self._should_read(lane)
+        ]
         return f"no fetch came back for {after_s:g} s in {', '.join(late)}" if late else None
 
     def partitions(self) -> list[Partition]:
@@ -139,39 +127,36 @@ class Pump(Generic[R]):
         """Records of the lane's assigned partitions that are published and not finished."""
         total = 0
         for flow in self._flows.values():
-            if flow.lane == lane:
-                end, point = self._lanes[lane].end(flow.partition), flow.tracker.commit_point
+            if flow.lane.name == lane:
+                end, point = flow.lane.source.end(flow.partition), flow.tracker.commit_point
                 total += max(0, end - point) if end is not None and point is not None else 0
         return total
 
-    def _should_read(self, lane: str) -> bool:
-        flows = [flow for flow in self._flows.values() if flow.lane == lane]
+    def _should_read(self, lane: Lane[R]) -> bool:
+        flows = [flow for flow in self._flows.values() if flow.lane is lane]
         return not flows or any(flow.room.is_set() for flow in flows)
 
     # assignment
 
-    async def assign(self, lane: str, partitions: Collection[Partition]) -> None:
+    async def assign(self, lane: Lane[R], partitions: Collection[Partition]) -> None:
         for partition in partitions:
-            flow: _Flow[R] = _Flow(partition, lane)
+            flow: Flow[R] = Flow(partition, lane)
             flow.room.set()
             self._flows[partition] = flow
-            flow.tasks = (
-                asyncio.create_task(self._read(flow), name=f"{self.name}-read-{partition}"),
-                asyncio.create_task(self._feed(flow), name=f"{self.name}-feed-{partition}"),
-            )
-        self._rounds[lane] = time.monotonic()
+            flow.reader = asyncio.create_task(self._read(flow), name=f"{self.name}-read-{partition}")
+        lane.fetched_at = time.monotonic()
 
     async def revoke(self, partitions: Collection[Partition]) -> None:
         flows = [flow for partition in partitions if (flow := self._flows.get(partition)) is not None]
         for flow in flows:
-            flow.stop()
+            flow.end()
         await self._settle_down(self._limits.revoke_wait_s, flows)
         await self._commit(flows)
         for flow in flows:
             flow.tracker.close()
             self._flows.pop(flow.partition, None)
 
-    async def _settle_down(self, within_s: float, flows: Sequence[_Flow[R]] | None = None) -> None:
+    async def _settle_down(self, within_s: float, flows: Sequence[Flow[R]] | None = None) -> None:
         deadline = time.monotonic() + within_s
         while (left := deadline - time.monotonic()) > 0 and self._tasks:
             if flows is not None and not any(flow.under_way for flow in flows):
@@ -180,83 +165,64 @@ class Pump(Generic[R]):
 
     # reading
 
-    async def _read(self, flow: _Flow[R]) -> None:
+    async def _read(self, flow: Flow[R]) -> None:
         try:
-            while not flow.tracker.is_closed():
+            while True:
                 await flow.room.wait()
                 fetched = await self._insist(lambda: self._fetch(flow))
-                self._rounds[flow.lane] = time.monotonic()
-                if flow.tracker.is_closed():
+                flow.lane.fetched_at = time.monotonic()
+                if flow.ended:
                     return
                 self._take(flow, fetched)
         except Exception as error:
             self._crash(error)
 
-    def _fetch(self, flow: _Flow[R]) -> Awaitable[Fetched[R]]:
+    def _fetch(self, flow: Flow[R]) -> Awaitable[Fetched[R]]:
         limits = self._limits
         room = max(1, min(_FETCH_MAX, limits.span_max - flow.tracker.span))
-        return self._lanes[flow.lane].fetch(flow.partition, room, limits.fetch_wait_ms)
+        return flow.lane.source.fetch(flow.partition, room, limits.fetch_wait_ms)
 
-    def _take(self, flow: _Flow[R], fetched: Fetched[R]) -> None:
+    def _take(self, flow: Flow[R], fetched: Fetched[R]) -> None:
         taken: list[R | Unreadable] = [*fetched.records]
         if fetched.unreadable is not None:
             taken.append(fetched.unreadable)
         for record in taken:
             flow.tracker.register(record.offset)
-            flow.waiting_bytes += _size(record)
-        flow.waiting.extend(taken)
+        flow.lane.add(flow, taken)
         self._note(flow)
 
-    async def _feed(self, flow: _Flow[R]) -> None:
+    async def _feed(self, lane: Lane[R]) -> None:
         try:
             while True:
-                await flow.ready.wait()
-                await self._spawn(flow, self._next(flow))
+                await lane.ready.wait()
+                await self._spawn(lane, lane.next())
         except Exception as error:
             self._crash(error)
 
-    def _next(self, flow: _Flow[R]) -> Sequence[R] | Unreadable:
-        """The next batch; what cannot be decoded goes by itself."""
-        batch: list[R] = []
-        while flow.waiting and len(batch) < self._limits.batch_max:
-            record = flow.waiting[0]
-            if isinstance(record, Unreadable) and batch:
-                break
-            flow.waiting.popleft()
-            flow.waiting_bytes -= _size(record)
-            if isinstance(record, Unreadable):
-                return record
-            batch.append(record)
-        return batch
-
-    async def _spawn(self, flow: _Flow[R], work: Sequence[R] | Unreadable) -> None:
-        cost = self.slots.cost(flow.lane, self._weigh(work))
-        flow.under_way += 1
-        self._note(flow)
-        try:
-            await self.slots.acquire(flow.lane, cost)
-        except asyncio.CancelledError:
-            flow.under_way -= 1
-            raise
-        task = asyncio.create_task(self._work(flow, work, cost))
+    async def _spawn(self, lane: Lane[R], taken: Sequence[Piece[R]]) -> None:
+        cost = self.slots.cost(lane.name, self._weigh(taken))
+        for flow in {piece.flow for piece in taken}:
+            self._note(flow)
+        await self.slots.acquire(lane.name, cost)
+        batch = [piece for piece in taken if not piece.flow.ended]
+        for piece in batch:
+            piece.flow.under_way += 1
+        lane.begin()
+        task = asyncio.create_task(self._work(lane, batch, cost))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def _weigh(self, work: Sequence[R] | Unreadable) -> int:
-        if isinstance(work, Unreadable):
-            return 1
-        if not self._limits.slot_bytes:
-            return len(work)
-        return sum(
-            1 + len(getattr(record, "value", None) or b"") // self._limits.slot_bytes for record in work
-        )
+    def _weigh(self, batch: Sequence[Piece[R]]) -> int:
+        slot_bytes = self._limits.slot_bytes
+        if not slot_bytes:
+            return len(batch)
+        return sum(1 + size(piece.record) // slot_bytes for piece in batch)
 
-    def _note(self, flow: _Flow[R]) -> None:
-        """Whether the reader and the feeder may go on."""
+    def _note(self, flow: Flow[R]) -> None:
+        """Whether the reader may go on."""
         limits = self._limits
         has_room = flow.tracker.span < limits.span_max and flow.waiting_bytes < limits.waiting_bytes_max
         _turn(flow.room, on=has_room)
-        _turn(flow.ready, on=bool(flow.waiting) and flow.under_way < limits.under_way_max)
 
     def _crash(self, error: Exception) -> None:
         self._crashed = error
@@ -264,33 +230,34 @@ class Pump(Generic[R]):
 
     # working
 
-    async def _work(self, flow: _Flow[R], work: Sequence[R] | Unreadable, cost: int) -> None:
+    async def _work(self, lane: Lane[R], batch: Sequence[Piece[R]], cost: int) -> None:
         held = True
         try:
-            while (later := await self._do(work)) is not None:
-                self.slots.release(flow.lane, cost)
+            while batch and (later := await self._do([piece.record for piece in batch])) is not None:
+                self.slots.release(lane.name, cost)
                 held = False
                 await later
-                await self.slots.acquire(flow.lane, cost)
+                await self.slots.acquire(lane.name, cost)
                 held = True
-            self._finish(flow, work)
+            for piece in batch:
+                piece.flow.tracker.finish(piece.record.offset)
         except Exception as error:
             self._crash(error)
         finally:
-            flow.under_way -= 1
             if held:
-                self.slots.release(flow.lane, cost)
-            self._note(flow)
+                self.slots.release(lane.name, cost)
+            for piece in batch:
+                piece.flow.under_way -= 1
+            for flow in {piece.flow for piece in batch}:
+                self._note(flow)
+            lane.end()
 
-    def _finish(self, flow: _Flow[R], work: Sequence[R] | Unreadable) -> None:
-        for record in [work] if isinstance(work, Unreadable) else work:
-            flow.tracker.finish(record.offset)
-
-    async def _do(self, work: Sequence[R] | Unreadable) -> Awaitable[None] | None:
-        if isinstance(work, Unreadable):
-            await self._insist(lambda: self._poison(work, None))
+    async def _do(self, work: Sequence[R | Unreadable]) -> Awaitable[None] | None:
+        first = work[0]
+        if isinstance(first, Unreadable):
+            await self._insist(lambda: self._poison(first, None))
             return None
-        return await self._process(work)
+        return await self._process(cast(Sequence[R], work))
 
     async def _process(self, records: Sequence[R]) -> Awaitable[None] | None:
         try:
@@ -335,16 +302,16 @@ class Pump(Generic[R]):
             await asyncio.sleep(self._limits.commit_interval_s)
             await self._commit(list(self._flows.values()))
 
-    async def _commit(self, flows: Sequence[_Flow[R]]) -> None:
+    async def _commit(self, flows: Sequence[Flow[R]]) -> None:
         """A commit that fails is no loss: what is not committed comes again."""
-        by_lane: dict[str, dict[Partition, int]] = {}
+        points: dict[Lane[R], dict[Partition, int]] = {}
         for flow in flows:
             point = flow.tracker.commit_point
             if not flow.tracker.is_closed() and point is not None and point != flow.committed:
-                by_lane.setdefault(flow.lane, {})[flow.partition] = point
-        for lane, offsets in by_lane.items():
+                points.setdefault(flow.lane, {})[flow.partition] = point
+        for lane, offsets in points.items():
             try:
-                await self._lanes[lane].commit(offsets)
+                await lane.source.commit(offsets)
             except Exception as error:
                 self._on_trouble(error)
                 continue
@@ -356,17 +323,13 @@ class Pump(Generic[R]):
 @dataclass
 class _LaneAssignment(Generic[R]):
     pump: Pump[R]
-    lane: str
+    lane: Lane[R]
 
     async def assigned(self, partitions: Collection[Partition]) -> None:
         await self.pump.assign(self.lane, partitions)
 
     async def revoked(self, partitions: Collection[Partition]) -> None:
         await self.pump.revoke(partitions)
-
-
-def _size(record: object) -> int:
-    return len(getattr(record, "value", None) or b"")
 
 
 def _turn(event: asyncio.Event, *, on: bool) -> None:

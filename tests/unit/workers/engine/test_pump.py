@@ -221,3 +221,40 @@ async def test_readiness_names_a_part_that_is_away() -> None:
 
     async with pumping(source, handle) as (pump, _):
         await until(lambda: "away" in (pump.stalled(0.0) or ""))
+
+
+async def test_what_gathers_on_several_partitions_goes_in_one_batch() -> None:
+    source = MemorySource({P0: [b"first"], P1: []})
+    gate = asyncio.Event()
+    batches: list[list[tuple[int, bytes]]] = []
+
+    async def handle(records: Sequence[MemoryRecord]) -> None:
+        batches.append([(record.partition, record.value) for record in records])
+        await gate.wait()
+
+    async with pumping(source, handle, replace(LIMITS, under_way_max=1)) as (pump, _):
+        await until(lambda: len(batches) == 1)
+        source.append(P0, b"a", b"b")
+        source.append(P1, b"c")
+        await until(lambda: pump.backlog == 4)
+        gate.set()
+        await until(lambda: source.committed == {P0: 3, P1: 1})
+    assert sorted(batches[1]) == [(0, b"a"), (0, b"b"), (1, b"c")]
+
+
+async def test_a_batch_that_waits_for_slots_loses_what_is_revoked_meanwhile() -> None:
+    source = MemorySource({P0: [b"busy"], P1: [b"taken away"]})
+    gate = asyncio.Event()
+    handled: list[bytes] = []
+
+    async def handle(records: Sequence[MemoryRecord]) -> None:
+        handled.extend(record.value for record in records)
+        await gate.wait()
+
+    async with pumping(source, handle, replace(LIMITS, batch_max=1), slots=1) as (pump, _):
+        await until(lambda: len(handled) == 1 and pump.backlog == 2)
+        other = P1 if handled == [b"busy"] else P0
+        await source.take(other)
+        gate.set()
+        await until(lambda: pump.slots.in_use == 0 and len(source.committed) == 1)
+    assert len(handled) == 1
