@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         ResultTimeout,
         TooManyOpen,
         Unknown,
+        Unrecognized,
     )
 
 __all__ = [
@@ -47,6 +48,7 @@ __all__ = [
     "ResultTimeout",
     "TooManyOpen",
     "Unknown",
+    "Unrecognized",
 ]
 
 

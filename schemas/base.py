@@ -1,4 +1,4 @@
-"""The two bases of everything on the wire."""
+"""The bases of everything on the wire."""
 
 from pydantic import BaseModel, ConfigDict
 
@@ -7,6 +7,14 @@ class Record(BaseModel):
     """A record that the broker or a client owns whole: frozen, unknown fields refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_bytes="base64")
+
+
+class Extensible(Record):
+    """A record that the broker writes and clients read. Fields may be added to it within its version, so a
+    reader passes over those that it does not know.
+    """
+
+    model_config = ConfigDict(extra="ignore")
 
 
 class Foreign(BaseModel):

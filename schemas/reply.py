@@ -3,23 +3,24 @@
 from typing import Any, Literal
 from uuid import UUID
 
-from schemas.base import Record
+from schemas.base import Extensible
 
 Status = Literal["answered", "refused", "expired", "dead", "unknown"]
 
 
-class ReplyError(Record):
+class ReplyError(Extensible):
     code: str
     """Stable (`schemas.reasons`)."""
     message: str
     param: str | None = None
 
 
-class Reply(Record):
+class Reply(Extensible):
     version: Literal[1] = 1
     job_id: UUID
     run: int = 1
-    status: Status
+    status: Status | str
+    """How the job ended. One that a reader does not know, of a later broker, is an end all the same."""
     model: str | None = None
     response: dict[str, Any] | None = None
     """The body that the provider answered, as it stood."""

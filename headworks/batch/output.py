@@ -11,10 +11,10 @@ import orjson
 
 from headworks.batch.identity import Entry
 from headworks.batch.requests import Malformed
-from headworks.client.results import Answered, Dead, Expired, Refused, ResultGone, Unknown
+from headworks.client.results import Answered, Dead, Expired, Refused, ResultGone, Unknown, Unrecognized
 from schemas.reasons import Notice
 
-Unanswered = ResultGone | Refused | Dead | Expired | Unknown
+Unanswered = ResultGone | Refused | Dead | Expired | Unknown | Unrecognized
 
 
 def answer_line(entry: Entry, custom_id: str, result: Answered) -> bytes:
@@ -47,8 +47,8 @@ def refusal_line(entry: Entry, custom_id: str | None, number: int, code: str, me
 
 def code_of(result: Unanswered) -> str:
     match result:
-        case Refused(reason=reason) | Dead(reason=reason) | Unknown(reason=reason):
-            return reason
+        case Refused() | Dead() | Unknown() | Unrecognized():
+            return result.reason
         case Expired():
             return Notice.EXPIRED
         case ResultGone():

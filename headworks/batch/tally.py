@@ -5,7 +5,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from headworks.batch.latency import Latencies
-from headworks.client.results import Answered, Dead, Expired, Refused, Result, ResultGone, Unknown
+from headworks.client.results import (
+    Answered,
+    Dead,
+    Expired,
+    Refused,
+    Result,
+    ResultGone,
+    Unknown,
+    Unrecognized,
+)
 
 _NANODOLLARS = 1_000_000_000
 
@@ -58,7 +67,7 @@ class Tally:
                 self.refused[result.reason] += 1
             case Dead():
                 self.dead[result.reason] += 1
-            case Unknown():
+            case Unknown() | Unrecognized():
                 self.unknown[result.reason] += 1
             case Expired():
                 self.expired += 1

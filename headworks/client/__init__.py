@@ -13,7 +13,16 @@ from headworks.client.errors import (
     TooManyOpen,
 )
 from headworks.client.job import Job
-from headworks.client.results import Answered, Dead, Expired, Refused, Result, ResultGone, Unknown
+from headworks.client.results import (
+    Answered,
+    Dead,
+    Expired,
+    Refused,
+    Result,
+    ResultGone,
+    Unknown,
+    Unrecognized,
+)
 
 __all__ = [
     "Answered",
@@ -34,4 +43,5 @@ __all__ = [
     "ResultTimeout",
     "TooManyOpen",
     "Unknown",
+    "Unrecognized",
 ]

@@ -83,7 +83,17 @@ class Unknown(_Ended):
     message: str
 
 
-Result = Answered | ResultGone | Refused | Dead | Expired | Unknown
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unrecognized(_Ended):
+    """It ended in a way that came after this version of the client: the broker is newer."""
+
+    status: str
+    reason: str
+    message: str
+    response: dict[str, Any] | None
+
+
+Result = Answered | ResultGone | Refused | Dead | Expired | Unknown | Unrecognized
 
 
 def result_of(reply: Reply) -> Result:
@@ -106,6 +116,9 @@ def result_of(reply: Reply) -> Result:
             return Expired(**ended, message=message)
         case "unknown":
             return Unknown(**ended, reason=code, message=message)
+        case status:
+            ended |= {"status": status, "response": reply.response}
+            return Unrecognized(**ended, reason=code, message=message)
 
 
 def _answered(reply: Reply, ended: dict[str, Any], message: str) -> Answered | ResultGone:

@@ -9,7 +9,7 @@ import pytest
 from headworks.batch.identity import Entry
 from headworks.batch.output import Unanswered, answer_line, malformed_line, refusal_line, result_line
 from headworks.batch.requests import Fault, Malformed
-from headworks.client.results import Answered, Dead, Expired, Refused, ResultGone, Unknown
+from headworks.client.results import Answered, Dead, Expired, Refused, ResultGone, Unknown, Unrecognized
 
 JOB = UUID(int=7)
 ENTRY = Entry("0a1b2c3d", JOB)
@@ -52,6 +52,10 @@ def test_an_answer() -> None:
         (
             Unknown(**ENDED, reason="worker_lost", message=""),
             {"code": "worker_lost", "message": "worker lost"},
+        ),
+        (
+            Unrecognized(**ENDED, status="cancelled", reason="by_operator", message="m", response=None),
+            {"code": "by_operator", "message": "m"},
         ),
         (ResultGone(**ENDED, message=""), {"code": "result_expired", "message": "result expired"}),
     ],

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from headworks.batch.report import table
 from headworks.batch.requests import Fault
 from headworks.batch.tally import Tally, dollars, summary
-from headworks.client.results import Answered, Dead, Expired, Refused, ResultGone, Unknown
+from headworks.client.results import Answered, Dead, Expired, Refused, ResultGone, Unknown, Unrecognized
 
 ENDED: dict[str, Any] = {"job_id": UUID(int=1), "run": 1, "cost_nanodollars": 1_500, "attempts": 1}
 USAGE = {"usage": {"prompt_tokens": 10, "completion_tokens": 4}}
@@ -58,6 +58,13 @@ def test_the_summary_is_plain_json() -> None:
         "jobs_per_s": 3.0,
     }
     assert all(type(code) is str for code in told["malformed"])
+
+
+def test_an_end_that_this_version_does_not_know_is_a_failed_line() -> None:
+    counted = Tally(lines=1)
+    end = Unrecognized(**ENDED, status="cancelled", reason="by_operator", message="", response=None)
+    counted.ended(end, 1)
+    assert (counted.handled, counted.failed, counted.unknown["by_operator"]) == (1, 1, 1)
 
 
 def test_embeddings_have_no_tokens_out() -> None:

@@ -1,5 +1,6 @@
 """Telling one's own replies without opening them, and opening only what is a reply."""
 
+import json
 import logging
 from typing import NamedTuple
 from uuid import UUID
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headworks.client.replies import address, addressed_to, job_of, opened
-from headworks.client.results import Expired
+from headworks.client.results import Expired, Refused, Unrecognized
 from schemas import headers
 from schemas.reply import Reply
 from schemas.topics import ReplyTo
@@ -60,6 +61,34 @@ def test_a_reply_is_opened() -> None:
     assert opened(Record(value), JOB) == Expired(
         job_id=JOB, run=1, cost_nanodollars=0, attempts=0, message=""
     )
+
+
+def test_what_a_newer_broker_adds_is_passed_over() -> None:
+    told = {
+        "version": 1,
+        "job_id": str(JOB),
+        "status": "refused",
+        "queued_ms": 3,
+        "error": {"code": "too_early", "message": "m", "hint": {"wait_s": 1}},
+    }
+    assert opened(Record(json.dumps(told).encode()), JOB) == Refused(
+        job_id=JOB,
+        run=1,
+        cost_nanodollars=0,
+        attempts=0,
+        reason="too_early",
+        message="m",
+        param=None,
+        response=None,
+        status_code=None,
+    )
+
+
+def test_an_end_of_a_newer_broker_s_is_an_end() -> None:
+    told = {"version": 1, "job_id": str(JOB), "status": "cancelled", "by": "ann"}
+    result = opened(Record(json.dumps(told).encode()), JOB)
+    assert isinstance(result, Unrecognized)
+    assert (result.status, result.reason) == ("cancelled", "cancelled")
 
 
 @pytest.mark.parametrize(

@@ -13,16 +13,17 @@ from headworks.client.results import (
     Result,
     ResultGone,
     Unknown,
+    Unrecognized,
     result_of,
 )
-from schemas.reply import Reply, ReplyError, Status
+from schemas.reply import Reply, ReplyError
 
 JOB = UUID(int=7)
 ENDED: dict[str, Any] = {"job_id": JOB, "run": 2, "cost_nanodollars": 11, "attempts": 3}
 ERROR = ReplyError(code="timeout", message="no answer in 120 s", param="model")
 
 
-def reply(status: Status, **fields: Any) -> Reply:
+def reply(status: str, **fields: Any) -> Reply:
     return Reply(**ENDED, status=status, **fields)
 
 
@@ -52,6 +53,16 @@ def reply(status: Status, **fields: Any) -> Reply:
         ),
         (reply("expired"), Expired(**ENDED, message="")),
         (reply("unknown", error=ERROR), Unknown(**ENDED, reason="timeout", message=ERROR.message)),
+        (
+            reply("cancelled", error=ERROR, response={"e": 1}),
+            Unrecognized(
+                **ENDED, status="cancelled", reason="timeout", message=ERROR.message, response={"e": 1}
+            ),
+        ),
+        (
+            reply("cancelled"),
+            Unrecognized(**ENDED, status="cancelled", reason="cancelled", message="", response=None),
+        ),
     ],
 )
 def test_each_status_has_its_type(given: Reply, result: Result) -> None:
