@@ -109,7 +109,7 @@ class Worker:
             lane.value: self._source(f"headworks.admit.{lane.value}", pattern=topics.jobs_pattern(lane))
             for lane in Lane
         }
-        limits = self._limits(batch_max=200, under_way_max=2, span_max=2_000)
+        limits = self._limits(batch_max=200, under_way_max=1, span_max=2_000)
         slots = Slots(3_000, LANE_WEIGHTS)
         return self._pump("admit", sources, stage.handle, slots, limits, stage.identify)
 
@@ -121,7 +121,7 @@ class Worker:
             parts.gate,
             parts.parking,
         )
-        limits = self._limits(batch_max=200, under_way_max=2, span_max=2_000)
+        limits = self._limits(batch_max=200, under_way_max=1, span_max=2_000)
         sources = self._by_lane("reserve", topics.admitted)
         return self._pump("reserve", sources, stage.handle, Slots(3_000, LANE_WEIGHTS), limits)
 

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from broker.quota.limits import DAY_MS
 from broker.quota.rebuild import CHUNK_ROWS, Charged, Unsettled
 from broker.store.database import Database
-from broker.store.locks import gate_lock_exclusive
+from broker.store.locks import gate_lock
 from broker.store.tables import attempts, charges, projects, terminals, verdicts
 from schemas.state import Charge, Hold
 
@@ -26,13 +26,14 @@ class LedgerSource:
 
     @asynccontextmanager
     async def exclusive(self) -> AsyncIterator["DatabaseLedger"]:
-        async with self._database.begin() as connection:
-            await gate_lock_exclusive(connection)
-            yield DatabaseLedger(connection)
+        async with self._database.begin() as guard:
+            await gate_lock(guard)
+            async with self._database.snapshot(guard) as connection:
+                yield DatabaseLedger(connection)
 
 
 class DatabaseLedger:
-    """Implements `broker.quota.rebuild.Ledger` in one transaction."""
+    """Implements `broker.quota.rebuild.Ledger`, as it stood at one moment."""
 
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection

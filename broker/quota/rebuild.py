@@ -45,7 +45,7 @@ class Ledger(Protocol):
 
 class RebuildSource(Protocol):
     def exclusive(self) -> AbstractAsyncContextManager[Ledger]:
-        """The ledger, while nobody in any process writes intents or charges. Raises DatabaseUnavailable."""
+        """The ledger as it stands, while nobody else rebuilds from it. Raises DatabaseUnavailable."""
         ...
 
 
@@ -72,8 +72,8 @@ async def rebuild_organization(
 ) -> None:
     """`call` runs `rebuild.lua` with a batch. The gate stays closed until the last call.
 
-    Charges are read before unsettled attempts: one that is charged in between is then in neither, and its
-    settlement, which the closed gate has turned away, counts it later.
+    All is read as of one moment while the gate is closed. What is written later moves its hold later still,
+    when the gate is open again.
     """
     token = uuid4().hex
     nodes = [project_node(project_id) for project_id in await ledger.project_ids(organization_id)]

@@ -123,8 +123,8 @@ class RedisGate:
     async def rebuild(self, source: RebuildSource) -> None:
         """Bring the counters of the closed organizations back from the ledger, and open the gate for them.
 
-        Of several processes one rebuilds while the others wait for it. Ask it after GateClosed, holding
-        neither a transaction nor `gate_lock_shared`, then repeat the call that was turned away.
+        Of several processes one rebuilds while the others wait for it. Ask it after GateClosed, holding no
+        transaction, then repeat the call that was turned away.
         Raises Unavailable, RedisUnfit.
         """
         async with self._rebuilding:

@@ -4,26 +4,22 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import orjson
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.audit import chain
-from broker.store import tables
-from broker.store.bulk import insert_rows
 from broker.store.keys import RunKey
 from broker.store.positions import Place, Position
 from broker.store.settlement_rows import Settlement, entry
 
 
-async def extend_chains(
-    connection: AsyncConnection,
+def extend_chains(
     seen: Mapping[Place, Position],
     batch: Sequence[Settlement],
     won: Mapping[RunKey, Settlement],
     noted: Collection[Settlement],
-) -> dict[Place, Position]:
-    """Append an entry for every record of `batch` that ended its run or is among `noted`, in its order.
+) -> tuple[dict[Place, Position], list[Mapping[str, Any]]]:
+    """An entry for every record of `batch` that ended its run or is among `noted`, in its order.
 
-    Returns the positions with their chains' new heads.
+    Returns the positions with their chains' new heads, and the rows of the entries.
     """
     heads = dict(seen)
     rows: list[Mapping[str, Any]] = []
@@ -34,8 +30,7 @@ async def extend_chains(
             canonical = chain.canonical(entry(item, is_terminal=is_terminal))
             row, heads[item.place] = _linked(heads[item.place], canonical)
             rows.append(row)
-    await insert_rows(connection, tables.audit, rows)
-    return heads
+    return heads, rows
 
 
 def _linked(position: Position, canonical: bytes) -> tuple[Mapping[str, Any], Position]:

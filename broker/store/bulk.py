@@ -1,6 +1,6 @@
 """Any number of rows in one statement with one parameter, a JSON array of objects.
 
-The same shape on both dialects: PostgreSQL unfolds the array with `json_populate_recordset`, SQLite with
+The same shape on both dialects: PostgreSQL unfolds the array with `json_to_recordset`, SQLite with
 `json_each`. A row is a mapping or a dataclass whose fields are columns of the table; all rows of a call have
 the same fields. UUIDs and JSON columns are given as what they are.
 """
@@ -33,9 +33,11 @@ from sqlalchemy import (
     true,
     tuple_,
     type_coerce,
+    update,
 )
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.sql.dml import ReturningUpdate
 
 AnyRow = Row[*tuple[Any, ...]]
 
@@ -60,6 +62,31 @@ async def insert_rows(
     return list(result.all()) if returning else []
 
 
+async def update_rows(
+    connection: AsyncConnection,
+    table: Table,
+    rows: Sequence[Mapping[str, Any]],
+    match: Mapping[str, str],
+    beside: Mapping[Table, Sequence[Any]],
+) -> list[AnyRow]:
+    """Set the fields of rows, and insert others beside, in one round trip where the dialect can.
+
+    `match` names, for each column that is compared, the field of `rows` that holds what it is compared with;
+    fields that are columns of the same name and not compared are set. `beside` is inserted as `insert_rows`
+    does. Returns the keys of the rows that were found.
+    """
+    inserts = {into: some for into, some in beside.items() if some}
+    dialect = connection.dialect.name
+    shapes = tuple((into, _columns(some[0])) for into, some in inserts.items())
+    parameters = {into.name: encode(some) for into, some in inserts.items()} | {"rows": encode(rows)}
+    if dialect != "postgresql":
+        for into, some in inserts.items():
+            await insert_rows(connection, into, some)
+        shapes = ()
+    statement = _update(dialect, table, tuple(rows[0]), tuple(match.items()), shapes)
+    return list((await connection.execute(statement, parameters)).all())
+
+
 async def select_by_keys(
     connection: AsyncConnection,
     table: Table,
@@ -81,14 +108,17 @@ def encode(rows: Sequence[Any]) -> str:
     return orjson.dumps(rows, default=_plain).decode()
 
 
-def unfolded(dialect: str, table: Table, columns: Sequence[str]) -> FromClause:
-    """The parameter `rows`, unfolded into `columns` that are typed as those of `table`."""
+def unfolded(dialect: str, table: Table, columns: Sequence[str], parameter: str = "rows") -> FromClause:
+    """The parameter, unfolded into `columns` that are typed as those of `table`."""
+    return _unfolded(dialect, [Column(name, table.c[name].type) for name in columns], parameter)
+
+
+def _unfolded(dialect: str, columns: Sequence[Column[Any]], parameter: str) -> FromClause:
     if dialect == "postgresql":
-        array = cast(bindparam("rows", type_=Text), JSON)
-        rows = func.json_populate_recordset(literal_column(f'NULL::"{table.name}"'), array)
-        return rows.table_valued(*(Column(name, table.c[name].type) for name in columns), name="r")
-    each = func.json_each(bindparam("rows", type_=Text)).table_valued("value")
-    return select(*(_stored(each.c.value, table.c[name]) for name in columns)).subquery("r")
+        rows = func.json_to_recordset(cast(bindparam(parameter, type_=Text), JSON))
+        return rows.table_valued(*columns, name="r").render_derived(with_types=True)
+    each = func.json_each(bindparam(parameter, type_=Text)).table_valued("value")
+    return select(*(_stored(each.c.value, column) for column in columns)).subquery("r")
 
 
 def _stored(value: ColumnElement[Any], column: Column[Any]) -> ColumnElement[Any]:
@@ -108,9 +138,14 @@ def _columns(row: Any) -> tuple[str, ...]:
 
 @lru_cache
 def _insert(
-    dialect: str, table: Table, columns: tuple[str, ...], returning: tuple[str, ...], unless_in: Table | None
+    dialect: str,
+    table: Table,
+    columns: tuple[str, ...],
+    returning: tuple[str, ...],
+    unless_in: Table | None = None,
+    parameter: str = "rows",
 ) -> Insert:
-    rows = unfolded(dialect, table, columns)
+    rows = unfolded(dialect, table, columns, parameter)
     # A condition there must be: without one SQLite reads ON CONFLICT as the ON of a join.
     condition = true() if unless_in is None else ~_stands_in(unless_in, rows)
     ordered = select(rows).where(condition).order_by(*(rows.c[key.name] for key in table.primary_key))
@@ -121,6 +156,24 @@ def _insert(
 
 def _stands_in(table: Table, rows: FromClause) -> ColumnElement[bool]:
     return exists().where(*(key == rows.c[key.name] for key in table.primary_key))
+
+
+@lru_cache
+def _update(
+    dialect: str,
+    table: Table,
+    fields: tuple[str, ...],
+    match: tuple[tuple[str, str], ...],
+    beside: tuple[tuple[Table, tuple[str, ...]], ...],
+) -> ReturningUpdate[Any]:
+    column_of = {field: column for column, field in match}
+    columns = [Column(field, table.c[column_of.get(field, field)].type) for field in fields]
+    rows = _unfolded(dialect, columns, "rows")
+    found = [table.c[column] == rows.c[field] for column, field in match]
+    changed = {field: rows.c[field] for field in fields if field not in column_of}
+    statement = update(table).where(*found).values(changed).returning(*table.primary_key)
+    inserts = [_insert(dialect, into, shape, (), None, into.name) for into, shape in beside]
+    return statement.add_cte(*(each.cte(f"insert_{number}") for number, each in enumerate(inserts)))
 
 
 @lru_cache

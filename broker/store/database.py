@@ -107,6 +107,16 @@ class Database:
             yield connection
 
     @asynccontextmanager
+    async def snapshot(self, within: AsyncConnection) -> AsyncIterator[AsyncConnection]:
+        """A transaction that sees the database as it is now. On SQLite that is `within`, one of `begin`."""
+        if self.dialect == "sqlite":
+            yield within
+            return
+        engine = self.engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+        async with _connected(engine) as connection, connection.begin():
+            yield connection
+
+    @asynccontextmanager
     async def connect(self) -> AsyncIterator[AsyncConnection]:
         """A connection on which each statement commits by itself: one round trip a statement."""
         async with _connected(self._single) as connection:

@@ -1,14 +1,14 @@
 """How far SETTLE has come in each partition of `outcomes.*`, and the head of that partition's audit chain."""
 
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import Table, bindparam, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.audit.chain import GENESIS
 from broker.errors import Fenced
-from broker.store.bulk import insert_rows
+from broker.store.bulk import insert_rows, update_rows
 from broker.store.tables import positions
 
 
@@ -34,16 +34,12 @@ class Position(NamedTuple):
 _READ = select(*(positions.c[name] for name in Position._fields)).where(
     positions.c.topic == bindparam("topic"), positions.c.partition == bindparam("partition")
 )
-_MOVE = (
-    update(positions)
-    .where(
-        positions.c.topic == bindparam("of_topic"),
-        positions.c.partition == bindparam("of_partition"),
-        positions.c.next_offset == bindparam("seen_offset"),
-        positions.c.chain_length == bindparam("seen_length"),
-    )
-    .values({name: bindparam(name) for name in ("next_offset", "chain_length", "chain_head")})
-)
+_MATCH = {
+    "topic": "topic",
+    "partition": "partition",
+    "next_offset": "seen_offset",
+    "chain_length": "seen_length",
+}
 
 
 async def read(connection: AsyncConnection, place: Place) -> Position:
@@ -52,30 +48,25 @@ async def read(connection: AsyncConnection, place: Place) -> Position:
     return Position(*place) if row is None else Position(*row)
 
 
-async def move(connection: AsyncConnection, moves: Iterable[tuple[Position, Position]]) -> None:
-    """Move each position from where the caller saw it to its goal; in the order of their names, so that two
-    processes do not wait for each other in a circle.
+async def move(
+    connection: AsyncConnection,
+    moves: Sequence[tuple[Position, Position]],
+    beside: Mapping[Table, Sequence[Any]],
+) -> None:
+    """Move each position from where the caller saw it to its goal, and insert the rows `beside`.
 
     Raises Fenced where another process has moved one since.
     """
-    for seen, goal in sorted(moves):
-        if seen != goal and not await _move_one(connection, seen, goal):
-            raise Fenced(f"another process settles {seen.topic}/{seen.partition}")
+    rows = [_move(seen, goal) for seen, goal in moves]
+    found = await update_rows(connection, positions, rows, _MATCH, beside)
+    missing = {(goal.topic, goal.partition): (seen, goal) for seen, goal in moves}
+    for row in found:
+        del missing[row.topic, row.partition]
+    first = [goal._asdict() for seen, goal in missing.values() if seen == Position(*seen.place)]
+    entered = await insert_rows(connection, positions, first, ["topic"])
+    if len(entered) < len(missing):
+        raise Fenced(f"another process settles one of {len(missing)} partitions")
 
 
-async def _move_one(connection: AsyncConnection, seen: Position, goal: Position) -> bool:
-    values = {
-        "of_topic": seen.topic,
-        "of_partition": seen.partition,
-        "seen_offset": seen.next_offset,
-        "seen_length": seen.chain_length,
-        "next_offset": goal.next_offset,
-        "chain_length": goal.chain_length,
-        "chain_head": goal.chain_head,
-    }
-    moved = (await connection.execute(_MOVE, values)).rowcount == 1
-    return moved or (seen == Position(*seen.place) and await _enter(connection, goal))
-
-
-async def _enter(connection: AsyncConnection, goal: Position) -> bool:
-    return bool(await insert_rows(connection, positions, [goal._asdict()], ["topic"]))
+def _move(seen: Position, goal: Position) -> dict[str, Any]:
+    return goal._asdict() | {"seen_offset": seen.next_offset, "seen_length": seen.chain_length}

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -11,7 +11,6 @@ from broker.store.audit import extend_chains
 from broker.store.bulk import insert_rows, select_by_keys
 from broker.store.database import Database
 from broker.store.keys import ATTEMPT_COLUMNS, JOB_COLUMNS, RUN_COLUMNS, AttemptKey, JobKey, RunKey
-from broker.store.locks import gate_lock_shared
 from broker.store.positions import Place, Position
 from broker.store.settlement_rows import (
     Settlement,
@@ -99,15 +98,18 @@ class Settlements:
         seen = {advance.seen.place: advance.seen for advance in advances}
         fresh = [item for item in batch if item.coordinate.offset >= seen[item.place].next_offset]
         async with self._database.begin() as connection:
-            await gate_lock_shared(connection)
             won, ends = await _end_runs(connection, batch)
-            late = await _insert_charges(connection, batch, won)
-            await _insert_dead_letters(connection, won.values())
-            await _insert_waiters(connection, fresh, ends)
+            late = await _insert_late_charges(connection, batch, won)
             noted = late + [item for item in fresh if isinstance(item.outcome, Conflict)]
-            heads = await extend_chains(connection, seen, batch, won, noted)
+            heads, entries = extend_chains(seen, batch, won, noted)
             goals = [_goal(advance, heads) for advance in advances]
-            await positions.move(connection, [(seen[goal.place], goal) for goal in goals])
+            beside = {
+                tables.charges: [row for item in won.values() for row in charge_rows(item)],
+                tables.dead_letters: _dead_letters(won.values()),
+                tables.waiters: _waiters(fresh, ends),
+                tables.audit: entries,
+            }
+            await positions.move(connection, [(seen[goal.place], goal) for goal in goals], beside)
         return SettledBatch(await self._answer(batch, won, ends), goals)
 
     async def position(self, topic: str, partition: int) -> Position:
@@ -158,37 +160,36 @@ async def _terminals(connection: AsyncConnection, jobs: Iterable[JobKey]) -> lis
     return [Terminal(*row) for row in rows]
 
 
-async def _insert_charges(
+async def _insert_late_charges(
     connection: AsyncConnection, batch: Sequence[Settlement], won: Mapping[RunKey, Settlement]
 ) -> list[Settlement]:
-    """Write every attempt's charge once. Returns the outcomes that came after their run's terminal and
-    brought charges that were not on record, of an attempt that was given up for lost, say.
+    """Returns the outcomes that came after their run's terminal and brought charges that were not on record,
+    of an attempt that was given up for lost, say.
     """
-    rows = [row for item in won.values() for row in charge_rows(item)]
-    await insert_rows(connection, tables.charges, rows)
     after = [item for item in batch if item.is_final and won.get(item.key) is not item]
+    with_terminals = {key for item in won.values() for key in charge_keys(item)}
     bringer: dict[AttemptKey, Settlement] = {}
+    rows = []
     for item in after:
-        for key in charge_keys(item):
-            bringer.setdefault(key, item)
-    rows = [row for item in after for row in charge_rows(item)]
+        for key, row in zip(charge_keys(item), charge_rows(item), strict=True):
+            if key not in with_terminals:
+                bringer.setdefault(key, item)
+                rows.append(row)
     inserted = await insert_rows(connection, tables.charges, rows, ATTEMPT_COLUMNS)
     late = {bringer[AttemptKey(*row)].coordinate for row in inserted}
     return [item for item in after if item.coordinate in late]
 
 
-async def _insert_dead_letters(connection: AsyncConnection, won: Iterable[Settlement]) -> None:
-    rows = [dead_letter_row(item, item.outcome) for item in won if isinstance(item.outcome, Dead)]
-    await insert_rows(connection, tables.dead_letters, rows)
+def _dead_letters(won: Iterable[Settlement]) -> list[Mapping[str, Any]]:
+    return [dead_letter_row(item, item.outcome) for item in won if isinstance(item.outcome, Dead)]
 
 
-async def _insert_waiters(connection: AsyncConnection, fresh: Iterable[Settlement], ends: Ends) -> None:
-    rows = [
+def _waiters(fresh: Iterable[Settlement], ends: Ends) -> list[Mapping[str, Any]]:
+    return [
         waiter_row(item, item.state.reply_to)
         for item in fresh
         if isinstance(item.outcome, Repeat) and item.state.reply_to and ends.of_job(item.key.job) is None
     ]
-    await insert_rows(connection, tables.waiters, rows)
 
 
 def _goal(advance: Advance, heads: Mapping[Place, Position]) -> Position:
