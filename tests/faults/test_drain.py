@@ -2,15 +2,15 @@
 
 import asyncio
 
-from tests.faults.account import Account
-from tests.stack import Fleet, Load, WorkerProcess, until
+from tests.stack import Account, Fleet, Load, WorkerProcess, until
 from tests.stack.jobs import chats
 from workers.app import POOLS
 
 OPEN_MAX = 200
-BEFORE = 100
-SLOW = {"latency": {"kind": "uniform", "min_ms": 200, "max_ms": 800}}
-"""So that each process has calls under way when it is told to stop."""
+BEFORE = 20
+QUICK = {"latency": {"kind": "uniform", "min_ms": 20, "max_ms": 100}}
+SLOW = {"latency": {"kind": "uniform", "min_ms": 500, "max_ms": 4_000}}
+"""Longer than a process that stops waits for its calls before it leaves its partitions to others."""
 
 
 async def end_while_it_calls(worker: WorkerProcess) -> None:
@@ -23,7 +23,7 @@ async def end_while_it_calls(worker: WorkerProcess) -> None:
 
 
 async def no_call_was_made_again(fleet: Fleet, application: str, load: Load) -> None:
-    account = await Account.of(fleet, application, load.job_ids)
+    account = await Account.of(fleet.stack, fleet.provider, application, load.job_ids)
     assert account.verdicts == []
     assert len(account.calls) == len(load.job_ids)
     await account.holds_good(load.job_ids, load.results)
@@ -42,7 +42,7 @@ async def test_dispatch_is_renewed_process_by_process(fleet: Fleet, name: str) -
 
 
 async def test_the_other_pools_are_renewed_while_dispatch_goes_on(fleet: Fleet, name: str) -> None:
-    fleet.provider.behave(SLOW)
+    fleet.provider.behave(QUICK)
     credential = await fleet.stack.application(name)
     others = [pool for pool in POOLS if pool != "dispatch"]
     async with fleet.stack.client(credential) as client, Load(client, chats(), OPEN_MAX) as load:
@@ -50,6 +50,6 @@ async def test_the_other_pools_are_renewed_while_dispatch_goes_on(fleet: Fleet, 
         ends = [asyncio.to_thread(fleet.worker(pool).terminate) for pool in others]
         assert await asyncio.gather(*ends) == [0] * len(others)
         await asyncio.to_thread(fleet.start, *others)
-        await load.reached(len(load.results) + BEFORE)
+        await load.reached(len(load.results) + OPEN_MAX)
         load.enough()
     await no_call_was_made_again(fleet, name, load)

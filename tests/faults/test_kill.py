@@ -6,8 +6,7 @@ from collections import Counter
 import pytest
 
 from headworks import Unknown
-from tests.faults.account import Account
-from tests.stack import Fleet, Load, WorkerProcess, until
+from tests.stack import Account, Fleet, Load, WorkerProcess, until
 from tests.stack.jobs import chats
 from workers.app import POOLS, Pool
 
@@ -36,7 +35,7 @@ async def test_any_one_process_may_be_killed(fleet: Fleet, pool: Pool, name: str
         died = victim.pid
         fleet.kill(pool)
         fleet.start(pool)
-    account = await Account.of(fleet, name, load.job_ids)
+    account = await Account.of(fleet.stack, fleet.provider, name, load.job_ids)
     assert bool(account.lost()) == (pool == "dispatch")
     await account.holds_good(load.job_ids, load.results, {died})
 
@@ -49,7 +48,7 @@ async def test_all_processes_may_be_killed_at_once(fleet: Fleet, name: str) -> N
         died = {fleet.worker(pool).pid for pool in POOLS}
         fleet.kill(*POOLS)
         fleet.start(*POOLS)
-    account = await Account.of(fleet, name, load.job_ids)
+    account = await Account.of(fleet.stack, fleet.provider, name, load.job_ids)
     assert account.lost()
     await account.holds_good(load.job_ids, load.results, died)
 
@@ -65,7 +64,7 @@ async def test_a_job_that_may_be_called_once_only_is_of_unknown_outcome(fleet: F
         died = fleet.worker("dispatch").pid
         fleet.kill("dispatch")
         fleet.start("dispatch")
-    account = await Account.of(fleet, name, load.job_ids)
+    account = await Account.of(fleet.stack, fleet.provider, name, load.job_ids)
     assert {type(result) for result in load.results} == {Unknown}
     assert Counter(account.calls) == Counter((job_id, 1) for job_id in load.job_ids)
     await account.holds_good(load.job_ids, load.results, {died})

@@ -1,4 +1,4 @@
-"""A process that stands still past its lease: it takes no one's work away, and publishes nothing behind a heir."""
+"""A process that stands still past its lease: no call is made again for nothing, none is published twice."""
 
 import asyncio
 import signal
@@ -9,8 +9,7 @@ import orjson
 
 from schemas import headers, topics
 from schemas.topics import Lane
-from tests.faults.account import Account
-from tests.stack import Fleet, Load, WorkerProcess, until
+from tests.stack import Account, Fleet, Load, WorkerProcess, until
 from tests.stack.jobs import chats
 from tests.stack.raw import read_all
 
@@ -32,7 +31,7 @@ async def all_is_finished(worker: WorkerProcess) -> None:
 async def lease_ran_out(fleet: Fleet, worker: WorkerProcess) -> None:
     async def over() -> bool:
         leases = [row.lease_until_ms for row in await fleet.stack.ledger.workers() if row.pid == worker.pid]
-        return max(leases) < time.time_ns() // 1_000_000
+        return bool(max(leases) < time.time_ns() // 1_000_000)
 
     await until(over, "the lease to run out")
 
@@ -57,7 +56,7 @@ async def test_what_was_taken_over_is_not_published_by_the_one_that_comes_back(
         fleet.provider.behave({})
     zombie.send(signal.SIGCONT)
     await all_is_finished(zombie)
-    account = await Account.of(fleet, name, load.job_ids)
+    account = await Account.of(fleet.stack, fleet.provider, name, load.job_ids)
     assert len(account.calls) == JOBS + len(account.lost())
     assert account.lost()
     assert await outcomes_by_job(fleet, name) == Counter(map(str, load.job_ids))
@@ -75,7 +74,7 @@ async def test_what_nobody_took_over_is_published_by_the_one_that_comes_back(fle
         await lease_ran_out(fleet, sleeper)
         sleeper.send(signal.SIGCONT)
     await all_is_finished(sleeper)
-    account = await Account.of(fleet, name, load.job_ids)
+    account = await Account.of(fleet.stack, fleet.provider, name, load.job_ids)
     assert Counter(account.calls) == Counter((job_id, 1) for job_id in load.job_ids)
     assert await outcomes_by_job(fleet, name) == Counter(map(str, load.job_ids))
     await account.holds_good(load.job_ids, load.results)

@@ -4,9 +4,8 @@ from collections import Counter
 
 from broker.identity.directory import ProjectSettings
 from headworks import Answered, Refused
-from tests.faults.account import Account
 from tests.services import RedisServer
-from tests.stack import Fleet, Load
+from tests.stack import Account, Fleet, Load
 from tests.stack.jobs import bound_nanodollars, chat, chats
 
 JOBS = 1_000
@@ -29,7 +28,7 @@ async def test_a_budget_holds_though_redis_is_emptied_again_and_again(
         for reached in (50, 150, 250):
             await load.reached(reached)
             redis_server.flush()
-    account = await Account.of(fleet, name, load.job_ids)
+    account = await Account.of(fleet.stack, fleet.provider, name, load.job_ids)
     spent = Counter[int]()
     for row in account.charges:
         spent[row.day] += row.nanodollars

@@ -1,4 +1,4 @@
-"""`headworks run` on the example jobs, interrupted and given again: the same answers, and each job called once."""
+"""`headworks run` on the example jobs, interrupted and given again: same answers, each job called once."""
 
 import json
 import signal
@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from broker.identity.credential import Credential
-from tests.faults.account import Account
-from tests.stack import CommandProcess, Fleet, until
+from tests.stack import Account, CommandProcess, Fleet, until
 
 EXAMPLES = Path("examples/jobs.jsonl")
 LINES = 626
@@ -72,7 +71,7 @@ async def test_an_interrupted_run_ends_as_if_it_had_not_been(fleet: Fleet, name:
     assert told(written(output)) == told(written(whole))
     answered = [line for line in written(output) if line["response"] is not None]
     job_ids = {row.job_id for row in await fleet.stack.ledger.terminals(name)}
-    account = await Account.of(fleet, name, job_ids)
+    account = await Account.of(fleet.stack, fleet.provider, name, job_ids)
     assert Counter(str(job_id) for job_id, _ in account.calls) == Counter(
         line["response"]["request_id"] for line in answered
     )

@@ -8,8 +8,10 @@ from uuid import UUID
 
 from headworks.client.results import Result
 from schemas.reasons import Failure
-from tests.stack import Fleet, Ledger, until
-from tests.stack.ledger import Rows
+from tests.stack.ledger import Ledger, Rows
+from tests.stack.processes import SimulatorProcess
+from tests.stack.stack import RealStack
+from tests.stack.waiting import until
 
 AttemptId = tuple[UUID, int]
 """Job and attempt."""
@@ -33,9 +35,11 @@ class Account:
     """Of the processes that owned attempts, by incarnation."""
 
     @classmethod
-    async def of(cls, fleet: Fleet, application: str, job_ids: Collection[UUID]) -> "Account":
-        ledger = fleet.stack.ledger
-        calls = [call for call in await logged(fleet) if UUID(call["job_id"]) in job_ids]
+    async def of(
+        cls, stack: RealStack, provider: SimulatorProcess, application: str, job_ids: Collection[UUID]
+    ) -> "Account":
+        ledger = stack.ledger
+        calls = [call for call in await logged(provider) if UUID(call["job_id"]) in job_ids]
         return cls(
             application,
             ledger,
@@ -105,12 +109,12 @@ class Account:
         await until(counted, "the gate to count what was charged, and to hold nothing")
 
 
-async def logged(fleet: Fleet) -> list[dict[str, Any]]:
-    """The provider's log, once it has every call that came in up to now."""
-    number = int(fleet.provider.counts()["total"])
+async def logged(provider: SimulatorProcess) -> list[dict[str, Any]]:
+    """Its log, once it has every call that came in up to now."""
+    number = int(provider.counts()["total"])
 
     async def complete() -> list[dict[str, Any]] | None:
-        calls = fleet.provider.calls()
+        calls = provider.calls()
         return calls if len(calls) >= number else None
 
     return await until(complete, f"{number} calls in the provider's log") or []
