@@ -42,7 +42,7 @@ class Grouped(Generic[T, R]):
             raise RuntimeError("no more submissions: it is closed")
         if not items:
             return []
-        submission = _Submission[T, R](items, asyncio.get_running_loop().create_future())
+        submission: _Submission[T, R] = _Submission(items, asyncio.get_running_loop().create_future())
         self._waiting.append(submission)
         if self._flusher is None:
             self._flusher = asyncio.create_task(self._flush())
