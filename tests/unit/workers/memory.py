@@ -6,7 +6,7 @@ from uuid import UUID
 
 from broker.errors import KafkaUnavailable
 from broker.kafka.producing import Producer
-from broker.records import Headers, Outgoing, Sealer, partition_of
+from broker.records import Outgoing, ReceivedHeaders, Sealer, partition_of
 from broker.telemetry.metrics import Metrics
 from schemas.envelope import RetryPolicy
 from schemas.state import Charge, Estimate, Hold, State
@@ -28,7 +28,7 @@ class Received(NamedTuple):
 
     topic: str
     value: bytes | None
-    headers: Headers = ()
+    headers: ReceivedHeaders = ()
     partition: int = 0
     offset: int = 0
     timestamp: int = NOW_MS
