@@ -8,28 +8,29 @@ import asyncio
 import resource
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+
+from benchmarks.load import Latency, percentile
 
 HOPS = 5
 _PARTITIONS = 6
 
 
-@dataclass(frozen=True)
-class RelayResult:
+class RelayResult(NamedTuple):
     records_per_s: float
     cpu_us_per_hop: float
-    latency_p50_ms: float
-    latency_p99_ms: float
+    latency: list[dict[str, Any]]
+    """At each of the rates asked for, as `Latency` has it."""
 
 
 async def measure(
-    bootstrap_servers: str, records: int = 10_000, value_bytes: int = 1024, rate_per_s: int = 50
+    bootstrap_servers: str, rates_per_s: Sequence[int], records: int = 10_000, value_bytes: int = 1024
 ) -> RelayResult:
-    """Throughput with everything published at once, then latency at a low rate."""
+    """Throughput with everything published at once, then latency at low rates."""
     run = str(time.time_ns())
     topics = [f"relay-{run}-{hop}" for hop in range(HOPS)]
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers)
@@ -48,7 +49,7 @@ async def measure(
         cpu, started = _cpu_s(), time.monotonic()
         await _drive(producer, end, topics[0], records, value_bytes)
         elapsed, used = time.monotonic() - started, _cpu_s() - cpu
-        latencies = await _paced(producer, end, topics[0], rate_per_s, value_bytes)
+        paced = [await _paced(producer, end, topics[0], rate, value_bytes) for rate in rates_per_s]
     finally:
         for hop in hops:
             hop.cancel()
@@ -57,12 +58,7 @@ async def measure(
         await producer.stop()
         await admin.delete_topics(topics)
         await admin.close()
-    return RelayResult(
-        records / elapsed,
-        used / records / HOPS * 1e6,
-        latencies[len(latencies) // 2] * 1000,
-        latencies[int(len(latencies) * 0.99)] * 1000,
-    )
+    return RelayResult(records / elapsed, used / records / HOPS * 1e6, [each._asdict() for each in paced])
 
 
 async def _leaders(admin: AIOKafkaAdminClient, topics: Sequence[str]) -> None:
@@ -123,7 +119,7 @@ async def _drive(
 
 async def _paced(
     producer: AIOKafkaProducer, end: AIOKafkaConsumer, topic: str, rate_per_s: int, value_bytes: int
-) -> list[float]:
+) -> Latency:
     total = rate_per_s * 6
     latencies: list[float] = []
 
@@ -140,7 +136,8 @@ async def _paced(
         now = time.monotonic()
         latencies += [now - float(record.value) for records in fetched.values() for record in records]
     await publishing
-    return sorted(latencies)
+    times = sorted(1000 * latency for latency in latencies)
+    return Latency(rate_per_s, percentile(times, 0.5), percentile(times, 0.99))
 
 
 def _cpu_s() -> float:
