@@ -21,6 +21,8 @@ _CONTAINER_CONTROLLER_PORT = 9093
 _SETTINGS = {
     "process.roles": "broker,controller",
     "node.id": "1",
+    "num.network.threads": "1",
+    "num.io.threads": "2",
     "controller.listener.names": "CONTROLLER",
     "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
     "auto.create.topics.enable": "false",
@@ -37,8 +39,8 @@ _SETTINGS = {
     "share.coordinator.state.topic.replication.factor": "1",
     "share.coordinator.state.topic.min.isr": "1",
 }
-"""What one node needs, and what makes tests quick: no wait before a group's first rebalance, few inner
-partitions, and after a kill a new start that is let in within two seconds. Topics are made on purpose or not
+"""What one node needs, and what makes tests quick: few threads to hand requests on between them, no wait
+before a group's first rebalance, few inner partitions, and after a kill a new start that is let in within two seconds. Topics are made on purpose or not
 at all."""
 
 
