@@ -39,9 +39,9 @@ _SETTINGS = {
     "share.coordinator.state.topic.replication.factor": "1",
     "share.coordinator.state.topic.min.isr": "1",
 }
-"""What one node needs, and what makes tests quick: few threads to hand requests on between them, no wait
-before a group's first rebalance, few inner partitions, and after a kill a new start that is let in within two seconds. Topics are made on purpose or not
-at all."""
+"""What one node needs, and what makes tests quick: few threads that hand requests on between them, no wait
+before a group's first rebalance, few inner partitions, and after a kill a new start that is let in within two
+seconds. Topics are made on purpose or not at all."""
 
 
 class KafkaServer(Server):
