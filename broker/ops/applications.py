@@ -44,6 +44,12 @@ async def list_all(database: Database) -> list[ApplicationRow]:
         return [_row(row) for row in rows]
 
 
+async def show(database: Database, name: str) -> ApplicationRow:
+    """Raises NotFound."""
+    async with database.connect() as connection:
+        return await get(connection, name)
+
+
 async def names(database: Database) -> list[str]:
     """Sorted."""
     async with database.connect() as connection:

@@ -22,7 +22,7 @@ async def check_database(settings: Settings) -> Sequence[Check]:
     try:
         database = await Database.open(settings.database)
     except HeadworksError as error:
-        return [Check.failed("database", error, _START)]
+        return [Check.failed("database", error, _START if error.retryable else "mend database.url")]
     try:
         return await _ask(settings, database)
     finally:

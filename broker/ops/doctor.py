@@ -31,8 +31,8 @@ async def diagnose() -> list[Check]:
         return [Check.failed("settings", error, f"mend {config_path()} or the HEADWORKS_* variables")]
     groups = await asyncio.gather(
         _check_settings(settings),
+        check_database(settings),  # `headworks topics apply` asks it for the applications
         check_kafka(settings),
-        check_database(settings),
         check_redis(settings.redis),
         _check_providers(settings),
     )

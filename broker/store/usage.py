@@ -42,7 +42,9 @@ class BillRow(NamedTuple):
     """What the jobs of one label cost. Cached tokens are part of the input."""
 
     label: str | None
-    """None where the jobs carry no such tag. Of a day, its date in UTC, `2026-01-31`."""
+    """None where the jobs carry no such tag. Of a day, its date in UTC, `2026-01-31`; of a project,
+    `organization/project`, for its name is unique in its organization alone.
+    """
     jobs: int
     attempts: int
     input_tokens: int
@@ -64,12 +66,24 @@ class Usage:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def bill(self, by: BillBy, *, since_day: int = 0) -> list[BillRow]:
-        """Sums of the settled charges of the holds since `since_day` (days since the Unix epoch, UTC): the
-        dearest first, days in their order.
+    async def bill(
+        self,
+        by: BillBy,
+        *,
+        since_day: int = 0,
+        project_id: int | None = None,
+        application_id: int | None = None,
+    ) -> list[BillRow]:
+        """Sums of the settled charges of the holds since `since_day` (days since the Unix epoch, UTC), of all
+        or of one project, one application: the dearest first, days in their order.
         """
+        statement = _bill(by).where(charges.c.day >= since_day)
+        if project_id is not None:
+            statement = statement.where(charges.c.project_id == project_id)
+        if application_id is not None:
+            statement = statement.where(charges.c.application_id == application_id)
         async with self._database.connect() as connection:
-            found = await connection.execute(_bill(by, since_day))
+            found = await connection.execute(statement)
             rows = [BillRow(*row) for row in found]
         if by == "day":
             rows = [row._replace(label=_date(row.label)) for row in rows]
@@ -88,28 +102,32 @@ class Usage:
             )
 
 
-def _bill(by: BillBy, since_day: int) -> Select[Any]:
-    label, names, key = _label(by)
-    statement = select(
+def _bill(by: BillBy) -> Select[Any]:
+    if by == "project":
+        label = organizations.c.name + "/" + projects.c.name
+        owner = organizations.c.id == projects.c.organization_id
+        return _named(label, projects, charges.c.project_id).outerjoin(organizations, owner).group_by(label)
+    names = {"organization": organizations, "application": applications}.get(by)
+    if names is not None:
+        return _named(names.c.name, names, charges.c[f"{by}_id"]).group_by(names.c.name)
+    label = charges.c["key_id" if by == "key" else by]
+    return _sums(label).group_by(label)
+
+
+def _named(label: ColumnElement[Any], names: Table, key: ColumnElement[Any]) -> Select[Any]:
+    """Labelled from another table, and grouped by what refers to it."""
+    return _sums(label).outerjoin_from(charges, names, names.c.id == key).group_by(key)
+
+
+def _sums(label: ColumnElement[Any]) -> Select[Any]:
+    return select(
         label,
         func.count(charges.c.job_id.distinct()),
         func.count(),
         _sum(charges.c.input_tokens),
         _sum(charges.c.output_tokens),
         _sum(charges.c.nanodollars),
-    ).where(charges.c.day >= since_day)
-    if names is None or key is None:
-        return statement.group_by(label)
-    # A project's name is unique in its organization alone.
-    return statement.join_from(charges, names, names.c.id == key, isouter=True).group_by(key, label)
-
-
-def _label(by: BillBy) -> tuple[ColumnElement[Any], Table | None, ColumnElement[Any] | None]:
-    """The column to group by; where it stands in another table, that table and what refers to it."""
-    named = {"organization": organizations, "project": projects, "application": applications}
-    if by in named:
-        return named[by].c.name, named[by], charges.c[f"{by}_id"]
-    return charges.c["key_id" if by == "key" else by], None, None
+    )
 
 
 def _sum(column: ColumnElement[Any]) -> ColumnElement[int]:

@@ -10,6 +10,7 @@ class Event(StrEnum):
 
     WORKER_STARTED = "worker_started"
     WORKER_STOPPED = "worker_stopped"
+    WORKER_FAILED = "worker_failed"
     ALARM = "alarm"
     TROUBLE = "trouble"
     PRODUCER_REPLACED = "producer_replaced"
@@ -23,6 +24,7 @@ class Event(StrEnum):
 WORDINGS: Final[Mapping[str, str]] = {
     Event.WORKER_STARTED: "Worker started; it takes jobs",
     Event.WORKER_STOPPED: "Worker stopped",
+    Event.WORKER_FAILED: "Worker cannot go on",
     Event.ALARM: "ALARM: this must not happen; look into it",
     Event.TROUBLE: "Trouble; jobs wait and it is tried again",
     Event.PRODUCER_REPLACED: "Kafka let the producer go on no more; another takes its place",

@@ -98,8 +98,12 @@ def configure(settings: LogSettings) -> None:
         library.setLevel(max(level, logging.WARNING))
 
 
+def is_for_people(settings: LogSettings) -> bool:
+    return settings.format == "console" or (settings.format == "auto" and sys.stderr.isatty())
+
+
 def _renderers(settings: LogSettings) -> list[Processor]:
-    if settings.format == "console" or (settings.format == "auto" and sys.stderr.isatty()):
+    if is_for_people(settings):
         return [word, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
     return [structlog.processors.JSONRenderer(serializer=_json)]
 

@@ -26,9 +26,18 @@ def _headworks(
 ) -> None:
     """A durable, asynchronous broker for LLM jobs on Kafka.
 
-    Settings come from `headworks.toml`, or the file that HEADWORKS_CONFIG
-    names, overlaid by variables such as HEADWORKS_KAFKA__BOOTSTRAP_SERVERS.
-    `headworks doctor` says whether they fit.
+    Applications publish signed jobs; workers check them, hold budget for them, call an OpenAI-compatible
+    provider, put answer and cost on record, and send the reply.
+
+    To see it, with no server and nothing to set:
+        headworks demo                            # example jobs, their bill
+        headworks dev                             # all in one process
+        headworks submit "What is a headworks?"   # meanwhile, same folder
+
+    Settings come from `headworks.toml`, or the file that HEADWORKS_CONFIG names, overlaid by variables such
+    as HEADWORKS_KAFKA__BOOTSTRAP_SERVERS. `headworks doctor` says whether they fit.
+
+    `headworks COMMAND --help` tells more of each command.
     """
 
 

@@ -12,18 +12,27 @@ app = group(help="Applications: who publishes jobs, and where the replies go.")
 
 @app.command()
 def create(
-    name: Annotated[str, typer.Argument(help="Lower-case letters, digits and inner hyphens.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME", help="Lower-case letters, digits and inner hyphens; unique over all projects."
+        ),
+    ],
     project: Annotated[
         str, typer.Option(metavar="ORG/PROJECT", help="Whose budget its jobs are held against.")
     ],
     own_topics: Annotated[
         bool,
-        typer.Option("--own-topics", help="Give it topics of its own to publish on: a wall by Kafka's ACLs."),
+        typer.Option(
+            "--own-topics",
+            help="Give it topics of its own to publish on, so that Kafka's ACLs can keep others off.",
+        ),
     ] = False,
 ) -> None:
-    """Make an application and its reply topic.
+    """Make an application and the topic of its replies.
 
-    headworks apps create indexer --project acme/search
+    Example:
+        headworks apps create indexer --project acme/search
     """
     from broker.errors import HeadworksError
     from broker.kafka import topics
@@ -54,7 +63,8 @@ def create(
 def list_all(as_json: JsonOption = False) -> None:
     """Show all applications.
 
-    headworks apps list --json
+    Example:
+        headworks apps list --json
     """
     from broker.ops import applications
     from broker.ops.applications import ApplicationRow

@@ -4,10 +4,11 @@ import importlib
 from typing import Any, NamedTuple
 
 import typer
-from typer.core import TyperCommand, TyperGroup
 
 from broker.errors import HeadworksError
+from headworks.cli.failures import told
 from headworks.cli.groups import group
+from headworks.cli.help import Command, Group
 
 _JOBS = "Jobs"
 _RUNNING = "Running Headworks"
@@ -27,23 +28,28 @@ COMMANDS = {
     "run": Place(
         "headworks.cli.run",
         "run",
-        "Run a file in the OpenAI Batch format: each line's answer, refusal or error is one line of output.",
+        "Run a file of requests in the OpenAI Batch format; write the answers to another.",
         _JOBS,
     ),
     "submit": Place("headworks.cli.submit", "submit", "Submit one prompt and print the answer.", _JOBS),
     "demo": Place(
         "headworks.cli.demo",
         "demo",
-        "Send a file of jobs through embedded Kafka, four worker pools and a simulated provider.",
+        "Run example jobs on embedded servers and a simulated provider; show what they cost.",
         _JOBS,
     ),
     "dev": Place(
         "headworks.cli.dev",
         "dev",
-        "Start Kafka, database, Redis, a simulated provider and all workers in this process.",
+        "Run all of it in one process, with embedded servers: to try out and to develop.",
         _RUNNING,
     ),
-    "worker": Place("headworks.cli.worker", "worker", "Run worker pools until SIGTERM or Ctrl-C.", _RUNNING),
+    "worker": Place(
+        "headworks.cli.worker",
+        "worker",
+        "Run worker pools against real servers, until SIGTERM or Ctrl-C.",
+        _RUNNING,
+    ),
     "simulate": Place(
         "headworks.simulate.cli",
         "simulate",
@@ -56,17 +62,21 @@ COMMANDS = {
         "Check every part of this installation, and say what to mend.",
         _OPERATING,
     ),
-    "db": Place("headworks.cli.db", "app", "The database: bring its tables up to date.", _OPERATING),
+    "db": Place(
+        "headworks.cli.db", "app", "The database: make its tables, and bring them up to date.", _OPERATING
+    ),
     "topics": Place("headworks.cli.topics", "app", "Kafka topics: make them, keep them right.", _OPERATING),
     "orgs": Place("headworks.cli.orgs", "app", "Organizations: who is billed.", _OPERATING),
     "projects": Place("headworks.cli.projects", "app", "Projects: budgets, limits, models.", _OPERATING),
     "apps": Place("headworks.cli.apps", "app", "Applications: who publishes jobs.", _OPERATING),
     "keys": Place("headworks.cli.keys", "app", "Keys: what applications sign with.", _OPERATING),
+    "usage": Place("headworks.cli.usage", "usage", "Show what was spent, and by whom.", _OPERATING),
+    "dead": Place("headworks.cli.dead", "app", "Dead letters: what could not be done, and why.", _OPERATING),
 }
 
 
-class CommandTable(TyperGroup):
-    """The group at the top. An error of ours leaves as one line on standard error, and exit code 1."""
+class CommandTable(Group):
+    """The group at the top. An error of ours leaves as one line on standard error, and exit status 1."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -82,14 +92,14 @@ class CommandTable(TyperGroup):
         try:
             return super().invoke(ctx)
         except HeadworksError as error:
-            typer.echo(f"error [{error.code}]: {error}", err=True)
+            typer.echo(f"error [{error.code}]: {told(error)}", err=True)
             raise typer.Exit(1) from None
 
 
-def _named(name: str) -> TyperCommand:
+def _named(name: str) -> Command:
     """Enough of a command to be listed."""
     place = COMMANDS[name]
-    return TyperCommand(name, help=place.summary, rich_help_panel=place.panel)
+    return Command(name, help=place.summary, rich_help_panel=place.panel)
 
 
 def load(name: str) -> Any:

@@ -5,14 +5,15 @@ import typer
 from headworks.cli.groups import group
 from headworks.cli.output import opened, run
 
-app = group(help="The database: bring its tables up to date.")
+app = group(help="The database: make its tables, and bring them up to date.")
 
 
 @app.command()
 def upgrade() -> None:
-    """Run the migrations that are missing. Running it again changes nothing.
+    """Make the tables, or bring them to this version. Running it again changes nothing.
 
-    headworks db upgrade
+    Example:
+        headworks db upgrade
     """
     from broker.settings import Settings
     from broker.store import migrate
@@ -23,9 +24,10 @@ def upgrade() -> None:
 
 @app.command()
 def check() -> None:
-    """Say whether a migration is missing. Exit code 1 if so.
+    """Say whether the tables are those of this version. Exit status 1 if not.
 
-    headworks db check
+    Example:
+        headworks db check
     """
     from broker.settings import Settings
 

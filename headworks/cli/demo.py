@@ -6,11 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from rich.console import Console
 
-    from broker.store.usage import BillRow
     from headworks.batch.session import Ending
     from headworks.dev import DevStack
 
@@ -19,15 +16,21 @@ _SEED = 7
 
 def demo(
     source: Annotated[
-        Path, typer.Argument(metavar="[INPUT.jsonl]", help="Jobs in the OpenAI Batch format.")
+        Path, typer.Argument(metavar="INPUT.jsonl", help="Jobs in the OpenAI Batch format.")
     ] = Path("examples/jobs.jsonl"),
-    folder: Annotated[Path, typer.Option(help="Where the answers go.")] = Path(".headworks/demo"),
+    folder: Annotated[Path, typer.Option(metavar="FOLDER", help="Where the answers go.")] = Path(
+        ".headworks/demo"
+    ),
 ) -> None:
-    """Send a file of jobs through embedded Kafka, four worker pools and a simulated provider.
+    """Run example jobs on embedded servers and a simulated provider; show what they cost.
 
-    It ends with the summary, the bill by tag, and what stands in the audit.
-    The provider is slow at times, fails 2 % of the calls and limits 1 %, so
-    that there is something to retry.
+    Examples:
+        headworks demo
+        headworks demo my-jobs.jsonl
+
+    Every job goes the whole way: Kafka, four worker pools, a call over HTTP, a ledger, the reply. The
+    provider is slow at times, fails 2 % of the calls and turns 1 % away, so that there is something to retry.
+    At the end stand the summary, the bill by department and by model, and what is on record.
     """
     from broker.settings import LogSettings
     from broker.telemetry.log import configure
@@ -47,12 +50,11 @@ def _files(folder: Path) -> tuple[Path, Path]:
 
 
 async def _demo(source: Path, folder: Path) -> int:
-    from rich.console import Console
-
+    from headworks.cli.output import console as standard_output
     from headworks.dev import dev_stack
     from headworks.simulate.behaviour import Behaviour, LognormalLatency
 
-    console = Console(highlight=False)
+    console = standard_output()
     behaviour = Behaviour(
         seed=_SEED, latency=LognormalLatency(p50_ms=80, p99_ms=600), error_rate=0.02, rate_limited_rate=0.01
     )
@@ -89,47 +91,33 @@ async def _report(console: "Console", stack: "DevStack", ending: "Ending") -> No
     from broker.store.database import Database
     from broker.store.usage import Usage
     from headworks.batch.report import table
+    from headworks.cli.bill import bill_table
 
+    console.print()
     console.print(table(ending.tally, ending.elapsed_s))
     database = await Database.open(stack.settings.database)
     try:
         usage = Usage(database)
         for by in ("department", "model"):
-            _bill(console, by, await usage.bill(by))
+            console.print()
+            console.print(bill_table(by, await usage.bill(by), title=f"Bill by {by}"))
         counts = await usage.counts()
         broken = await broken_chain(database)
     finally:
         await database.close()
     kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(counts.terminals.items()))
     chains = "every hash chain is whole" if broken is None else f"BROKEN at {broken}"
-    console.print(f"On record: {kinds}; {counts.audit_entries} audit entries, {chains}.")
-
-
-def _bill(console: "Console", by: str, rows: "Sequence[BillRow]") -> None:
-    from rich.table import Table
-
-    from headworks.batch.tally import dollars
-
-    grid = Table(title=f"Bill by {by}", title_justify="left")
-    grid.add_column(by)
-    for name in ("jobs", "attempts", "tokens in", "tokens out", "dollars"):
-        grid.add_column(name, justify="right")
-    for row in rows:
-        grid.add_row(
-            row.label or "(none)",
-            f"{row.jobs:,}",
-            f"{row.attempts:,}",
-            f"{row.input_tokens:,}",
-            f"{row.output_tokens:,}",
-            dollars(row.nanodollars),
-        )
-    console.print(grid)
+    console.print(f"\nOn record: {kinds}; {counts.audit_entries} audit entries, {chains}.")
 
 
 def _go_on(console: "Console", folder: Path) -> None:
-    console.print(
-        f"\nAnswers: {folder}/out.jsonl; what was refused or malformed: {folder}/out.errors.jsonl\n"
-        "Go on:   headworks dev        keep all this running, then in another terminal\n"
-        '         headworks submit "Hello" --model gpt-4o-mini\n'
-        "         headworks worker all on real Kafka, PostgreSQL and Redis: see README.md"
-    )
+    output, errors = _files(folder)
+    console.print(f"""
+Answers:  {output}
+The rest: {errors} (refused, failed, malformed; each with its code)
+
+To go on:
+  headworks dev                               keeps all this running; meanwhile, in another terminal:
+  headworks submit "What is a headworks?"     asks one question
+  headworks run examples/jobs.jsonl -o out.jsonl
+README.md says how to run it on real Kafka, PostgreSQL and Redis.""")

@@ -14,28 +14,41 @@ _HEALTH_PORT = 8080
 def dev(
     latency: Annotated[
         str,
-        typer.Option(help="The simulated provider's, in ms: 200, uniform:50:400 or lognormal:200:1500."),
+        typer.Option(
+            metavar="MS",
+            help="Of the simulated provider: 200, uniform:50:400 (least, most) or lognormal:200:1500 "
+            "(p50, p99).",
+        ),
     ] = "lognormal:200:1500",
     error_rate: Annotated[
-        float, typer.Option(min=0, max=1, help="Share of calls that the simulated provider fails.")
+        float,
+        typer.Option(
+            metavar="SHARE", min=0, max=1, help="Share of calls that the simulated provider fails: 0.02."
+        ),
     ] = 0.0,
     real_providers: Annotated[
         bool,
-        typer.Option("--real-providers", help="Call the providers of the settings."),
+        typer.Option("--real-providers", help="Call the providers that the settings name, in its place."),
     ] = False,
     health_port: Annotated[
-        int, typer.Option(help="Port of /healthz, /readyz and /metrics; 0 for none.")
+        int,
+        typer.Option(metavar="PORT", help="Where /healthz, /readyz and /metrics are; 0 for nowhere."),
     ] = _HEALTH_PORT,
 ) -> None:
-    """Start Kafka, database, Redis, a simulated provider and all workers in this process.
+    """Run all of it in one process, with embedded servers: to try out and to develop.
 
-    Nothing to install and nothing kept: it is all gone at Ctrl-C. While it
-    runs, in the same folder:
+    It needs no server and keeps nothing: all is gone at Ctrl-C.
 
-        headworks submit "What is a headworks?" --model gpt-4o-mini
+    Examples:
+        headworks dev
+        headworks dev --latency 20 --error-rate 0.1
+
+    While it runs, in another terminal and the same folder:
+        headworks submit "What is a headworks?"
         headworks run examples/jobs.jsonl --output out.jsonl
 
-    They find it by the file .headworks/dev.env that it writes.
+    They find it by the file .headworks/dev.env, which it writes. A program of your own takes the same:
+        set -a; . .headworks/dev.env; set +a
     """
     import asyncio
 

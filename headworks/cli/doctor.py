@@ -15,26 +15,23 @@ if TYPE_CHECKING:
 def doctor(
     client: Annotated[
         bool,
-        typer.Option(
-            "--client", help="Check what an application needs: Kafka, its credential, its topics, its clock."
-        ),
+        typer.Option("--client", help="Check what an application needs, with its own credential."),
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Check every part of this installation, and say what to mend.
 
-    Asked are settings, secrets, prices, Kafka and its topics, the
-    database and its migrations, Redis, the providers' addresses, and
-    whether all clocks agree. One empty record is written to the topic
-    `probe`. The exit code is 1 if a check fails.
+    Examples:
+        headworks doctor            # where workers run
+        headworks doctor --client   # where an application runs
 
-        headworks doctor
+    The first looks at settings, secrets and prices, the database and its tables, Kafka and its topics, Redis,
+    the providers' addresses, and whether all clocks agree. It writes one empty record, to the topic `probe`.
 
-    With --client the same is asked as an application sees it, with the
-    credential in HEADWORKS_CREDENTIAL. Whether the broker knows the key
-    shows only by a job that is answered: try `headworks submit`.
+    The second looks at what an application needs: the credential in HEADWORKS_CREDENTIAL, Kafka, its topics
+    and its clock. Whether the broker knows the key shows only by a job that is answered: `headworks submit`.
 
-        headworks doctor --client
+    Exit status: 0 all is well; 1 something is to be mended.
     """
     checks = _client() if client else _installation()
     if as_json:
@@ -68,5 +65,14 @@ def _show(checks: "list[Check]") -> None:
         typer.echo("\nAll is well.")
         return
     typer.echo("\nTo mend, in this order:")
+    for number, (fix, checks_of_fix) in enumerate(_by_fix(failed).items(), 1):
+        causes = ", ".join(f"{check.name} [{check.code}]" for check in checks_of_fix)
+        typer.echo(f"  {number}. {fix}\n     for {causes}")
+
+
+def _by_fix(failed: "list[Check]") -> "dict[str, list[Check]]":
+    """What is mended by the same thing is mended at once."""
+    fixes: dict[str, list[Check]] = {}
     for check in failed:
-        typer.echo(f"  {check.name} [{check.code}]: {check.fix}")
+        fixes.setdefault(str(check.fix), []).append(check)
+    return fixes

@@ -13,10 +13,13 @@ app = group(help="Keys: what applications sign with.")
 
 
 @app.command()
-def create(application: Annotated[str, typer.Argument(help="Whose key it will be.")]) -> None:
+def create(
+    application: Annotated[str, typer.Argument(metavar="APPLICATION", help="Whose key it will be.")],
+) -> None:
     """Make a key and print its credential, once: the secret cannot be shown again.
 
-    export HEADWORKS_CREDENTIAL=$(headworks keys create indexer)
+    Example, in the shell of the application:
+        export HEADWORKS_CREDENTIAL=$(headworks keys create indexer)
     """
     from broker.identity.credential import Credential
     from broker.ops import keys
@@ -35,10 +38,15 @@ def create(application: Annotated[str, typer.Argument(help="Whose key it will be
 
 
 @app.command()
-def revoke(key_id: Annotated[str, typer.Argument(help="As `headworks keys list` shows it.")]) -> None:
+def revoke(
+    key_id: Annotated[str, typer.Argument(metavar="KEY", help="As `headworks keys list` shows it.")],
+) -> None:
     """Refuse whatever is signed with a key from now on. Workers follow within a second or two.
 
-    headworks keys revoke 3f9a1c0b5d7e2468
+    Jobs that were admitted before go on.
+
+    Example:
+        headworks keys revoke 3f9a1c0b5d7e2468
     """
     from broker.ops import keys
     from broker.ops.keys import KeyRow
@@ -54,12 +62,15 @@ def revoke(key_id: Annotated[str, typer.Argument(help="As `headworks keys list` 
 
 @app.command("list")
 def list_all(
-    application: Annotated[str | None, typer.Argument(help="Only this application's.")] = None,
+    application: Annotated[
+        str | None, typer.Argument(metavar="APPLICATION", help="Only this one's keys.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show keys, revoked ones too, and never a secret.
 
-    headworks keys list indexer
+    Example:
+        headworks keys list indexer
     """
     from broker.ops import keys
     from broker.ops.keys import KeyRow
@@ -85,9 +96,10 @@ def list_all(
 def generate_secret() -> None:
     """Print 32 fresh random bytes in base64, for the broker's own secrets.
 
+    Example:
         export HEADWORKS_SECRETS__SEAL_KEY=$(headworks keys generate-secret)
 
-    Headworks needs two: HEADWORKS_SECRETS__KEY_ENCRYPTION_KEY and
-    HEADWORKS_SECRETS__SEAL_KEY, the same for every worker.
+    It needs two, HEADWORKS_SECRETS__KEY_ENCRYPTION_KEY and HEADWORKS_SECRETS__SEAL_KEY, the same for every
+    worker. Keep them: with others it can open neither the applications' keys nor the jobs under way.
     """
     typer.echo(base64.b64encode(secrets.token_bytes(32)).decode())

@@ -12,11 +12,14 @@ app = group(help="Organizations: who is billed. Projects belong to them.")
 
 @app.command()
 def create(
-    name: Annotated[str, typer.Argument(help="Lower-case letters, digits and inner hyphens.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="Lower-case letters, digits and inner hyphens.")
+    ],
 ) -> None:
     """Make an organization.
 
-    headworks orgs create acme
+    Example:
+        headworks orgs create acme
     """
     from broker.ops import organizations
     from broker.settings import Settings
@@ -33,7 +36,8 @@ def create(
 def list_all(as_json: JsonOption = False) -> None:
     """Show all organizations.
 
-    headworks orgs list --json
+    Example:
+        headworks orgs list --json
     """
     from broker.ops import organizations
     from broker.ops.organizations import Organization

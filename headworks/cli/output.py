@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
     from broker.settings import Settings
     from broker.store.database import Database
 
@@ -58,14 +60,41 @@ def show(records: Iterable[Record], headings: Sequence[str], *, as_json: bool) -
         typer.echo("None yet.", err=True)
 
 
+def show_one(record: Record, *, as_json: bool) -> None:
+    """A line a field, or JSON."""
+    if as_json:
+        typer.echo(json.dumps(record, indent=2))
+        return
+    width = max(map(len, record)) + 2
+    for name, value in record.items():
+        typer.echo(f"{name.replace('_', ' '):{width}}{_cell(value)}")
+
+
 def show_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    from rich.console import Console
     from rich.table import Table
 
-    table = Table(*headings, box=None, header_style="bold", pad_edge=False)
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for heading in headings:
+        table.add_column(heading, overflow="fold")
     for row in rows:
         table.add_row(*row)
-    Console(width=None if sys.stdout.isatty() else _WIDTH_UNSEEN, markup=False, highlight=False).print(table)
+    show_renderable(table)
+
+
+def show_renderable(renderable: "RenderableType") -> None:
+    console().print(renderable)
+
+
+def console() -> "Console":
+    """Standard output. What goes into a file or a pipe is as wide as it is."""
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() else _WIDTH_UNSEEN, markup=False, highlight=False)
+
+
+def printable(text: str) -> str:
+    """Without the characters by which a name could command the terminal."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 def moment(at_ms: int | None) -> str | None:
@@ -78,4 +107,6 @@ def moment(at_ms: int | None) -> str | None:
 def _cell(value: Any) -> str:
     if value is None:
         return "-"
-    return ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return printable(", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value))

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from headworks.cli.groups import group
-from headworks.cli.output import JsonOption, moment, opened, run, show
+from headworks.cli.output import JsonOption, moment, opened, run, show, show_one
+from headworks.cli.units import duration
 
 if TYPE_CHECKING:
     from broker.ops.projects import ProjectRow
@@ -21,31 +22,48 @@ DollarsOption = Annotated[
     str | None,
     typer.Option(
         "--dollars-per-day",
-        metavar="DOLLARS|none",
-        help="Of a UTC day, as in 25 or 0.50; none lifts the limit.",
+        metavar="DOLLARS",
+        help="What may be spent a day (UTC): 25, 0.50, or none for no limit.",
     ),
 ]
 RequestsOption = Annotated[
-    str | None, typer.Option("--requests-per-minute", metavar="NUMBER|none", help="none lifts the limit.")
+    str | None,
+    typer.Option(
+        "--requests-per-minute", metavar="N", help="Calls that may start a minute: 600, or none for no limit."
+    ),
 ]
 ModelOption = Annotated[
     list[str] | None,
-    typer.Option("--model", help="A model that may be used; repeat it. `any` allows each that has a price."),
+    typer.Option(
+        "--model", metavar="MODEL", help="A model that may be used; may be repeated. `any` allows all."
+    ),
 ]
 OutputOption = Annotated[
     int | None,
-    typer.Option("--output-tokens-default", min=1, help="The output limit of requests that set none."),
+    typer.Option(
+        "--output-tokens-default",
+        metavar="N",
+        min=1,
+        help="The output limit of requests that set none; 1024 at first.",
+    ),
 ]
 TtlOption = Annotated[
-    int | None, typer.Option("--ttl-s-max", min=1, help="The longest time to live of a job, in seconds.")
+    int | None,
+    typer.Option(
+        "--ttl-s-max",
+        metavar="SECONDS",
+        min=1,
+        help="How long a job may ask to live at most; 604800 at first.",
+    ),
 ]
 PricesOption = Annotated[
     Path | None,
     typer.Option(
         "--prices",
+        metavar="FILE",
         exists=True,
         dir_okay=False,
-        help="A JSON file with a list of prices for models that the price book lacks, in its format.",
+        help="JSON: a list of prices for models that the price book lacks, in its form (docs/prices.md).",
     ),
 ]
 
@@ -62,8 +80,9 @@ def create(
 ) -> None:
     """Make a project in an organization. What is not said has no limit.
 
+    Examples:
         headworks projects create acme/search --dollars-per-day 25
-    --requests-per-minute 600 --model gpt-4o-mini
+        headworks projects create acme/chat --model gpt-4o --model gpt-4o-mini
     """
     from broker.identity.directory import read_settings
     from broker.ops import projects
@@ -93,7 +112,9 @@ def set_settings(
 ) -> None:
     """Change what is named, and leave the rest. Workers follow within a second or two.
 
-    headworks projects set acme/search --dollars-per-day 40
+    Examples:
+        headworks projects set acme/search --dollars-per-day 40
+        headworks projects set acme/search --model any --requests-per-minute none
     """
     from broker.ops import projects
     from broker.ops.projects import Address, ProjectRow
@@ -115,7 +136,8 @@ def set_settings(
 def show_project(project: AddressArgument, as_json: JsonOption = False) -> None:
     """Show one project's settings.
 
-    headworks projects show acme/search
+    Example:
+        headworks projects show acme/search
     """
     from broker.ops import projects
     from broker.ops.projects import Address, ProjectRow
@@ -134,7 +156,8 @@ def show_project(project: AddressArgument, as_json: JsonOption = False) -> None:
 def list_all(as_json: JsonOption = False) -> None:
     """Show all projects.
 
-    headworks projects list --json
+    Example:
+        headworks projects list --json
     """
     from broker.ops import projects
     from broker.ops.projects import ProjectRow
@@ -144,28 +167,34 @@ def list_all(as_json: JsonOption = False) -> None:
         async with opened(Settings.load()) as database:
             return await projects.list_all(database)
 
-    headings = ("project", "dollars per day", "requests per minute", "models allowed", "created")
-    show(map(_record, run(work())), headings, as_json=as_json)
+    rows = run(work())
+    headings = ("project", "dollars per day", "requests per minute", "models", "created")
+    show(map(_record if as_json else _for_people, rows), headings, as_json=as_json)
 
 
 def _show_one(row: "ProjectRow", *, as_json: bool) -> None:
-    record = _record(row)
-    if as_json:
-        typer.echo(json.dumps(record, indent=2))
-        return
-    for name, value in record.items():
-        typer.echo(f"{name.replace('_', ' '):24}{'-' if value is None else value}")
+    show_one(_record(row) if as_json else _for_people(row), as_json=as_json)
 
 
 def _record(row: "ProjectRow") -> dict[str, Any]:
+    settings = row.settings.model_dump(mode="json")
+    return {"project": str(row.address), **settings, "created": moment(row.created_ms)}
+
+
+def _for_people(row: "ProjectRow") -> dict[str, str]:
     from broker.ops.dollars import to_dollars
 
-    budget = row.settings.nanodollars_per_day
+    settings = row.settings
+    budget, requests = settings.nanodollars_per_day, settings.requests_per_minute
     return {
         "project": str(row.address),
-        "dollars_per_day": None if budget is None else to_dollars(budget),
-        **row.settings.model_dump(mode="json"),
-        "created": moment(row.created_ms),
+        "dollars_per_day": "no limit" if budget is None else to_dollars(budget),
+        "requests_per_minute": "no limit" if requests is None else f"{requests:,}",
+        "models": ", ".join(settings.models_allowed or ()) or "all that have a price",
+        "own_prices": ", ".join(price.model for price in settings.prices) or "none",
+        "output_tokens_default": f"{settings.output_tokens_default:,}",
+        "longest_time_to_live": duration(settings.ttl_s_max * 1000),
+        "created": str(moment(row.created_ms)),
     }
 
 

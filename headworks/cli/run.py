@@ -22,46 +22,63 @@ def run(
         str, typer.Argument(metavar="INPUT.jsonl", help="Requests, one a line; `-` is standard input.")
     ],
     *,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Where answers go.", show_default=False)],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="OUT.jsonl", help="Where the answers go.")
+    ],
     errors: Annotated[
         Path | None,
         typer.Option(
-            help="Where all else goes. Default: OUT.errors.jsonl for OUT.jsonl.", show_default=False
+            metavar="FILE",
+            help="Where refusals, failures and malformed lines go. Without it, OUT.errors.jsonl.",
         ),
     ] = None,
-    lane: Annotated[Lane, typer.Option(help="Quality of service.")] = Lane.BULK,
-    in_flight: Annotated[int, typer.Option(min=1, max=50_000, help="Jobs open at a time.")] = 1_000,
+    lane: Annotated[
+        Lane, typer.Option(metavar="LANE", help="Quality of service: interactive, standard or bulk.")
+    ] = Lane.BULK,
+    in_flight: Annotated[
+        int, typer.Option(metavar="N", min=1, max=50_000, help="Jobs open at a time.")
+    ] = 1_000,
     run_id: Annotated[
         str | None,
-        typer.Option(help="Name the run. Default: from the input's content.", show_default=False),
+        typer.Option(metavar="NAME", help="Name the run. Without it, it is named by the input's content."),
     ] = None,
     ttl: Annotated[
-        int, typer.Option(min=1, max=TTL_S_MAX, help="Seconds after which a job that waits expires.")
+        int,
+        typer.Option(
+            metavar="SECONDS", min=1, max=TTL_S_MAX, help="How long a job may wait before it expires."
+        ),
     ] = TTL_S_DEFAULT,
     attempts: Annotated[
-        int, typer.Option(min=1, max=ATTEMPTS_MAX, help="Calls to a provider that a job may use up.")
+        int,
+        typer.Option(metavar="N", min=1, max=ATTEMPTS_MAX, help="Calls to a provider that a job may use up."),
     ] = ATTEMPTS_DEFAULT,
     at_most_once: Annotated[
         bool, typer.Option("--at-most-once", help="Never repeat a call whose outcome is unknown.")
     ] = False,
     idle_timeout: Annotated[
         float | None,
-        typer.Option(min=1, help="Give up when nothing comes back for so many seconds.", show_default=False),
+        typer.Option(metavar="SECONDS", min=1, help="Give up when nothing comes back for so long."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as one JSON object.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no summary.")] = False,
 ) -> None:
-    """Run a file in the OpenAI Batch format: each line's answer, refusal or error is one line of output.
+    """Run a file of requests in the OpenAI Batch format; write the answers to another.
 
+    Examples:
         headworks run jobs.jsonl --output answers.jsonl
+        zcat jobs.jsonl.gz | headworks run - -o answers.jsonl --run-id june
 
-    A line is {"custom_id", "method": "POST", "url", "body"}; `url` is /v1/chat/completions or /v1/embeddings.
-    department, feature and user in the body's metadata say to whom the job is charged. Lines that are no such
-    requests are reported by number in the errors file, and the rest goes on.
+    A line of input is a JSON object:
+        {"custom_id": "a-1", "method": "POST", "url": "/v1/chat/completions",
+         "body": {"model": "gpt-4o-mini", "messages": [...]}}
+
+    `url` may also be /v1/embeddings. The body's metadata may name a department, a feature and a user, to whom
+    the job is charged. A line that is no such request is reported by its number among the errors, and the
+    rest goes on.
 
     Run the same command again after an interrupt, a crash or an error: it goes on where it stopped, and no
     job is paid twice. The same input is the same run, also under another name or with another --output: what
-    it was answered before is answered again, free of charge. To have it done anew, give it a --run-id.
+    was answered before is answered again, free of charge. To have it done anew, give it a --run-id.
 
     Exit status: 0 all lines are answered, refused or malformed; 1 the run could not start or go on; 2 wrong
     usage; 3 some jobs failed (dead, expired, or of unknown outcome); 130 interrupted.

@@ -1,5 +1,6 @@
 """`headworks submit`: one prompt from the shell."""
 
+import asyncio
 import sys
 from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
@@ -13,33 +14,49 @@ if TYPE_CHECKING:
     from broker.settings import KafkaSettings
     from headworks.client import Job, Result
 
+_PATIENCE_S = 10.0
+
 
 def submit(
     prompt: Annotated[
-        str, typer.Argument(help="What to ask; `-` reads it from standard input.", show_default=False)
+        str,
+        typer.Argument(
+            metavar="PROMPT", help="What to ask; `-` reads it from standard input.", show_default=False
+        ),
     ],
     *,
-    model: Annotated[str, typer.Option(help="The model to ask.")] = "gpt-4o-mini",
-    system: Annotated[str | None, typer.Option(help="A system message.", show_default=False)] = None,
+    model: Annotated[str, typer.Option(metavar="MODEL", help="The model to ask.")] = "gpt-4o-mini",
+    system: Annotated[str | None, typer.Option(metavar="TEXT", help="A system message.")] = None,
     max_tokens: Annotated[
-        int | None, typer.Option(min=1, help="Longest answer, in tokens.", show_default=False)
+        int | None, typer.Option(metavar="N", min=1, help="Longest answer, in tokens.")
     ] = None,
-    lane: Annotated[Lane, typer.Option(help="Quality of service.")] = Lane.INTERACTIVE,
-    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds to wait for the answer.")] = 300,
-    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for the answer.")] = True,
+    lane: Annotated[
+        Lane, typer.Option(metavar="LANE", help="Quality of service: interactive, standard or bulk.")
+    ] = Lane.INTERACTIVE,
+    timeout: Annotated[
+        float, typer.Option(metavar="SECONDS", min=0.1, help="How long to wait for the answer.")
+    ] = 300,
+    wait: Annotated[
+        bool, typer.Option("--wait/--no-wait", help="Wait for the answer, or print the job id.")
+    ] = True,
     job_id: Annotated[
-        UUID | None, typer.Option(help="Ask for a job that was submitted before.", show_default=False)
+        UUID | None, typer.Option(metavar="ID", help="Ask for a job that was submitted before.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the whole result as JSON.")] = False,
 ) -> None:
     """Submit one prompt and print the answer.
 
+    Examples:
         headworks submit "What is the capital of Peru?"
         cat letter.txt | headworks submit - --system "Translate to French."
 
-    With --no-wait it prints the job id instead; the same command with --job-id fetches the answer later, and
-    is paid once. Exit status: 0 answered (or, with --no-wait, submitted), 1 anything else; what it was is
-    said on standard error by its code.
+    The credential is taken from HEADWORKS_CREDENTIAL, or from a `headworks dev` that runs in this folder.
+
+    With --no-wait it prints the job id and leaves. The same command with --job-id fetches the answer later;
+    the job is paid once.
+
+    Exit status: 0 answered (or, with --no-wait, submitted); 1 anything else, said by its code on standard
+    error; 2 wrong usage.
     """
     from headworks.cli.loop import run
     from headworks.client import Job
@@ -78,7 +95,20 @@ async def _ask(kafka: "KafkaSettings", job: "Job", timeout_s: float) -> "Result"
     from headworks.client import Client
 
     async with Client(kafka=kafka) as client:
-        return await client.run(job, timeout_s=timeout_s)
+        job_id = await client.submit(job)
+        patience = asyncio.get_running_loop().call_later(_PATIENCE_S, _reassure, job_id)
+        try:
+            return await client.result(job_id, timeout_s)
+        finally:
+            patience.cancel()
+
+
+def _reassure(job_id: UUID) -> None:
+    typer.echo(
+        f"No answer yet. The job goes on when you stop waiting; the same command with --job-id {job_id} "
+        "asks for it again.",
+        err=True,
+    )
 
 
 def _say(result: "Result", *, silent: bool) -> int:

@@ -1,11 +1,12 @@
 """`headworks topics`."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from headworks.cli.groups import group
 from headworks.cli.output import JsonOption, opened, run, show
+from headworks.cli.units import duration, size
 
 app = group(help="Kafka topics: make them, keep them right.")
 
@@ -16,14 +17,18 @@ def apply(
         bool,
         typer.Option(
             "--grow-outcomes",
-            help="Add partitions to outcomes.* too, if settings ask for more. Only when no job is under way: "
-            "a job finds its outcome by its partition.",
+            help="Add partitions to outcomes.* too, where the settings ask for more. Only while no job is "
+            "under way: a job finds its outcome by its partition.",
         ),
     ] = False,
 ) -> None:
     """Make the topics that are missing and mend the settings of the others. Applying again changes nothing.
 
-    HEADWORKS_KAFKA__PARTITIONS=12 headworks topics apply
+    How many partitions and replicas they get is in the settings, section kafka.
+
+    Example:
+        headworks topics apply
+        HEADWORKS_KAFKA__PARTITIONS=12 headworks topics apply
     """
     from broker.kafka.topics import Report
     from broker.ops import topics
@@ -48,9 +53,10 @@ def apply(
 
 @app.command()
 def check(as_json: JsonOption = False) -> None:
-    """Say in what the topics differ from what they should be. Exit code 1 if they do.
+    """Say in what the topics differ from what they should be. Exit status 1 if they do.
 
-    headworks topics check
+    Example:
+        headworks topics check
     """
     from broker.kafka.topic_plan import Difference
     from broker.ops import topics
@@ -75,7 +81,8 @@ def check(as_json: JsonOption = False) -> None:
 def list_all(as_json: JsonOption = False) -> None:
     """Show the topics of Headworks as they stand.
 
-    headworks topics list --json
+    Example:
+        headworks topics list --json
     """
     from broker.kafka.cluster import NewTopicSpec, TopicState
     from broker.ops import topics
@@ -87,16 +94,23 @@ def list_all(as_json: JsonOption = False) -> None:
         async with opened(settings) as database:
             return await topics.list_all(database, settings.kafka)
 
-    records = [
+    records: list[dict[str, Any]] = [
         {
             "topic": spec.name,
             "state": "missing" if state is None else "no leader" if state.leaderless else "up",
             "partitions": None if state is None else state.partitions,
             "replicas": None if state is None else state.replication_factor,
-            "retention_days": int(spec.settings["retention.ms"]) / 86_400_000,
+            "retention_ms": int(spec.settings["retention.ms"]),
             "record_bytes_max": int(spec.settings["max.message.bytes"]),
         }
         for spec, state in run(work())
     ]
-    headings = ("topic", "state", "partitions", "replicas", "retention days", "record bytes max")
+    if not as_json:
+        records = [_for_people(record) for record in records]
+    headings = ("topic", "state", "partitions", "replicas", "kept for", "largest record")
     show(records, headings, as_json=as_json)
+
+
+def _for_people(record: dict[str, Any]) -> dict[str, Any]:
+    kept, largest = duration(record["retention_ms"]), size(record["record_bytes_max"])
+    return record | {"kept_for": kept, "largest_record": largest}

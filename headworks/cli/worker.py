@@ -1,6 +1,9 @@
 """`headworks worker`: run pools against real servers."""
 
 import gc
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from typing import Annotated
 
@@ -18,31 +21,42 @@ class PoolName(StrEnum):
 
 def worker(
     pools: Annotated[
-        list[PoolName], typer.Argument(help="Pools to run in this process, or `all`.", show_default=False)
+        list[PoolName],
+        typer.Argument(metavar="POOL", help="admit, reserve, dispatch, settle, retry; or all."),
     ],
     health_port: Annotated[
         int | None,
-        typer.Option(help="Port of /healthz, /readyz and /metrics; 0 for none. Default: the settings'."),
+        typer.Option(
+            metavar="PORT",
+            help="Where /healthz, /readyz and /metrics are; 0 for nowhere. Without it, as the settings say.",
+        ),
     ] = None,
 ) -> None:
-    """Run worker pools until SIGTERM or Ctrl-C.
+    """Run worker pools against real servers, until SIGTERM or Ctrl-C.
 
-    Jobs pass four pools. Run as many processes of each as the load needs:
+    A job passes ADMIT (is it authentic, valid, allowed?), RESERVE (is there budget?), DISPATCH (the call) and
+    SETTLE (record and reply); RETRY brings back what may be tried later. Run as many processes of each as the
+    load needs.
 
-        headworks worker all                # everything in one process
-        headworks worker dispatch           # more provider calls in flight
+    Examples:
+        headworks worker all                            # all in one process
+        headworks worker admit reserve settle retry     # all but the calls
+        headworks worker dispatch --health-port 8081    # 2,000 calls in flight
 
-    Settings come from headworks.toml (or the file that HEADWORKS_CONFIG names) and HEADWORKS_* variables;
-    `headworks doctor` checks them and every server. On the first signal the worker stops taking jobs, lets
-    calls under way end within `drain_s`, and hands over the rest. Exit status: 0 drained, 4 handed over.
+    `headworks doctor` checks the settings and every server first. At the first signal a worker stops taking
+    jobs, lets the calls under way end for `drain_s`, and cuts off the rest; a second Ctrl-C ends it at once.
+
+    Exit status: 0 all calls had ended; 1 it could not start; 2 wrong usage; 4 some calls were cut off.
     """
-    from broker.settings import Settings  # the command line must come up fast
+    from broker.settings import LogSettings, Settings  # the command line must come up fast
     from broker.telemetry.log import configure
+    from headworks.cli.failures import failures_logged
     from headworks.cli.loop import run
     from workers.app import POOLS, Worker
     from workers.service import serve, stop_on_signals
 
-    settings = Settings.load()
+    with failures_logged(LogSettings()):
+        settings = Settings.load()
     if health_port is not None:
         health = settings.health.model_copy(update={"port": health_port})
         settings = settings.model_copy(update={"health": health})
@@ -52,10 +66,27 @@ def worker(
 
     async def main() -> bool:
         process = Worker(settings, [pool for pool in POOLS if pool in chosen])
-        await serve(process, stop_on_signals(), gc.freeze)
+        with _quiet_start() as ready:
+            await serve(process, stop_on_signals(), ready)
         return process.drained
 
-    raise typer.Exit(0 if run(main()) else 4)
+    with failures_logged(settings.log):
+        drained = run(main())
+    raise typer.Exit(0 if drained else 4)
+
+
+@contextmanager
+def _quiet_start() -> Iterator[Callable[[], None]]:
+    """What keeps a worker from starting is said once, by its own error; aiokafka would repeat itself."""
+    library = logging.getLogger("aiokafka")
+    usual = library.level
+    library.setLevel(logging.CRITICAL)
+
+    def ready() -> None:
+        library.setLevel(usual)
+        gc.freeze()
+
+    yield ready
 
 
 def _allow_many_connections() -> None:

@@ -101,7 +101,8 @@ def simulate(
     job), GET /faults shows how it behaves, and PUT /faults replaces that;
     there one can also set canned answers for calls that carry a marker.
 
-    headworks simulate --latency lognormal:200:1500 --fault error=0.02
+    Example:
+        headworks simulate --latency lognormal:200:1500 --fault error=0.02
     """
     behaviour = _behaviour(latency, fault or [], number or [])
     provider = SimulatedProvider(behaviour=behaviour, host=host, port=port, log=log, api_key=api_key)

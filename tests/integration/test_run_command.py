@@ -216,6 +216,16 @@ async def test_an_answer_can_be_fetched_later(shell: Shell, stub: StubBroker) ->
     assert stub.calls[job_id] == 1
 
 
+async def test_without_a_reply_it_is_said_what_may_be_wrong(shell: Shell, stub: StubBroker) -> None:
+    stub.hold()
+    status, out, err = await shell.run("submit", "hello", "--timeout", "1")
+    assert (status, out) == (1, "")
+    [line] = err.splitlines()
+    assert line.startswith("error [result_timeout]: no result of job ")
+    assert "--job-id" in line
+    assert "check the key (`headworks keys list`)" in line
+
+
 async def test_what_headworks_dev_left_in_the_folder_is_used(
     tmp_path: Path, environment: dict[str, str], stub: StubBroker
 ) -> None:

@@ -36,7 +36,7 @@ async def _spend(database: Database) -> None:
     ("by", "rows"),
     [
         ("organization", [BillRow("acme", 3, 4, 240, 60, 8_412)]),
-        ("project", [BillRow("web", 2, 3, 160, 40, 8_405), BillRow("lab", 1, 1, 80, 20, 7)]),
+        ("project", [BillRow("acme/web", 2, 3, 160, 40, 8_405), BillRow("acme/lab", 1, 1, 80, 20, 7)]),
         ("application", [BillRow("shop", 3, 4, 240, 60, 8_412)]),
         ("key", [BillRow("key-1", 3, 4, 240, 60, 8_412)]),
         (
@@ -65,7 +65,21 @@ async def test_every_bill_has_the_same_total(database: Database, by: BillBy) -> 
 
 async def test_a_bill_may_begin_on_a_day(database: Database) -> None:
     await _spend(database)
-    assert [row.label for row in await Usage(database).bill("project", since_day=20_001)] == ["lab"]
+    assert [row.label for row in await Usage(database).bill("project", since_day=20_001)] == ["acme/lab"]
+
+
+async def test_a_bill_may_be_of_one_project_or_application(database: Database) -> None:
+    await _spend(database)
+    bill = Usage(database).bill
+    assert await bill("application", project_id=4) == [BillRow("shop", 1, 1, 80, 20, 7)]
+    assert sum(row.nanodollars for row in await bill("user", application_id=1)) == 8_412
+    assert await bill("user", application_id=2) == []
+
+
+async def test_what_is_named_no_more_stays_on_the_bill(database: Database) -> None:
+    await settle(Settlements(database), settlement(0, state(charges=(charge(),))))
+    for by in ("organization", "project", "application"):
+        assert await Usage(database).bill(by) == [BillRow(None, 1, 1, 80, 20, 4_200)]
 
 
 async def test_sums_stay_whole_numbers(database: Database) -> None:

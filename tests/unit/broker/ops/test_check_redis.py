@@ -1,7 +1,5 @@
 """What `headworks doctor` says of a `redis.url` that names no server."""
 
-import importlib.util
-
 import pytest
 from pydantic import SecretStr
 
@@ -18,8 +16,7 @@ async def test_the_embedded_gate_is_well() -> None:
 
 
 async def test_the_embedded_gate_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(check_redis, "find_spec", lambda name: None)
+    monkeypatch.setattr(check_redis, "find_spec", lambda _: None)
     [check] = await check_redis.check_redis(EMBEDDED)
     assert (check.ok, check.code) == (False, "settings_invalid")
     assert "pip install 'headworks[embedded]'" in str(check.fix)
-    assert importlib.util.find_spec("fakeredis") is not None

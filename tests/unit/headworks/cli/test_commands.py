@@ -1,6 +1,7 @@
 """The table of commands: quick help, one line an error, exit codes."""
 
 import importlib
+import re
 import subprocess
 import sys
 
@@ -36,7 +37,6 @@ def _paths(command: object, at: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
 
 ALL = [(name, *rest) for name in COMMANDS for rest in [(), *_paths(load(name))]]
 LEAVES = [path for path in ALL if not any(other[: len(path)] == path for other in ALL if other != path)]
-OPERATING = [path for path in LEAVES if COMMANDS[path[0]].panel == "Operating"]
 
 
 def test_help_imports_nothing_heavy() -> None:
@@ -62,10 +62,39 @@ def test_every_command_has_help(invoke: Invoke, path: tuple[str, ...]) -> None:
     assert f"Usage: headworks {' '.join(path)} " in result.output
 
 
-@pytest.mark.parametrize("path", OPERATING, ids=" ".join)
-def test_what_operators_do_is_shown_by_an_example(invoke: Invoke, path: tuple[str, ...]) -> None:
-    told = invoke("", *path, "--help").output.partition("Usage:")[2].partition("\n")[2]
-    assert f"headworks {' '.join(path)}" in " ".join(told.split())
+@pytest.mark.parametrize("path", ALL, ids=" ".join)
+def test_help_fits_the_narrowest_terminal(invoke: Invoke, path: tuple[str, ...]) -> None:
+    assert [line for line in invoke("", *path, "--help").output.splitlines() if len(line) > 80] == []
+
+
+@pytest.mark.parametrize("path", LEAVES, ids=" ".join)
+def test_every_command_is_shown_by_an_example_that_can_be_copied(
+    invoke: Invoke, path: tuple[str, ...]
+) -> None:
+    """Whole on its line: neither wrapped nor run together with its neighbours."""
+    page = invoke("", *path, "--help").output.partition("Usage:")[2]
+    command = f"headworks {' '.join(path)}"
+    examples = [line for line in page.splitlines() if re.match(rf"      (\w.*)?{command}( |$|\))", line)]
+    assert examples
+    assert [line for line in examples if line.count("headworks ") > 1] == []
+
+
+@pytest.mark.parametrize("path", LEAVES, ids=" ".join)
+def test_every_option_and_argument_is_explained(path: tuple[str, ...]) -> None:
+    command = load(path[0])
+    for name in path[1:]:
+        command = command.commands[name]
+    assert [parameter.name for parameter in command.params if not parameter.help] == []
+
+
+def test_examples_stand_as_they_are_and_prose_flows() -> None:
+    page = CliRunner().invoke(app, ["submit", "--help"], terminal_width=58).output
+    assert '\n      headworks submit "What is the capital of Peru?"\n      cat letter.txt | ' in page
+    assert "\n  The credential is taken from HEADWORKS_CREDENTIAL, or\n  from a `headworks dev` that" in page
+    assert (
+        "\n  PROMPT              What to ask; `-` reads it from\n                      standard input.\n"
+        in page
+    )
 
 
 @pytest.mark.parametrize("name", COMMANDS)

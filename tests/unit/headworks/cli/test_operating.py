@@ -1,6 +1,8 @@
 """What operators do from the command line."""
 
+import asyncio
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +10,10 @@ import pytest
 
 from broker.identity.credential import Credential
 from broker.kafka.embedded import EmbeddedKafka
-from broker.settings import Settings
+from broker.kafka.producing import Producer
+from broker.records import Outgoing
+from broker.settings import KafkaSettings, Settings
+from schemas.dead_letter import DeadLetter
 from tests.unit.headworks.cli.conftest import Invoke
 
 
@@ -65,17 +70,29 @@ def test_a_projects_settings(database: None, invoke: Invoke) -> None:
     )
     [project] = _read(invoke, "projects list")
     assert project["project"] == "acme/search"
-    assert (project["dollars_per_day"], project["nanodollars_per_day"]) == ("$25.50", 25_500_000_000)
-    assert (project["requests_per_minute"], project["models_allowed"]) == (600, ["a", "b"])
+    assert (project["nanodollars_per_day"], project["requests_per_minute"]) == (25_500_000_000, 600)
+    assert project["models_allowed"] == ["a", "b"]
+    [_, row] = invoke("projects list").stdout.splitlines()
+    assert re.split("  +", row)[:4] == ["acme/search", "$25.50", "600", "a, b"]
 
 
 def test_changing_a_project_leaves_what_is_not_named(project: str, invoke: Invoke) -> None:
     invoke(f"projects set {project} --dollars-per-day 25 --requests-per-minute 7 --model a")
     invoke(f"projects set {project} --output-tokens-default 99 --model any --requests-per-minute none")
     shown = _read(invoke, f"projects show {project}")
-    assert (shown["dollars_per_day"], shown["output_tokens_default"]) == ("$25.00", 99)
+    assert (shown["nanodollars_per_day"], shown["output_tokens_default"]) == (25_000_000_000, 99)
     assert (shown["requests_per_minute"], shown["models_allowed"]) == (None, None)
-    assert "dollars per day         $25.00" in invoke(f"projects show {project}").stdout
+    told = dict(re.split("  +", line) for line in invoke(f"projects show {project}").stdout.splitlines())
+    assert told.pop("created").startswith("20")
+    assert told == {
+        "project": "acme/search",
+        "dollars per day": "$25.00",
+        "requests per minute": "no limit",
+        "models": "all that have a price",
+        "own prices": "none",
+        "output tokens default": "99",
+        "longest time to live": "7 days",
+    }
 
 
 def test_a_projects_own_prices(project: str, invoke: Invoke, tmp_path: Path) -> None:
@@ -89,6 +106,7 @@ def test_a_projects_own_prices(project: str, invoke: Invoke, tmp_path: Path) -> 
     assert invoke(f"projects set {project} --prices prices.json").exit_code == 0
     [stored] = _read(invoke, f"projects show {project}")["prices"]
     assert stored["model"] == "house-model"
+    assert "own prices             house-model\n" in invoke(f"projects show {project}").stdout
     (tmp_path / "prices.json").write_text(json.dumps([price, price]))
     assert "a name stands for two prices" in invoke(f"projects set {project} --prices prices.json").stderr
     (tmp_path / "prices.json").write_text("[")
@@ -125,6 +143,15 @@ def test_an_application_gets_its_topics(indexer: str, invoke: Invoke) -> None:
     assert (application["name"], application["project"]) == ("indexer", "acme/search")
     listed = {topic["topic"]: topic["state"] for topic in _read(invoke, "topics list")}
     assert listed["replies.indexer"] == "up"
+
+
+def test_topics_are_listed_in_units_that_fit(indexer: str, invoke: Invoke) -> None:
+    invoke("topics apply")
+    shown = {topic: rest for topic, *rest in map(str.split, invoke("topics list").stdout.splitlines())}
+    assert shown["probe"] == ["up", "1", "1", "1", "hour", "1", "KiB"]
+    assert shown["admitted.bulk"] == ["up", "6", "1", "14", "days", "12", "MiB"]
+    [probe] = [topic for topic in _read(invoke, "topics list") if topic["topic"] == "probe"]
+    assert (probe["retention_ms"], probe["record_bytes_max"]) == (3_600_000, 1024)
 
 
 def test_an_application_with_walls(project: str, embedded: None, invoke: Invoke) -> None:
@@ -219,5 +246,56 @@ def test_without_kafka_it_is_said_in_one_line(database: None, invoke: Invoke) ->
     result = invoke("topics apply")
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr == (
-        "error [kafka_unavailable]: could not reach Kafka at 127.0.0.1:1: KafkaConnectionError\n"
+        "error [kafka_unavailable]: could not reach Kafka at 127.0.0.1:1: KafkaConnectionError; "
+        "start Kafka, or mend kafka.bootstrap_servers; `headworks doctor` checks it\n"
     )
+
+
+async def _bury(kafka: KafkaSettings) -> None:
+    note = DeadLetter(stage="admit", reason="bad_signature", origin="jobs.bulk/0/0", at_ms=1)
+    producer = Producer(kafka)
+    await producer.start()
+    try:
+        await producer.send(
+            Outgoing(
+                "dead", None, b"a prompt", [("hw-dead-letter", note.model_dump_json().encode())], partition=0
+            )
+        )
+    finally:
+        await producer.stop()
+
+
+@pytest.fixture
+def buried(indexer: str, invoke: Invoke) -> str:
+    """The coordinate of a dead letter."""
+    assert invoke("topics apply").exit_code == 0
+    asyncio.run(_bury(Settings.load().kafka))
+    return str(_read(invoke, "dead list --limit 1")[0]["coordinate"])
+
+
+def test_dead_letters_are_listed_without_what_they_say(buried: str, invoke: Invoke) -> None:
+    [row] = [line for line in invoke("dead list").stdout.splitlines() if line.startswith(f"{buried} ")]
+    assert re.split("  +", row.rstrip())[2:] == ["admit", "bad_signature", "-", "-"]
+    for command in ("dead list", "dead list --json", f"dead show {buried}", f"dead show {buried} --json"):
+        assert "a prompt" not in invoke(command).output
+    assert "origin       jobs.bulk/0/0\n" in invoke(f"dead show {buried}").stdout
+
+
+def test_what_a_dead_letter_says_goes_to_a_file_of_its_owner_s(
+    buried: str, invoke: Invoke, tmp_path: Path
+) -> None:
+    result = invoke(f"dead show {buried} --value letter.bin")
+    assert (tmp_path / "letter.bin").read_bytes() == b"a prompt"
+    assert (tmp_path / "letter.bin").stat().st_mode & 0o777 == 0o600
+    assert "a prompt" not in result.output
+    again = invoke(f"dead show {buried} --value letter.bin")
+    assert (again.exit_code, again.stdout) == (2, "")
+    assert "File exists" in again.stderr
+
+
+@pytest.mark.parametrize(
+    ("coordinate", "status"), [("dead/0/99999999", 1), ("jobs.bulk/0/0", 1), ("dead", 2), ("dead/x/y", 2)]
+)
+def test_a_dead_letter_that_is_not_there(buried: str, invoke: Invoke, coordinate: str, status: int) -> None:
+    result = invoke(f"dead show {coordinate}")
+    assert (result.exit_code, result.stdout) == (status, "")

@@ -1,0 +1,45 @@
+"""How a failure is told: one line that says what to do, for people and in a log of JSON lines."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import typer
+
+from broker.errors import DatabaseUnavailable, HeadworksError, KafkaUnavailable, RedisUnavailable
+
+if TYPE_CHECKING:
+    from broker.settings import LogSettings
+
+_REMEDIES = {
+    KafkaUnavailable.code: "start Kafka, or mend kafka.bootstrap_servers; `headworks doctor` checks it",
+    DatabaseUnavailable.code: "start PostgreSQL, or mend database.url; `headworks doctor` checks it",
+    RedisUnavailable.code: "start Redis, or mend redis.url; `headworks doctor` checks it",
+    "result_timeout": "the same command with --job-id asks for it again. Should it never come: the broker "
+    "does not answer requests that it cannot believe, so check the key (`headworks keys list`) and what "
+    "`headworks doctor --client` says",
+}
+
+
+def told(error: HeadworksError) -> str:
+    """Its text, and what to do about it where the text cannot know that."""
+    remedy = _REMEDIES.get(error.code)
+    return str(error) if remedy is None else f"{error}; {remedy}"
+
+
+@contextmanager
+def failures_logged(log: "LogSettings") -> Iterator[None]:
+    """Where the log is for machines, an error of ours is its last event; elsewhere it passes."""
+    try:
+        yield
+    except HeadworksError as error:
+        import structlog
+
+        from broker.telemetry.events import Event
+        from broker.telemetry.log import configure, is_for_people
+
+        if is_for_people(log):
+            raise
+        configure(log)
+        structlog.stdlib.get_logger(__name__).error(Event.WORKER_FAILED, code=error.code, error=told(error))
+        raise typer.Exit(1) from None

@@ -1,0 +1,24 @@
+"""Figures as people read them."""
+
+_TIMES = (("day", 86_400_000), ("hour", 3_600_000), ("minute", 60_000), ("second", 1_000))
+_SIZES = (("MiB", 1024 * 1024), ("KiB", 1024))
+
+
+def duration(ms: int) -> str:
+    """In the largest unit that fits without a rest: `14 days`, `1 hour`, `1500 ms`. `forever` below zero."""
+    if ms < 0:
+        return "forever"
+    for name, unit in _TIMES:
+        count, rest = divmod(ms, unit)
+        if count and not rest:
+            return f"{count} {name}{'' if count == 1 else 's'}"
+    return f"{ms} ms"
+
+
+def size(count: int) -> str:
+    """In the largest unit that fits without a rest: `12 MiB`, `1 KiB`, `1000 bytes`."""
+    for name, unit in _SIZES:
+        whole, rest = divmod(count, unit)
+        if whole and not rest:
+            return f"{whole} {name}"
+    return f"{count} bytes"

@@ -1,0 +1,119 @@
+"""What was spent, from the command line."""
+
+import asyncio
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+from rich.console import Console
+
+from broker.settings import DatabaseSettings
+from broker.store.database import Database
+from broker.store.settlement import Settlements
+from broker.store.usage import BILL_BY, BillRow
+from headworks.cli.bill import bill_table
+from headworks.cli.usage import By
+from tests.contracts.store.builders import HOLD, charge, settle, settlement, state
+from tests.unit.headworks.cli.conftest import Invoke
+
+LATER = HOLD.model_copy(update={"day": 20_100})
+
+
+async def _spend(url: str, ids: dict[str, Any]) -> None:
+    database = await Database.open(DatabaseSettings(url=SecretStr(url)))
+    try:
+        own = state(**ids, charges=(charge(nanodollars=2_000_000_000),))
+        later = state(**ids, model="a-model-with-a-rather-long-name-2026", charges=(charge(hold=LATER),))
+        other = state(project_id=99, application_id=99, charges=(charge(nanodollars=1),))
+        await settle(Settlements(database), settlement(0, own), settlement(1, later), settlement(2, other))
+    finally:
+        await database.close()
+
+
+@pytest.fixture
+def spent(project: str, invoke: Invoke, tmp_path: Path) -> None:
+    invoke(f"apps create indexer --project {project}")
+    ids: dict[str, Any] = {"project_id": 1, "application_id": 1}
+    asyncio.run(_spend(f"sqlite+aiosqlite:///{tmp_path}/headworks.db", ids))
+
+
+def _read(invoke: Invoke, options: str) -> list[dict[str, Any]]:
+    result = invoke(f"usage --json {options}")
+    assert result.exit_code == 0, result.output
+    found: list[dict[str, Any]] = json.loads(result.stdout)
+    return found
+
+
+def test_every_way_to_sum_has_its_name() -> None:
+    assert tuple(By) == BILL_BY
+
+
+def test_nothing_spent(database: None, invoke: Invoke) -> None:
+    assert invoke("usage").stderr == "Nothing spent yet.\n"
+    assert _read(invoke, "") == []
+
+
+def test_by_project(spent: None, invoke: Invoke) -> None:
+    own, other = _read(invoke, "")
+    assert (own["project"], own["jobs"], own["attempts"]) == ("acme/search", 2, 2)
+    assert (own["input_tokens"], own["output_tokens"], own["nanodollars"]) == (160, 40, 2_000_004_200)
+    assert (other["project"], other["nanodollars"]) == (None, 1)
+
+
+def test_of_one_project_or_application_alone(spent: None, invoke: Invoke) -> None:
+    for option in ("--project acme/search", "--application indexer"):
+        assert [row["model"] for row in _read(invoke, f"--by model {option}")] == [
+            "gpt-4o",
+            "a-model-with-a-rather-long-name-2026",
+        ]
+
+
+def test_from_a_day_on(spent: None, invoke: Invoke) -> None:
+    assert [row["day"] for row in _read(invoke, "--by day")] == ["2024-10-04", "2025-01-12"]
+    assert [row["day"] for row in _read(invoke, "--by day --since 2024-10-05")] == ["2025-01-12"]
+    assert len(_read(invoke, "--by day --since 2024-10-04")) == 2
+
+
+def test_people_read_dollars_and_a_total(spent: None, invoke: Invoke) -> None:
+    lines = invoke("usage --by model").stdout.splitlines()
+    assert lines[0].split() == ["model", "jobs", "attempts", "tokens", "in", "tokens", "out", "dollars"]
+    assert lines[1].split() == ["gpt-4o", "2", "2", "160", "40", "2.000000001"]
+    assert lines[-1].split() == ["total", "3", "240", "60", "2.000004201"]
+
+
+def _shown(label: str) -> list[str]:
+    console = Console(width=80, file=io.StringIO())
+    with console.capture() as captured:
+        console.print(bill_table("model", [BillRow(label, 100, 100, 1_000_000, 1_000_000, 10**12)]))
+    return captured.get().splitlines()
+
+
+def test_a_label_cannot_command_the_terminal() -> None:
+    assert _shown("\x1b[31mred")[1].startswith("?[31mred ")
+
+
+def test_on_a_narrow_terminal_a_long_name_is_whole() -> None:
+    name = "a-model-with-a-rather-long-name-2026"
+    lines = _shown(name)
+    assert max(map(len, lines)) <= 80
+    assert "".join(line.split(" ")[0] for line in lines[1:]) == name
+    assert "1000.000000000" in lines[1]
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "told"),
+    [
+        ("--project search", 1, "organization/project"),
+        ("--project acme/none", 1, "no project acme/none"),
+        ("--application none", 1, "no application none"),
+        ("--since yesterday", 2, "yesterday"),
+        ("--by colour", 2, "colour"),
+    ],
+)
+def test_what_is_not_there(project: str, invoke: Invoke, options: str, status: int, told: str) -> None:
+    result = invoke(f"usage {options}")
+    assert (result.exit_code, result.stdout) == (status, "")
+    assert told in result.stderr
