@@ -52,8 +52,9 @@ lock: ## Resolve the locks under requirements/ anew (needs uv)
 	$(COMPILE) pyproject.toml --extra embedded --group dev --constraints requirements/run.txt \
 		--output-file requirements/dev.txt
 
-schemas: $(STAMP) ## Write the JSON Schema and AsyncAPI documents anew
+schemas: $(STAMP) ## Write the JSON Schema and AsyncAPI documents and the test vectors anew
 	$(BIN)/python -m schemas.generate
+	$(BIN)/python -m broker.identity.vectors
 
 clean: ## Remove the environment and what was built; servers kept in the cache stay
 	rm -rf .venv build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

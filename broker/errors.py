@@ -7,7 +7,8 @@
     │   ├── PriceBookInvalid
     │   ├── DatabaseBehind
     │   ├── TopicsMissing
-    │   └── RedisUnfit
+    │   ├── RedisUnfit
+    │   └── EmbeddedKafkaUnavailable    (broker.kafka.embedded)
     ├── Unavailable               a part is away: wait and try again   (retryable)
     │   ├── KafkaUnavailable
     │   ├── DatabaseUnavailable
@@ -15,15 +16,20 @@
     │   ├── GateClosed
     │   ├── AppendTimeRequired
     │   ├── DirectoryBehind
-    │   └── LeaseLost
+    │   ├── LeaseLost
+    │   ├── PositionMoved               (workers.settlements)
+    │   └── ProviderUnreachable         (broker.ops.doctor)
     ├── NotBelieved               a record is not authentic, or its seal is broken
     ├── JobRefused                a job may not pass; carries a stable reason
     ├── NotFound                  an operator named something that is not there
     ├── Conflict                  an operator's change collides with what is there
     ├── Oversized                 a record is larger than its topic takes
-    └── Fenced                    this process no longer owns what it wanted to write
+    ├── Fenced                    this process no longer owns what it wanted to write
+    ├── OutputUnfit               a file of `headworks run` cannot be gone on with   (headworks.batch.files)
+    ├── NothingComesBack          `headworks run` has waited long enough             (headworks.batch.session)
+    └── ClientError               a tree of its own                                  (headworks.client.errors)
 
-Foreign errors are translated at the seam that meets them.
+Those in brackets stand with what raises them. Foreign errors are translated at the seam that meets them.
 """
 
 from typing import ClassVar
