@@ -68,7 +68,10 @@ class Dispatch:
         self._metrics = tools.metrics
         self._outlets = tools.outlets
         self._running: dict[AttemptKey, asyncio.Future[None]] = {}
-        self._uncertain: set[AttemptKey] = set()
+        self._tried: dict[AttemptKey, AttemptRow] = {}
+        """Intents that were sent, until their hold is started: one that is on record just as it was sent here
+        is ours, and nothing was called under it. A later try of an attempt that was called differs in time.
+        """
 
     async def handle(self, records: Sequence[Incoming]) -> Awaitable[None] | None:
         """One record. Returns what to wait for, without a slot, before it is to be handled again."""
@@ -96,13 +99,12 @@ class Dispatch:
         if isinstance(prepared, Refusal) or self._clock() >= state.deadline_ms:
             return await self._end_uncalled(record, inner, key, prepared)
         incarnation = self._lease.incarnation
-        known = key in self._uncertain
-        self._uncertain.add(key)
-        if await self._attempts.begin(self._row(state, prepared, incarnation)):
+        row = self._tried.get(key)
+        if row is None or row.owner != incarnation:
+            row = self._tried[key] = self._row(state, prepared, incarnation)
+        if await self._attempts.begin(row):
             await self._start_and_call(record, inner, key, prepared, incarnation)
             return None
-        if not known:
-            self._uncertain.discard(key)
         return await self._resume(record, inner, key, prepared)
 
     async def _prepare(self, inner: Inner) -> Prepared | Refusal:
@@ -126,7 +128,7 @@ class Dispatch:
         limits = Limits(settings.nanodollars_per_day, settings.requests_per_minute)
         request = StartRequest(_held(state), state.organization_id, state.project_id, limits)
         verdict = await self._attempts.start(request)
-        self._uncertain.discard(key)
+        self._tried.pop(key, None)
         if isinstance(verdict, Granted) and verdict.hold == state.hold:
             await self._call(record, inner, prepared, incarnation)
         else:
@@ -151,6 +153,8 @@ class Dispatch:
         self, record: Incoming, inner: Inner, key: AttemptKey, prepared: Prepared | Refusal
     ) -> Awaitable[None] | None:
         facts = await self._attempts.facts(key)
+        if facts.intent != self._tried.get(key) or over(facts) or facts.verdict is not None:
+            self._tried.pop(key, None)
         if over(facts):
             return None
         if facts.verdict is not None:
@@ -171,11 +175,8 @@ class Dispatch:
     ) -> Awaitable[None] | None:
         """An intent without an end on record: begun without our knowing, or another's, or soon settled."""
         state = inner.state
-        if (
-            key in self._uncertain
-            and intent.owner == self._lease.incarnation
-            and isinstance(prepared, Prepared)
-        ):
+        is_ours = key in self._tried and intent.owner == self._lease.incarnation
+        if is_ours and isinstance(prepared, Prepared):
             await self._start_and_call(record, inner, key, prepared, intent.owner)
             return None
         if owner_alive or not await self._succession.settled_up_to_now(state):
