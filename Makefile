@@ -6,7 +6,7 @@ COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-header --no-annotate --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format bench services lock schemas clean
+.PHONY: help setup demo test crucible lint format bench services lock schemas clean
 
 help: ## Say what each target does
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +27,10 @@ demo: $(STAMP) ## Send the example jobs through every pool, with the embedded se
 test: $(STAMP) ## Run all tests, on real Kafka, PostgreSQL and Redis too (ARGS="-k name" for some)
 	$(BIN)/python -m tests.services install
 	$(BIN)/python -m pytest $(ARGS)
+
+crucible: $(STAMP) ## Kill, stop and cut off everything under load, and check the promises (SECONDS=120 SEED=1)
+	$(BIN)/python -m tests.services install
+	$(BIN)/python -m tests.crucible --seconds $(or $(SECONDS),120) --seed $(or $(SEED),1)
 
 lint: $(STAMP) ## Check style, types and the rules of imports
 	$(BIN)/ruff check .

@@ -1,0 +1,67 @@
+"""What a run is fought on: servers, several worker processes a pool, a provider, applications."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.services import KafkaServer, PostgresServer, RedisServer
+from tests.stack import RealStack, SimulatorProcess, WorkerProcess
+
+GROUPS = (("admit", "reserve"), ("dispatch",), ("settle", "retry"))
+WORKERS_A_GROUP = 2
+HOLD_TTL_S = 10
+LEASE_S = 5
+_KAFKA = {"session_timeout_ms": 3_000, "heartbeat_interval_ms": 300, "reply_partitions": 3}
+_SETTINGS = {
+    "HEADWORKS_DISPATCH__LEASE_S": str(LEASE_S),
+    "HEADWORKS_DISPATCH__LEASE_RENEW_S": "1",
+    "HEADWORKS_DISPATCH__TAKEOVER_CHECK_MS": "200",
+    "HEADWORKS_RESERVE__HOLD_TTL_S": str(HOLD_TTL_S),
+    "HEADWORKS_RESERVE__PARK_RECHECK_MS": "500",
+    "HEADWORKS_RETRY__BASE_MS": "50",
+    "HEADWORKS_RETRY__MAX_MS": "2000",
+    "HEADWORKS_PROVIDERS__SIMULATED__TIMEOUT_S": "4",
+    "HEADWORKS_DRAIN_S": "10",
+}
+"""What makes waits short, so that a run meets many faults."""
+
+
+@dataclass(frozen=True)
+class Arena:
+    stack: RealStack
+    kafka: KafkaServer
+    postgres: PostgresServer
+    redis: RedisServer
+    provider: SimulatorProcess
+    workers: list[WorkerProcess]
+
+    async def made_whole(self) -> None:
+        """Return when every server answers and every worker is ready."""
+        for server in (self.kafka, self.postgres, self.redis):
+            await asyncio.to_thread(server.restore)
+        for worker in self.workers:
+            if not worker.is_alive():
+                worker.start(wait=False)
+        for worker in self.workers:
+            await asyncio.to_thread(worker.wait_until_ready)
+
+
+@contextmanager
+def servers() -> Iterator[tuple[KafkaServer, PostgresServer, RedisServer]]:
+    with KafkaServer() as kafka, PostgresServer() as postgres, RedisServer() as redis:
+        yield kafka, postgres, redis
+
+
+async def prepared(kafka: KafkaServer, database_url: str, redis: RedisServer, folder: Path) -> RealStack:
+    stack = RealStack(kafka.bootstrap_servers, database_url, redis.url, folder, **_KAFKA)
+    await stack.prepare()
+    return stack
+
+
+def workers_of(stack: RealStack) -> list[WorkerProcess]:
+    """Started, and not awaited."""
+    return [
+        stack.worker(*pools, wait=False, extra=_SETTINGS) for pools in GROUPS for _ in range(WORKERS_A_GROUP)
+    ]

@@ -1,0 +1,88 @@
+"""Carries a plan of faults out, one after the other, and keeps a record of what was done to whom."""
+
+import asyncio
+import signal
+import time
+from collections.abc import Awaitable, Callable, Sequence
+
+from tests.crucible import provider
+from tests.crucible.arena import Arena
+from tests.crucible.history import Harm
+from tests.crucible.plan import Fault
+from tests.services import Server
+from tests.stack import WorkerProcess
+
+_ENDS_WITHIN_S = 40.0
+"""A worker that was told to stop; then it is killed, which is a fault of its own."""
+
+
+class Nemesis:
+    def __init__(self, arena: Arena, say: Callable[[str], None]) -> None:
+        self._arena = arena
+        self._say = say
+        self.harms: list[Harm] = []
+
+    async def carry_out(self, faults: Sequence[Fault]) -> None:
+        start = time.monotonic()
+        for fault in faults:
+            await asyncio.sleep(max(0.0, start + fault.at_s - time.monotonic()))
+            await self._strike(fault, time.monotonic() - start)
+
+    async def _strike(self, fault: Fault, at_s: float) -> None:
+        worker = self._arena.workers[fault.worker]
+        act, struck = self._act(fault, worker)
+        pid = worker.pid if struck is worker else None
+        shown = f"{worker.name} ({pid})" if pid is not None else ""
+        self._say(f"{at_s:6.1f} s  {fault.kind} {shown}".rstrip())
+        began_s = time.time()
+        await act
+        self.harms.append(Harm(fault.kind, began_s, time.time(), pid))
+
+    def _act(self, fault: Fault, worker: WorkerProcess) -> tuple[Awaitable[None], WorkerProcess | None]:
+        """What is to be done, and the worker that it strikes."""
+        arena = self._arena
+        match fault.kind:
+            case "kill":
+                return self._kill(worker), worker
+            case "pause":
+                return self._pause(worker, fault.still_s), worker
+            case "renew":
+                return self._renew(worker), worker
+            case "flush":
+                return asyncio.to_thread(arena.redis.flush), None
+            case "redis" | "postgres" | "kafka":
+                server: Server = getattr(arena, fault.kind)
+                return self._restart(server, fault.still_s), None
+            case "silence":
+                return self._silence(fault.still_s), None
+            case "errors" | "hangs" | "limits":
+                return self._worsen(fault.kind, fault.still_s), None
+
+    async def _kill(self, worker: WorkerProcess) -> None:
+        await asyncio.to_thread(worker.kill)
+        worker.start(wait=False)
+
+    async def _pause(self, worker: WorkerProcess, still_s: float) -> None:
+        worker.send(signal.SIGSTOP)
+        await asyncio.sleep(still_s)
+        worker.send(signal.SIGCONT)
+
+    async def _renew(self, worker: WorkerProcess) -> None:
+        await asyncio.to_thread(worker.terminate, _ENDS_WITHIN_S)
+        worker.start(wait=False)
+
+    async def _restart(self, server: Server, still_s: float) -> None:
+        await asyncio.to_thread(server.kill)
+        await asyncio.sleep(still_s)
+        await asyncio.to_thread(server.start)
+
+    async def _silence(self, still_s: float) -> None:
+        provider_ = self._arena.provider
+        provider_.send(signal.SIGSTOP)
+        await asyncio.sleep(still_s)
+        provider_.send(signal.SIGCONT)
+
+    async def _worsen(self, how: str, still_s: float) -> None:
+        await asyncio.to_thread(self._arena.provider.behave, provider.WORSE[how])
+        await asyncio.sleep(still_s)
+        await asyncio.to_thread(self._arena.provider.behave, provider.ORDINARY)

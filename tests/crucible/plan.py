@@ -1,0 +1,76 @@
+"""Which faults, when and on whom: the same seed and time give the same plan. Pure."""
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal[
+    "kill", "pause", "renew", "flush", "redis", "postgres", "kafka", "errors", "hangs", "limits", "silence"
+]
+"""kill, pause, renew    a worker: kill -9, SIGSTOP past its lease, SIGTERM; and then on again
+flush                 Redis forgets everything
+redis, postgres,      the server is killed and started again
+kafka
+errors, hangs,        the provider's answers, for a while
+limits, silence
+"""
+
+_DECK: Sequence[Kind] = (
+    *("kill", "kill", "kill", "pause", "renew", "flush"),
+    *("redis", "postgres", "errors", "hangs", "limits", "silence"),
+)
+"""Every kind comes round; workers die most often."""
+_STILL_S: dict[Kind, tuple[float, float]] = {
+    "pause": (6.5, 8.0),
+    "errors": (1.0, 4.0),
+    "hangs": (1.0, 4.0),
+    "limits": (1.0, 4.0),
+    "silence": (1.0, 6.0),
+    "redis": (0.0, 3.0),
+    "postgres": (0.0, 3.0),
+    "kafka": (0.0, 3.0),
+}
+"""How long it lasts; what is not here is over at once. A pause is longer than the lease."""
+_GAP_S = (1.5, 4.0)
+_FIRST_S = 3.0
+_KAFKA_FROM_S = 45.0
+"""Shorter runs leave Kafka alone: its restart takes a third of them."""
+_KAFKA_TAKES_S = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    at_s: float
+    """After the start of the load, or as soon as the one before it is over."""
+    kind: Kind
+    worker: int
+    """Index into the workers, for those that strike one."""
+    still_s: float
+
+
+def plan(seed: int, seconds: float, workers: int) -> tuple[Fault, ...]:
+    dice = random.Random(seed)
+    with_kafka = seconds >= _KAFKA_FROM_S
+    end_s = seconds - _KAFKA_TAKES_S if with_kafka else seconds
+    faults: list[Fault] = []
+    at_s = _FIRST_S
+    for kind in _dealt(dice):
+        fault = _fault(dice, at_s, kind, workers)
+        if at_s + fault.still_s > end_s:
+            break
+        faults.append(fault)
+        at_s = round(at_s + fault.still_s + dice.uniform(*_GAP_S), 1)
+    if with_kafka:
+        faults.append(_fault(dice, max(at_s, end_s), "kafka", workers))
+    return tuple(faults)
+
+
+def _dealt(dice: random.Random) -> Iterator[Kind]:
+    while True:
+        yield from dice.sample(_DECK, len(_DECK))
+
+
+def _fault(dice: random.Random, at_s: float, kind: Kind, workers: int) -> Fault:
+    still_s = round(dice.uniform(*_STILL_S.get(kind, (0.0, 0.0))), 1)
+    return Fault(at_s, kind, dice.randrange(workers), still_s)

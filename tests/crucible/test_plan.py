@@ -1,0 +1,28 @@
+"""The plan of faults follows from the seed alone."""
+
+from itertools import pairwise
+
+from tests.crucible.plan import plan
+
+WORKERS = 6
+
+
+def test_the_same_seed_gives_the_same_faults_and_another_seed_others() -> None:
+    assert plan(7, 300, WORKERS) == plan(7, 300, WORKERS)
+    assert plan(7, 300, WORKERS) != plan(8, 300, WORKERS)
+
+
+def test_a_long_run_meets_every_kind_and_kafka_last() -> None:
+    for seed in range(20):
+        kinds = [fault.kind for fault in plan(seed, 120, WORKERS)]
+        assert kinds[-1] == "kafka"
+        assert kinds.count("kafka") == 1
+        assert {"kill", "pause", "renew", "flush", "redis", "postgres", "silence"} <= set(kinds)
+
+
+def test_faults_stand_in_order_and_end_with_the_load() -> None:
+    for seed in range(20):
+        faults = plan(seed, 60, WORKERS)
+        assert all(before.at_s + before.still_s < after.at_s for before, after in pairwise(faults))
+        assert faults[-1].at_s < 60
+        assert {fault.worker for fault in faults} <= set(range(WORKERS))
