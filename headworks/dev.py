@@ -52,13 +52,15 @@ class DevStack:
     database_file: Path
 
     def environment(self) -> Mapping[str, str]:
-        """What a client needs to find this stack."""
+        """What a client needs to find this stack, and whoever asks for its bill and its dead letters."""
         kafka = self.settings.kafka
         return {
             "HEADWORKS_CREDENTIAL": self.credential.reveal(),
             "HEADWORKS_KAFKA__BOOTSTRAP_SERVERS": kafka.bootstrap_servers,
             "HEADWORKS_KAFKA__IDEMPOTENCE": str(kafka.idempotence).lower(),
             "HEADWORKS_KAFKA__FETCH_WAIT_MS_MAX": str(kafka.fetch_wait_ms_max),
+            "HEADWORKS_KAFKA__APPEND_TIME": kafka.append_time,
+            "HEADWORKS_DATABASE__URL": self.settings.database.url.get_secret_value(),
         }
 
 

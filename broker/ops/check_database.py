@@ -35,7 +35,7 @@ async def _ask(settings: Settings, database: Database) -> Sequence[Check]:
         await _clock(database),
         await attempt("migrations", "headworks db upgrade", lambda: _migrations(database)),
     ]
-    if found[-1].ok:
+    if found[-1].ok and settings.secrets.key_encryption_key is not None:
         fix = "set the key-encryption key under which the keys were made"
         found.append(await attempt("keys", fix, lambda: _keys(settings, database)))
     return found

@@ -15,6 +15,10 @@ from broker.pricing.book import SHIPPED, PriceBook
 from broker.settings import ProviderTarget, Settings, config_path
 
 _PORTS = {"http": 80, "https": 443}
+_SECRETS = (
+    "set the secrets that all other workers have; for a new installation `headworks keys generate-secret` "
+    "prints one"
+)
 
 
 class ProviderUnreachable(Unavailable):
@@ -44,7 +48,7 @@ async def _check_settings(settings: Settings) -> Sequence[Check]:
     source = f"{path} and HEADWORKS_* variables" if path.is_file() else "HEADWORKS_* variables and defaults"
     return (
         Check.passed("settings", f"read from {source}"),
-        await attempt("secrets", "headworks keys generate-secret", lambda: _secrets(settings)),
+        await attempt("secrets", _SECRETS, lambda: _secrets(settings)),
         await attempt("prices", "name a price book in `prices`, or take it out", lambda: _prices(settings)),
     )
 

@@ -1,5 +1,7 @@
 """`headworks demo`: the example jobs through every pool, on embedded parts, and what they cost."""
 
+import shutil
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -68,7 +70,6 @@ async def _demo(source: Path, folder: Path) -> int:
 
 async def _run(stack: "DevStack", source: Path, folder: Path) -> "Ending":
     import os
-    import sys
 
     from rich.console import Console
 
@@ -112,12 +113,18 @@ async def _report(console: "Console", stack: "DevStack", ending: "Ending") -> No
 
 def _go_on(console: "Console", folder: Path) -> None:
     output, errors = _files(folder)
+    activate = "" if shutil.which("headworks") else f"\n  . {_relative(Path(sys.prefix) / 'bin/activate')}"
     console.print(f"""
 Answers:  {output}
-The rest: {errors} (refused, failed, malformed; each with its code)
+The rest: {errors} (refused, failed or malformed, each with its code)
 
-To go on:
-  headworks dev                               keeps all this running; meanwhile, in another terminal:
-  headworks submit "What is a headworks?"     asks one question
+To go on:{activate}
+  headworks dev                                  # keeps all this running
+  headworks submit "What is a headworks?"        # meanwhile, in another terminal
   headworks run examples/jobs.jsonl -o out.jsonl
 README.md says how to run it on real Kafka, PostgreSQL and Redis.""")
+
+
+def _relative(path: Path) -> Path:
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path

@@ -112,4 +112,12 @@ def _say_where_things_are(stack: "DevStack", health_port: int) -> None:
     typer.echo("Headworks runs. Nothing is kept when it stops.\n")
     for name, where in rows:
         typer.echo(f"  {name:<11} {where}")
-    typer.echo('\nTry, in this folder:  headworks submit "Hello" --model gpt-4o-mini\nCtrl-C stops it.')
+    typer.echo(
+        """
+Try, in another terminal and this folder:
+  headworks submit "What is a headworks?"
+  headworks run examples/jobs.jsonl -o out.jsonl
+  set -a; . .headworks/dev.env; set +a     # then also:
+  headworks usage --by model
+Ctrl-C stops it."""
+    )

@@ -12,19 +12,18 @@ if TYPE_CHECKING:
     from broker.settings import LogSettings
 
 _REMEDIES = {
-    KafkaUnavailable.code: "start Kafka, or mend kafka.bootstrap_servers; `headworks doctor` checks it",
-    DatabaseUnavailable.code: "start PostgreSQL, or mend database.url; `headworks doctor` checks it",
-    RedisUnavailable.code: "start Redis, or mend redis.url; `headworks doctor` checks it",
-    "result_timeout": "the same command with --job-id asks for it again. Should it never come: the broker "
-    "does not answer requests that it cannot believe, so check the key (`headworks keys list`) and what "
-    "`headworks doctor --client` says",
+    KafkaUnavailable.code: "; start Kafka, or mend kafka.bootstrap_servers; `headworks doctor` checks it",
+    DatabaseUnavailable.code: "; start PostgreSQL, or mend database.url; `headworks doctor` checks it",
+    RedisUnavailable.code: "; start Redis, or mend redis.url; `headworks doctor` checks it",
+    "result_timeout": ", by the same command with --job-id. If no reply ever comes: the broker does not "
+    "answer requests that it cannot believe; check the key (`headworks keys list`) and "
+    "`headworks doctor --client`",
 }
 
 
 def told(error: HeadworksError) -> str:
     """Its text, and what to do about it where the text cannot know that."""
-    remedy = _REMEDIES.get(error.code)
-    return str(error) if remedy is None else f"{error}; {remedy}"
+    return f"{error}{_REMEDIES.get(error.code, '')}"
 
 
 @contextmanager

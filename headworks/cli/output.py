@@ -55,6 +55,7 @@ def show(records: Iterable[Record], headings: Sequence[str], *, as_json: bool) -
         show_table(
             headings,
             [[_cell(record[heading.replace(" ", "_")]) for heading in headings] for record in records],
+            folded=False,
         )
     else:
         typer.echo("None yet.", err=True)
@@ -70,7 +71,8 @@ def show_one(record: Record, *, as_json: bool) -> None:
         typer.echo(f"{name.replace('_', ' '):{width}}{_cell(value)}")
 
 
-def show_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+def show_table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, folded: bool = True) -> None:
+    """`folded`: sentences, which are folded to the terminal's width; names stay whole, to be copied."""
     from rich.table import Table
 
     table = Table(box=None, header_style="bold", pad_edge=False)
@@ -78,18 +80,26 @@ def show_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         table.add_column(heading, overflow="fold")
     for row in rows:
         table.add_row(*row)
-    show_renderable(table)
+    show_renderable(table, folded=folded)
 
 
-def show_renderable(renderable: "RenderableType") -> None:
-    console().print(renderable)
+def show_renderable(renderable: "RenderableType", *, folded: bool = True) -> None:
+    shown = console(folded=folded)
+    if shown.is_terminal and folded:
+        shown.print(renderable)
+        return
+    with shown.capture() as captured:
+        shown.print(renderable)
+    for line in captured.get().splitlines():
+        typer.echo(line.rstrip())
 
 
-def console() -> "Console":
+def console(*, folded: bool = True) -> "Console":
     """Standard output. What goes into a file or a pipe is as wide as it is."""
     from rich.console import Console
 
-    return Console(width=None if sys.stdout.isatty() else _WIDTH_UNSEEN, markup=False, highlight=False)
+    width = None if folded and sys.stdout.isatty() else _WIDTH_UNSEEN
+    return Console(width=width, markup=False, highlight=False)
 
 
 def printable(text: str) -> str:

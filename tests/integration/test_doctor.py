@@ -156,11 +156,8 @@ async def test_a_typo_in_the_settings_is_all_there_is_to_say(
 async def test_missing_secrets(credential: Credential, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HEADWORKS_SECRETS__KEY_ENCRYPTION_KEY")
     failed = await _failed()
-    assert {name: check.code for name, check in failed.items()} == {
-        "secrets": "secret_missing",
-        "keys": "secret_missing",
-    }
-    assert failed["secrets"].fix == "headworks keys generate-secret"
+    assert {name: check.code for name, check in failed.items()} == {"secrets": "secret_missing"}
+    assert "`headworks keys generate-secret`" in str(failed["secrets"].fix)
 
 
 async def test_a_key_encryption_key_that_does_not_fit(
@@ -295,7 +292,18 @@ def test_the_command_says_what_to_mend(credential: Credential, monkeypatch: pyte
     result = CliRunner().invoke(app, ["doctor"])
     assert result.exit_code == 1
     assert "FAILED  secrets" in result.stdout
-    assert "secrets [secret_missing]: headworks keys generate-secret" in result.stdout
+    assert "To mend, in this order:\n  1. set the secrets that all other workers have;" in result.stdout
+    assert "\n     for secrets [secret_missing]\n" in result.stdout
+
+
+def test_what_is_to_be_done_stands_in_the_order_to_do_it(
+    environment: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HEADWORKS_KAFKA__PARTITIONS", "7")
+    result = CliRunner().invoke(app, ["doctor"])
+    steps = result.stdout.partition("To mend, in this order:\n")[2].splitlines()
+    assert steps[:2] == ["  1. headworks db upgrade", "     for migrations [database_behind]"]
+    assert steps[2].startswith("  2. headworks topics apply")
 
 
 def test_the_command_as_an_application_sees_it(
