@@ -28,6 +28,7 @@ from workers.dispatch import Dispatch
 from workers.engine.pump import Limits, Pump
 from workers.engine.slots import Slots
 from workers.engine.source import Source
+from workers.engine.tenants import Sharing
 from workers.parts import Parts
 from workers.poison import Poison
 from workers.reserve import Reserve
@@ -35,6 +36,7 @@ from workers.retry import Retry, Waker
 from workers.settle import Settle
 from workers.stream import Stream
 from workers.succession import Succession
+from workers.tenancy import by_application
 
 Pool = Literal["admit", "reserve", "dispatch", "settle", "retry"]
 POOLS: tuple[Pool, ...] = ("admit", "reserve", "dispatch", "settle", "retry")
@@ -147,7 +149,8 @@ class Worker:
         )
         reserved = {"interactive": min(settings.slots_interactive, settings.slots - 1)}
         slots = Slots(settings.slots, LANE_WEIGHTS, reserved)
-        return self._pump("dispatch", self._by_lane("dispatch", topics.reserved), stage.handle, slots, limits)
+        sources = self._by_lane("dispatch", topics.reserved)
+        return self._pump("dispatch", sources, stage.handle, slots, limits, sharing=by_application())
 
     def _settle(self, parts: Parts) -> Pump[Incoming]:
         stage = Settle(
@@ -209,6 +212,7 @@ class Worker:
         limits: Limits,
         identify: Callable[[Incoming], Inner | None] | None = None,
         pass_over: Callable[[Coordinate], Awaitable[None]] | None = None,
+        sharing: Sharing[Incoming] | None = None,
     ) -> Pump[Incoming]:
         parts = self._opened()
         poison = Poison(name, parts.tools, identify, pass_over)
@@ -220,6 +224,7 @@ class Worker:
             slots,
             limits,
             lambda error: parts.tools.metrics.trouble(name, error),
+            sharing,
         )
         lags = {lane: partial(pump.lag, lane) for lane in sources}
         parts.tools.metrics.watch(name, lambda: slots.in_use, lambda: pump.backlog, lags)

@@ -1,15 +1,23 @@
 """A lane's queue: what is fetched of its partitions and not handed on yet. Pure but for the events.
 
 Batches are made across the partitions of a lane, so that at a low rate what came in on several goes in one.
+Who is next, `tenants` decides: under a sharing the tenant that each record claims; else partitions take turns
+of one batch, each in its order. A lane that shares keeps the order inside a tenant alone.
+
+Tenants share what is read ahead. A partition is a queue, whose reader stands still at `Limits.span_max`
+records or `Limits.waiting_bytes_max` waiting bytes of it. So a record is seen, and waits from then on for its
+tenant's turns only, as soon as less than both lies before it in its own partition. Behind a longer flood it
+waits until all but so much of the flood has gone, whatever the weights. Only the stage before can keep floods
+shorter than that, by how much of one tenant it passes on.
 """
 
 import asyncio
-from collections import deque
 from dataclasses import dataclass, field
 from typing import Generic, NamedTuple
 
 from workers.engine.offsets import Tracker
 from workers.engine.source import Partition, R, Source, Unreadable
+from workers.engine.tenants import Sharing, Tenant, Tenants
 
 
 @dataclass(eq=False)
@@ -19,9 +27,8 @@ class Flow(Generic[R]):
     partition: Partition
     lane: "Lane[R]"
     tracker: Tracker = field(default_factory=Tracker)
-    waiting: deque[R | Unreadable] = field(default_factory=deque)
-    """Fetched and registered, not handed on yet."""
     waiting_bytes: int = 0
+    """Of what is fetched and registered, and not handed on yet."""
     under_way: int = 0
     """Records handed on and not finished."""
     ended: bool = False
@@ -35,13 +42,8 @@ class Flow(Generic[R]):
         self.ended = True
         if self.reader is not None:
             self.reader.cancel()
-        self.waiting.clear()
+        self.lane.drop(self)
         self.waiting_bytes = 0
-
-    def take(self) -> R | Unreadable:
-        record = self.waiting.popleft()
-        self.waiting_bytes -= size(record)
-        return record
 
 
 class Piece(NamedTuple, Generic[R]):
@@ -54,7 +56,14 @@ class Piece(NamedTuple, Generic[R]):
 class Lane(Generic[R]):
     """`batch_max` records in a batch, `under_way_max` batches at the same time."""
 
-    def __init__(self, name: str, source: Source[R], batch_max: int, under_way_max: int) -> None:
+    def __init__(
+        self,
+        name: str,
+        source: Source[R],
+        batch_max: int,
+        under_way_max: int,
+        sharing: Sharing[R] | None = None,
+    ) -> None:
         self.name = name
         self.source = source
         self.ready = asyncio.Event()
@@ -65,33 +74,39 @@ class Lane(Generic[R]):
         self._batch_max = batch_max
         self._under_way_max = under_way_max
         self._under_way = 0
-        self._turns: deque[Flow[R]] = deque()
+        self._classify = None if sharing is None else sharing.classify
+        self._waiting: Tenants[Piece[R]] = (
+            Tenants(batch_max, 1)
+            if sharing is None
+            else Tenants(sharing.quantum, sharing.cost_max, sharing.weight)
+        )
 
     def add(self, flow: Flow[R], records: list[R | Unreadable]) -> None:
-        if not records:
-            return
-        if not flow.waiting:
-            self._turns.append(flow)
-        flow.waiting.extend(records)
-        flow.waiting_bytes += sum(map(size, records))
+        """What cannot be decoded names no tenant: its partition stands for one."""
+        classify, unnamed = self._classify, Tenant(flow.partition, 1)
+        for record in records:
+            tenant = unnamed if classify is None or isinstance(record, Unreadable) else classify(record)
+            self._waiting.push(tenant, Piece(flow, record))
+            flow.waiting_bytes += size(record)
+        self._look()
+
+    def drop(self, flow: Flow[R]) -> None:
+        """Hand on nothing more of the flow."""
+        self._waiting.drop(lambda piece: piece.flow is flow)
         self._look()
 
     def next(self) -> list[Piece[R]]:
-        """The next batch, in the order of each partition; what cannot be decoded goes by itself."""
+        """The next batch; what cannot be decoded goes by itself. Empty where nothing waits."""
         batch: list[Piece[R]] = []
-        while self._turns and len(batch) < self._batch_max:
-            flow = self._turns[0]
-            while flow.waiting and len(batch) < self._batch_max:
-                alone = isinstance(flow.waiting[0], Unreadable)
-                if alone and batch:
-                    return batch
-                batch.append(Piece(flow, flow.take()))
-                if alone:
-                    break
-            if flow.waiting:
-                self._turns.rotate(-1)
+        while self._waiting and len(batch) < self._batch_max:
+            alone = isinstance(self._waiting.head().record, Unreadable)
+            if alone and batch:
                 break
-            self._turns.popleft()
+            piece = self._waiting.take()
+            piece.flow.waiting_bytes -= size(piece.record)
+            batch.append(piece)
+            if alone:
+                break
         return batch
 
     def begin(self) -> None:
@@ -105,7 +120,7 @@ class Lane(Generic[R]):
         self._look()
 
     def _look(self) -> None:
-        if self._turns and self._under_way < self._under_way_max:
+        if self._waiting and self._under_way < self._under_way_max:
             self.ready.set()
         else:
             self.ready.clear()

@@ -18,6 +18,7 @@ from workers.engine.backoff import delays
 from workers.engine.lane import Flow, Lane, Piece, size
 from workers.engine.slots import Slots
 from workers.engine.source import Fetched, Partition, R, Source, Unreadable
+from workers.engine.tenants import Sharing
 
 T = TypeVar("T")
 _FETCH_MAX = 500
@@ -28,9 +29,9 @@ class Limits:
     batch_max: int
     """Records handed to the stage at once."""
     under_way_max: int
-    """Batches of one lane under way; 1 keeps the order of each partition."""
+    """Batches of one lane under way; 1 keeps the order of each partition unless tenants share."""
     span_max: int
-    """Unfinished records of one partition."""
+    """Records of one partition from its oldest unfinished one to the last that was read."""
     commit_interval_s: float = 0.5
     fetch_wait_ms: int = 1_000
     revoke_wait_s: float = 2.0
@@ -45,6 +46,9 @@ class Pump(Generic[R]):
 
     `handle(records)` returns None when everything that follows from the records is acknowledged; or something
     to be awaited, without slots, before it is called with the same records again.
+
+    Under a `sharing` the tenants of a lane are served in turn, by cost and weight (see `tenants`). Without
+    one each partition is first in, first out.
     """
 
     def __init__(
@@ -56,11 +60,13 @@ class Pump(Generic[R]):
         slots: Slots,
         limits: Limits,
         on_trouble: Callable[[BaseException], None] = lambda _: None,
+        sharing: Sharing[R] | None = None,
     ) -> None:
         self.name = name
         self.slots = slots
         self._lanes = {
-            lane: Lane(lane, source, limits.batch_max, limits.under_way_max) for lane, source in lanes.items()
+            lane: Lane(lane, source, limits.batch_max, limits.under_way_max, sharing)
+            for lane, source in lanes.items()
         }
         self._handle = handle
         self._poison = poison
@@ -195,7 +201,8 @@ class Pump(Generic[R]):
         try:
             while True:
                 await lane.ready.wait()
-                await self._spawn(lane, lane.next())
+                if batch := lane.next():
+                    await self._spawn(lane, batch)
         except Exception as error:
             self._crash(error)
 

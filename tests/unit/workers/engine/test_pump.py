@@ -8,9 +8,11 @@ from tests.unit.workers.engine.turning import until
 from workers.engine.pump import Limits, Pump
 from workers.engine.slots import Slots
 from workers.engine.source import Partition, Unreadable
+from workers.engine.tenants import Sharing, Tenant
 
 P0, P1 = Partition("work", 0), Partition("work", 1)
 LIMITS = Limits(batch_max=10, under_way_max=4, span_max=100, commit_interval_s=0.01, fetch_wait_ms=20)
+BY_VALUE: Sharing[MemoryRecord] = Sharing(lambda record: Tenant(record.value, 1), quantum=8, cost_max=128)
 Handle = Callable[[Sequence[MemoryRecord]], Awaitable[Awaitable[None] | None]]
 
 
@@ -28,11 +30,15 @@ class Poisoned:
 
 @asynccontextmanager
 async def pumping(
-    source: MemorySource, handle: Handle, limits: Limits = LIMITS, slots: int = 100
+    source: MemorySource,
+    handle: Handle,
+    limits: Limits = LIMITS,
+    slots: int = 100,
+    sharing: Sharing[MemoryRecord] | None = None,
 ) -> AsyncIterator[tuple[Pump[MemoryRecord], Poisoned]]:
     poison = Poisoned()
     pump: Pump[MemoryRecord] = Pump(
-        "test", {"bulk": source}, handle, poison, Slots(slots, {"bulk": 1}), limits
+        "test", {"bulk": source}, handle, poison, Slots(slots, {"bulk": 1}), limits, sharing=sharing
     )
     await pump.start()
     try:
@@ -258,3 +264,39 @@ async def test_a_batch_that_waits_for_slots_loses_what_is_revoked_meanwhile() ->
         gate.set()
         await until(lambda: pump.slots.in_use == 0 and len(source.committed) == 1)
     assert len(handled) == 1
+
+
+async def test_a_tenant_of_few_records_is_served_in_the_first_rounds_of_a_flood() -> None:
+    flood: list[bytes | None] = [b"flood"] * 1_000
+    source = MemorySource({P0: [*flood, b"few", b"few"], P1: [*flood, b"few", b"few", b"few"]})
+    everything = asyncio.Event()
+    handled: list[bytes] = []
+
+    async def handle(records: Sequence[MemoryRecord]) -> None:
+        await everything.wait()
+        handled.extend(record.value for record in records)
+
+    limits = replace(LIMITS, batch_max=1, span_max=2_000)
+    async with pumping(source, handle, limits, 1, BY_VALUE) as (pump, _):
+        await until(lambda: pump.backlog == 2_005)
+        everything.set()
+        await until(lambda: source.committed == {P0: 1_002, P1: 1_003})
+    assert handled[:20].count(b"few") == 5
+    assert len(handled) == 2_005
+
+
+async def test_behind_a_flood_beyond_the_read_ahead_a_record_waits_for_the_rest_of_it() -> None:
+    source = MemorySource({P0: [*[b"flood"] * 300, b"few"]})
+    everything = asyncio.Event()
+    handled: list[bytes] = []
+
+    async def handle(records: Sequence[MemoryRecord]) -> None:
+        await everything.wait()
+        handled.extend(record.value for record in records)
+
+    limits = replace(LIMITS, batch_max=1, span_max=100)
+    async with pumping(source, handle, limits, 1, BY_VALUE) as (pump, _):
+        await until(lambda: pump.backlog == 100)
+        everything.set()
+        await until(lambda: source.committed == {P0: 301})
+    assert 200 < handled.index(b"few") < 220

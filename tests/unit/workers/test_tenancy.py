@@ -1,0 +1,92 @@
+"""What is read off an unopened record agrees with its sealed state, and is harmless whatever it holds."""
+
+from typing import NamedTuple
+from uuid import UUID
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from broker.records import Outgoing, Sealer
+from schemas import headers
+from schemas.envelope import Tags
+from schemas.state import Charge, Estimate, Hold, State
+from schemas.topics import Lane
+from workers.engine.tenants import Tenant
+from workers.tenancy import claimed_tenant
+
+HOLD = Hold(id="h" * 32, nanodollars=9, input_tokens=90_000, output_tokens=90_000, day=20_000, minute=1)
+CHARGE = Charge(
+    attempt=1, verdict="failed", hold=HOLD, nanodollars=9, estimated=True, price_version="1", target="t"
+)
+tokens = st.integers(0, 10**12)
+
+
+class Received(NamedTuple):
+    headers: list[tuple[str, bytes | None]]
+    value: bytes | None
+    topic: str = "reserved.bulk"
+    partition: int = 0
+    offset: int = 0
+    timestamp: int = 0
+    timestamp_type: int | None = 1
+    key: bytes | None = None
+
+
+def state_of(application_id: int, estimate: Estimate | None, text: str = "x") -> State:
+    return State(
+        application=text,
+        application_id=application_id,
+        organization_id=2,
+        project_id=3,
+        key_id="k",
+        job_id=UUID(int=5),
+        lane=Lane.BULK,
+        origin="jobs.bulk/0/1",
+        value_sha256="0" * 64,
+        appended_ms=1,
+        deadline_ms=2,
+        reply_to=text,
+        model=text,
+        tags=Tags.model_construct(department=text),
+        overrides={text: 1},
+        estimate=estimate,
+        hold=HOLD,
+        charges=(CHARGE,),
+    )
+
+
+def sealed(state: State, value: bytes = b"v") -> Received:
+    outgoing: Outgoing = Sealer(b"k" * 32).seal("reserved.bulk", state, value)
+    return Received(list(outgoing.headers), value)
+
+
+@given(st.integers(1, 2**63 - 1), tokens, tokens, st.text())
+def test_tenant_and_cost_are_those_of_the_state(id_: int, in_: int, out: int, text: str) -> None:
+    estimate = Estimate(nanodollars=7, input_tokens=in_, output_tokens=out, price_version="1")
+    expected = Tenant(str(id_).encode(), max(1, -(-(in_ + out) // 1024)))
+    assert claimed_tenant(sealed(state_of(id_, estimate, text))) == expected
+
+
+def test_text_in_the_state_that_looks_like_a_claim_is_none() -> None:
+    text = '{"application_id":8,"estimate":{"nanodollars":1,"input_tokens":999999,"output_tokens":9},'
+    estimate = Estimate(nanodollars=1, input_tokens=1_000, output_tokens=1_049, price_version="1")
+    assert claimed_tenant(sealed(state_of(7, estimate, text))) == Tenant(b"7", 3)
+
+
+def test_without_an_estimate_bytes_count() -> None:
+    record = sealed(state_of(7, None), b"v" * 2_049)
+    assert claimed_tenant(record) == Tenant(b"7", 3)
+
+
+names = st.sampled_from([headers.STATE, headers.SEAL, "x"])
+contents = st.one_of(st.none(), st.binary(), st.from_regex(rb'"application_id":\d{0,25}[,}]'))
+
+
+@given(st.lists(st.tuples(names, contents)), st.one_of(st.none(), st.binary()))
+def test_whatever_it_holds_a_record_has_a_place(
+    carried: list[tuple[str, bytes | None]], value: bytes | None
+) -> None:
+    key, cost = claimed_tenant(Received(carried, value))
+    assert isinstance(key, bytes)
+    assert len(key) <= 19
+    assert cost >= 1
