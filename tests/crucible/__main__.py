@@ -7,6 +7,7 @@ where one that must be zero is not.
 
 import argparse
 import asyncio
+import logging
 import sys
 import tempfile
 from contextlib import suppress
@@ -35,6 +36,7 @@ _SHOWN_MAX = 40
 
 def main() -> int:
     options = _options()
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # that servers are away is what we are here for
     with tempfile.TemporaryDirectory(prefix="headworks-crucible-") as folder, servers() as (kafka, db, redis):
         history = uvloop.run(_run(options, Path(folder), kafka, db, redis))
     options.history.parent.mkdir(parents=True, exist_ok=True)

@@ -1,11 +1,14 @@
 """What a run is fought on: servers, several worker processes a pool, a provider, applications."""
 
 import asyncio
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.crucible.mortal import PLACES, VARIABLE, MortalWorker
+from tests.crucible.plan import Point
 from tests.services import KafkaServer, PostgresServer, RedisServer
 from tests.stack import RealStack, SimulatorProcess, WorkerProcess
 
@@ -37,13 +40,26 @@ class Arena:
     provider: SimulatorProcess
     workers: list[WorkerProcess]
 
+    def mortal(self, point: Point, passes: int) -> tuple[WorkerProcess, MortalWorker]:
+        """A worker of the pools that pass the point, and one to take its place, which dies there."""
+        group = PLACES[point].group
+        worker = self.workers[group * WORKERS_A_GROUP]
+        armed = {VARIABLE: f"{point}:{passes}"}
+        log = self.stack.folder / f"mortal-{time.time_ns()}.log"
+        environment = {**self.stack.environment(), **_SETTINGS, **armed}
+        return worker, MortalWorker(GROUPS[group], environment, log)
+
+    def revive(self) -> None:
+        """As a supervisor would: a worker that finds a server away at its start ends and says so."""
+        for worker in self.workers:
+            if not worker.is_alive():
+                worker.start(wait=False)
+
     async def made_whole(self) -> None:
         """Return when every server answers and every worker is ready."""
         for server in (self.kafka, self.postgres, self.redis):
             await asyncio.to_thread(server.restore)
-        for worker in self.workers:
-            if not worker.is_alive():
-                worker.start(wait=False)
+        self.revive()
         for worker in self.workers:
             await asyncio.to_thread(worker.wait_until_ready)
 

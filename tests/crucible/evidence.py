@@ -2,7 +2,6 @@
 
 import asyncio
 import hashlib
-import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
@@ -24,6 +23,7 @@ from tests.crucible.history import (
     Terminal,
     Verdict,
 )
+from tests.crucible.patience import within
 from tests.crucible.traffic import TTL_S, Traffic
 from tests.stack.account import logged
 from tests.stack.ledger import Rows
@@ -32,7 +32,6 @@ from tests.stack.raw import read_all
 _ENDS_WITHIN_S = TTL_S + 45.0
 """A job past its deadline ends by then, whatever held it up."""
 _QUIET_WITHIN_S = 20.0
-_POLL_S = 0.5
 _CLOSING = 900_000
 """Numbers of the jobs that only make the gate look at its holds."""
 
@@ -54,14 +53,14 @@ async def quiet(
     async def freed() -> bool:
         return await gauges.holds() == []
 
-    await _within(_ENDS_WITHIN_S, ended)
+    await within(_ENDS_WITHIN_S, ended)
     say("every job has ended; waiting for replies and holds")
-    await _within(_QUIET_WITHIN_S, answered)
-    if not await _within(HOLD_TTL_S + 1.0, freed):
+    await within(_QUIET_WITHIN_S, answered)
+    if not await within(HOLD_TTL_S + 1.0, freed):
         say("something is held yet: one job more for each application")
         await asyncio.gather(*(traffic.send(_CLOSING) for traffic in traffics))
-        await _within(_ENDS_WITHIN_S, answered)
-        await _within(_QUIET_WITHIN_S, freed)
+        await within(_ENDS_WITHIN_S, answered)
+        await within(_QUIET_WITHIN_S, freed)
 
 
 async def history(
@@ -127,16 +126,6 @@ async def _charges(arena: Arena, traffics: Iterable[Traffic]) -> tuple[Charge, .
             Charge(_id(row), project, row.day, row.hold_id, row.verdict, row.nanodollars) for row in rows
         ]
     return tuple(found)
-
-
-async def _within(seconds: float, condition: Callable[[], Awaitable[bool]]) -> bool:
-    """Whether it came true; what did not, the checker will name."""
-    deadline = time.monotonic() + seconds
-    while not await condition():
-        if time.monotonic() > deadline:
-            return False
-        await asyncio.sleep(_POLL_S)  # what is watched lives in other processes
-    return True
 
 
 async def _rows(read: Callable[[str], Awaitable[Rows]], traffics: Iterable[Traffic]) -> list[Any]:

@@ -100,8 +100,8 @@ class Harm:
     kind: str
     began_s: float
     ended_s: float
-    pid: int | None = None
-    """Of the worker that it struck."""
+    pids: tuple[int, ...] = ()
+    """Of the workers that it struck."""
 
 
 @dataclass(frozen=True, slots=True)

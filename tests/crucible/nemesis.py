@@ -8,10 +8,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from tests.crucible import provider
 from tests.crucible.arena import Arena
 from tests.crucible.history import Harm
+from tests.crucible.patience import within
 from tests.crucible.plan import Fault
 from tests.services import Server
 from tests.stack import WorkerProcess
 
+_COMES_THERE_WITHIN_S = 10.0
 _ENDS_WITHIN_S = 40.0
 """A worker that was told to stop; then it is killed, which is a fault of its own."""
 
@@ -26,17 +28,21 @@ class Nemesis:
         start = time.monotonic()
         for fault in faults:
             await asyncio.sleep(max(0.0, start + fault.at_s - time.monotonic()))
+            self._arena.revive()
             await self._strike(fault, time.monotonic() - start)
 
     async def _strike(self, fault: Fault, at_s: float) -> None:
+        if fault.kind == "kill_at":
+            await self._kill_at(fault, at_s)
+            return
         worker = self._arena.workers[fault.worker]
         act, struck = self._act(fault, worker)
-        pid = worker.pid if struck is worker else None
-        shown = f"{worker.name} ({pid})" if pid is not None else ""
+        pids = (worker.pid,) if struck is worker else ()
+        shown = f"{worker.name} {pids}" if pids else ""
         self._say(f"{at_s:6.1f} s  {fault.kind} {shown}".rstrip())
         began_s = time.time()
         await act
-        self.harms.append(Harm(fault.kind, began_s, time.time(), pid))
+        self.harms.append(Harm(fault.kind, began_s, time.time(), pids))
 
     def _act(self, fault: Fault, worker: WorkerProcess) -> tuple[Awaitable[None], WorkerProcess | None]:
         """What is to be done, and the worker that it strikes."""
@@ -57,10 +63,30 @@ class Nemesis:
                 return self._silence(fault.still_s), None
             case "errors" | "hangs" | "limits":
                 return self._worsen(fault.kind, fault.still_s), None
+            case "kill_at":
+                raise AssertionError("it strikes a worker that it brings itself")
 
     async def _kill(self, worker: WorkerProcess) -> None:
         await asyncio.to_thread(worker.kill)
         worker.start(wait=False)
+
+    async def _kill_at(self, fault: Fault, at_s: float) -> None:
+        """Kill a worker, and let its successor die at the point. One that never comes there is killed too."""
+        worker, mortal = self._arena.mortal(fault.point, fault.passes)
+        began_s, died = time.time(), worker.pid
+        await asyncio.to_thread(worker.kill)
+        mortal.start(wait=False)
+        pid = mortal.pid
+        self._say(f"{at_s:6.1f} s  kill_at {fault.point} ({fault.passes}) {worker.name} ({died}, {pid})")
+
+        async def dead() -> bool:
+            return not mortal.is_alive()
+
+        if not await within(_COMES_THERE_WITHIN_S, dead):
+            self._say(f"          {fault.point} was not passed {fault.passes} times; killed")
+        await asyncio.to_thread(mortal.close)
+        worker.start(wait=False)
+        self.harms.append(Harm("kill_at", began_s, time.time(), (died, pid)))
 
     async def _pause(self, worker: WorkerProcess, still_s: float) -> None:
         worker.send(signal.SIGSTOP)

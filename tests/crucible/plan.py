@@ -3,12 +3,24 @@
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 Kind = Literal[
-    "kill", "pause", "renew", "flush", "redis", "postgres", "kafka", "errors", "hangs", "limits", "silence"
+    "kill",
+    "kill_at",
+    "pause",
+    "renew",
+    "flush",
+    "redis",
+    "postgres",
+    "kafka",
+    "errors",
+    "hangs",
+    "limits",
+    "silence",
 ]
 """kill, pause, renew    a worker: kill -9, SIGSTOP past its lease, SIGTERM; and then on again
+kill_at               a worker dies at a named point of its work
 flush                 Redis forgets everything
 redis, postgres,      the server is killed and started again
 kafka
@@ -16,8 +28,17 @@ errors, hangs,        the provider's answers, for a while
 limits, silence
 """
 
+Point = Literal["held", "fetched", "intended", "answered", "acknowledged", "committed"]
+"""held           between hold and publish
+fetched        a record is in DISPATCH's hands
+intended       the intent to call is on record, under the worker's lease
+answered       the provider has answered, and nobody knows
+acknowledged   the outcome is acknowledged, its offset not committed
+committed      SETTLE's transaction is, and no reply is sent
+"""
+
 _DECK: Sequence[Kind] = (
-    *("kill", "kill", "kill", "pause", "renew", "flush"),
+    *("kill", "kill", "kill_at", "kill_at", "kill_at", "pause", "renew", "flush"),
     *("redis", "postgres", "errors", "hangs", "limits", "silence"),
 )
 """Every kind comes round; workers die most often."""
@@ -32,6 +53,7 @@ _STILL_S: dict[Kind, tuple[float, float]] = {
     "kafka": (0.0, 3.0),
 }
 """How long it lasts; what is not here is over at once. A pause is longer than the lease."""
+_PASSES_MAX = 10
 _GAP_S = (1.5, 4.0)
 _FIRST_S = 3.0
 _KAFKA_FROM_S = 45.0
@@ -47,6 +69,9 @@ class Fault:
     worker: int
     """Index into the workers, for those that strike one."""
     still_s: float
+    point: Point
+    passes: int
+    """At which time of passing the point it dies."""
 
 
 def plan(seed: int, seconds: float, workers: int) -> tuple[Fault, ...]:
@@ -73,4 +98,5 @@ def _dealt(dice: random.Random) -> Iterator[Kind]:
 
 def _fault(dice: random.Random, at_s: float, kind: Kind, workers: int) -> Fault:
     still_s = round(dice.uniform(*_STILL_S.get(kind, (0.0, 0.0))), 1)
-    return Fault(at_s, kind, dice.randrange(workers), still_s)
+    point = dice.choice(get_args(Point))
+    return Fault(at_s, kind, dice.randrange(workers), still_s, point, dice.randint(1, _PASSES_MAX))

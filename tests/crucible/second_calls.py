@@ -69,7 +69,7 @@ class Explainer:
         """A worker that died or stood still while it had the attempt, or could not renew its lease."""
         attempt = self._attempts.get(verdict.id)
         return attempt is not None and any(
-            harm.kind in _CUTS_OFF_LEASES or (harm.kind in _LOSES_WORKERS and harm.pid == attempt.owner_pid)
+            harm.kind in _CUTS_OFF_LEASES or (harm.kind in _LOSES_WORKERS and attempt.owner_pid in harm.pids)
             for harm in self._harms
             if harm.began_s <= verdict.at_s and harm.ended_s >= attempt.at_s
         )

@@ -26,7 +26,7 @@ from tests.crucible.history import (
 JOB, OTHER = UUID(int=1), UUID(int=2)
 FIRST, SECOND = AttemptId(JOB, 1, 1), AttemptId(JOB, 1, 2)
 PID, DAY = 4_711, 20_000
-KILLED = Harm("kill", began_s=11, ended_s=12, pid=PID)
+KILLED = Harm("kill", began_s=11, ended_s=12, pids=(PID,))
 
 
 def charge(id_: AttemptId, verdict: str, nanodollars: int, hold_id: str) -> Charge:
@@ -120,7 +120,7 @@ BROKEN: Sequence[tuple[str, str, History]] = (
     ("second_calls_unexplained", "no intent", replace(SOUND, attempts=SOUND.attempts[:2])),
     ("second_calls_unexplained", "same attempt", replace(SOUND, calls=(*SOUND.calls, Call(SECOND, 20, 200)))),
     ("second_calls_unexplained", "nobody died", replace(SOUND, harms=())),
-    ("second_calls_unexplained", "another died", replace(SOUND, harms=(replace(KILLED, pid=PID + 1),))),
+    ("second_calls_unexplained", "another died", replace(SOUND, harms=(replace(KILLED, pids=(PID + 1,)),))),
     (
         "second_calls_unexplained",
         "it died before it began",

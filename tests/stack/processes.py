@@ -10,7 +10,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID
 
 from broker.kafka.embedded import leashed
@@ -25,6 +25,8 @@ _PAGE = os.sysconf("SC_PAGE_SIZE")
 class Process:
     """One `headworks` command in a process group of its own, which dies with this one."""
 
+    module: ClassVar[str] = "headworks"
+
     def __init__(
         self, name: str, arguments: Sequence[str], environment: Mapping[str, str], log: Path
     ) -> None:
@@ -37,7 +39,7 @@ class Process:
     def start(self) -> None:
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                leashed(sys.executable, "-m", "headworks", *self._arguments),
+                leashed(sys.executable, "-m", self.module, *self._arguments),
                 env={**os.environ, **self._environment},
                 stdin=subprocess.PIPE,
                 stdout=log,
