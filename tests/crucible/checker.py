@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from itertools import chain
 from uuid import UUID
 
-from tests.crucible.history import Harm, History
+from tests.crucible.history import Harm, History, Reply, Terminal
 from tests.crucible.second_calls import second_calls
 
 MUST_BE_ZERO = (
@@ -94,7 +94,8 @@ def _two_outcomes(history: History) -> list[str]:
     """More than one terminal, or replies that do not say what the terminal names. A reply may repeat."""
     ends = Counter(terminal.job_id for terminal in history.terminals)
     told: dict[UUID, set[tuple[int, str]]] = defaultdict(set)
-    for each in chain(history.terminals, history.replies):
+    ended: Iterable[Terminal | Reply] = chain(history.terminals, history.replies)
+    for each in ended:
         told[each.job_id].add((each.run, each.value_sha256))
     return [
         f"two outcomes: {job_id} has {ends[job_id]} terminals and {len(values)} different ends"

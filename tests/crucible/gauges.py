@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
@@ -52,15 +53,15 @@ class Gauges:
         """Ids of all that the gate holds."""
         async with Redis.from_url(self._url, decode_responses=True) as redis:
             organizations = {self._base(node) for node in self._nodes}
-            return [hold for base in organizations for hold in await redis.hkeys(f"{base}:holds")]
+            return [str(hold) for base in organizations for hold in await redis.hkeys(f"{base}:holds")]
 
     def _base(self, node: Node) -> str:
         return f"{self._prefix}:{{o{node.organization_id}}}"
 
 
-def _samples(project: str, counters: Mapping[str, str]) -> list[Sample]:
+def _samples(project: str, counters: Mapping[Any, Any]) -> list[Sample]:
     days: dict[int, dict[str, int]] = {}
     for name, amount in counters.items():
-        if (found := _COUNTER.fullmatch(name)) is not None:
+        if (found := _COUNTER.fullmatch(str(name))) is not None:
             days.setdefault(int(found[1]), {})[found[2]] = int(amount)
     return [Sample(project, day, row.get("spent", 0), row.get("held", 0)) for day, row in days.items()]
