@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from broker.quota.gate import Gate, Granted, Over, Settled, Settlement, StartRequest
+from broker.quota.gate import Gate, Granted, Over, Release, Settled, Settlement, StartRequest
 from broker.store.attempts import AttemptFacts, AttemptRow, Attempts, VerdictRow
 from broker.store.grouped import Grouped
 from broker.store.keys import AttemptKey
@@ -41,6 +41,10 @@ class AttemptBook:
 
     async def settle(self, settlement: Settlement) -> None:
         await self._settle.submit([settlement])
+
+    async def release(self, release: Release) -> None:
+        """Give back a hold that was not started."""
+        await self._gate.release([release])
 
     async def close(self) -> None:
         for group in (self._begin, self._start, self._decide, self._facts, self._settle):

@@ -20,7 +20,7 @@ from broker.identity.directory import Directory
 from broker.pricing.project_books import ProjectBooks
 from broker.providers.provider import Answer, Failed, Rejected
 from broker.providers.registry import Providers
-from broker.quota.gate import Granted, Settlement, StartRequest
+from broker.quota.gate import Granted, Release, Settlement, StartRequest
 from broker.quota.limits import Limits
 from broker.records import Incoming, Inner
 from broker.settings import Settings
@@ -156,6 +156,8 @@ class Dispatch:
         if facts.intent != self._tried.get(key) or over(facts) or facts.verdict is not None:
             self._tried.pop(key, None)
         if over(facts):
+            if facts.intent is None:
+                await self._attempts.release(Release(_held(inner.state).id, inner.state.organization_id))
             return None
         if facts.verdict is not None:
             await self._follow(record, inner, facts.verdict)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from broker.errors import NotBelieved
 from broker.kafka.reading import CoordinateReader
-from broker.quota.gate import Gate
+from broker.quota.gate import Gate, Release
 from broker.quota.gate import Settlement as HoldSettlement
 from broker.records import Incoming, Inner, Outgoing, partition_of
 from broker.replies import expired_result
@@ -101,7 +101,9 @@ class Settle:
         return [PartitionBatch(place, settlements.get(place, ()), end) for place, end in ends.items()]
 
     async def _settle_holds(self, states: Sequence[State]) -> None:
-        """Idempotent by hold, so a batch that comes again may do it again."""
+        """Those of calls cost what they cost, the others are given back. Idempotent by hold, so a batch that
+        comes again may do it again.
+        """
         done = [
             HoldSettlement(charge.hold, state.organization_id, state.project_id, charge.nanodollars)
             for state in states
@@ -109,6 +111,14 @@ class Settle:
         ]
         if done:
             await self._gate.settle(done)
+        charged = {settlement.hold.id for settlement in done}
+        unused = [
+            Release(state.hold.id, state.organization_id)
+            for state in states
+            if state.hold is not None and state.hold.id not in charged
+        ]
+        if unused:
+            await self._gate.release(unused)
 
     async def _replies(self, letters: Sequence[_Letter]) -> list[Outgoing]:
         wanted = {at.terminal.coordinate for at in letters if at.terminal is not None}

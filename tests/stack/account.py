@@ -18,6 +18,19 @@ AttemptId = tuple[UUID, int]
 
 
 @dataclass(frozen=True)
+class Balance:
+    """Charges on record, and the gate's counters beside them. True when they agree and nothing is held."""
+
+    charged: int
+    spent: int
+    held: int
+    holds: dict[str, str]
+
+    def __bool__(self) -> bool:
+        return self.spent == self.charged and self.held == 0 and not self.holds
+
+
+@dataclass(frozen=True)
 class Account:
     """All that is on record of an application whose jobs have ended."""
 
@@ -96,17 +109,14 @@ class Account:
 
     async def nothing_is_held(self) -> None:
         """The gate counts what the ledger has charged, and no hold besides."""
-        spent = sum(row.nanodollars for row in self.charges)
+        charged = sum(row.nanodollars for row in self.charges)
 
-        async def counted() -> bool:
+        async def balance() -> Balance:
             counters = await self.ledger.counters(self.application)
-            return (
-                _sum(counters, ":spent") == spent
-                and _sum(counters, ":held") == 0
-                and await self.ledger.holds(self.application) == {}
-            )
+            holds = await self.ledger.holds(self.application)
+            return Balance(charged, _sum(counters, ":spent"), _sum(counters, ":held"), holds)
 
-        await until(counted, "the gate to count what was charged, and to hold nothing")
+        await until(balance, "the gate to count what was charged, and to hold nothing")
 
 
 async def logged(provider: SimulatorProcess) -> list[dict[str, Any]]:

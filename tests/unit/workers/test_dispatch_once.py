@@ -17,14 +17,14 @@ from broker.pricing.project_books import ProjectBooks
 from broker.providers.provider import Answer, Call, Result
 from broker.providers.registry import Providers
 from broker.providers.routes import Routes, Target
-from broker.quota.gate import Granted, StartRequest
+from broker.quota.gate import Granted, Release, StartRequest
 from broker.settings import ProviderTarget, Settings
 from broker.store.attempts import AttemptFacts, AttemptRow
 from broker.store.keys import AttemptKey
 from schemas import topics
 from schemas.state import Hold
 from schemas.topics import Lane
-from tests.unit.workers.memory import NOW_MS, MemoryProducer, Received, received, state, tools
+from tests.unit.workers.memory import HOLD, NOW_MS, MemoryProducer, Received, received, state, tools
 from workers.attempts import AttemptBook
 from workers.dispatch import Dispatch
 from workers.lease import Lease
@@ -40,11 +40,15 @@ class Ledger:
         self.intents: dict[AttemptKey, AttemptRow] = {}
         self.begins: deque[str] = deque()
         self.starts: deque[str] = deque()
+        self.terminal: str | None = None
+        self.released: list[Release] = []
 
     async def begin(self, row: AttemptRow) -> bool:
         how = self.begins.popleft() if self.begins else ""
         if how == "before":
             raise DatabaseUnavailable("away")
+        if self.terminal is not None:
+            return False
         is_new = self.intents.setdefault(row.key, row) is row
         if how == "after":
             raise DatabaseUnavailable("lost on the way back")
@@ -58,7 +62,10 @@ class Ledger:
     async def facts(self, key: AttemptKey) -> AttemptFacts:
         row = self.intents.get(key)
         copy = None if row is None else dataclasses.replace(row, hold=Hold(**dict(row.hold)))
-        return AttemptFacts(copy, None, charged=False, terminal=None, owner_alive=True)
+        return AttemptFacts(copy, None, charged=False, terminal=self.terminal, owner_alive=True)
+
+    async def release(self, release: Release) -> None:
+        self.released.append(release)
 
 
 class Provider:
@@ -153,3 +160,18 @@ async def test_two_records_of_one_attempt_at_one_time_make_one_call(bench: Bench
     done = await asyncio.gather(bench.handle(), bench.handle())
     assert True in done
     assert len(bench.provider.calls) == 1
+
+
+async def test_an_attempt_of_a_job_that_has_ended_gives_its_hold_back(bench: Bench) -> None:
+    """As when a worker that was taken for dead comes back with the answer."""
+    bench.ledger.terminal = "answered"
+    assert await bench.handle()
+    assert bench.provider.calls == []
+    assert bench.ledger.released == [Release(HOLD.id, 2)]
+
+
+async def test_the_hold_of_a_call_that_was_made_is_left_to_its_settlement(bench: Bench) -> None:
+    assert await bench.handle()
+    bench.ledger.terminal = "answered"
+    assert await bench.handle()
+    assert bench.ledger.released == []

@@ -42,7 +42,7 @@ async def database(tmp_path: Path) -> AsyncIterator[Database]:
 
 
 class Bench:
-    """SETTLE and its poison, on a ledger. Nothing here has a charge, so no gate is asked."""
+    """SETTLE and its poison, on a ledger. Nothing here has a hold, so no gate is asked."""
 
     def __init__(self, database: Database) -> None:
         self.producer = MemoryProducer()
@@ -58,7 +58,7 @@ class Bench:
 
     def outcome(self, offset: int) -> Received:
         made = tools(self.producer)
-        return received(made.outlets.outcome(state(), Expired(stage="retry"), b"{}"), 0, offset)
+        return received(made.outlets.outcome(state(hold=None), Expired(stage="retry"), b"{}"), 0, offset)
 
 
 @pytest_asyncio.fixture
