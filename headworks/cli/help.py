@@ -1,6 +1,7 @@
 """How a help page is laid out: fit for 80 columns, examples as they are typed, lists of two columns."""
 
 import inspect
+import os
 import re
 import textwrap
 from collections.abc import Iterable, Iterator
@@ -63,7 +64,7 @@ def _prose(text: str, width: int) -> str:
         lines = paragraph.splitlines()
         flowing = " ".join(line for line in lines if not line.startswith(" "))
         shown += [""] + [_INDENT + line for line in _wrapped(flowing, width - len(_INDENT))]
-        shown += [_INDENT + typer.style(line, fg="cyan") for line in lines if line.startswith(" ")]
+        shown += [_INDENT + _styled(line, fg="cyan") for line in lines if line.startswith(" ")]
     return "\n".join(shown) + "\n"
 
 
@@ -76,7 +77,7 @@ def _lists(entries: Iterable[tuple[str, Row]], width: int) -> str:
     column = max((len(name) for name in names if len(name) <= _NAME_WIDTH_MAX), default=_NAME_WIDTH_MAX)
     shown = []
     for heading, rows in by_heading.items():
-        shown += ["", typer.style(f"{heading}:", bold=True), *_two_columns(rows, column, width)]
+        shown += ["", _styled(f"{heading}:", bold=True), *_two_columns(rows, column, width)]
     return "\n".join(shown) + "\n"
 
 
@@ -84,7 +85,7 @@ def _two_columns(rows: list[Row], column: int, width: int) -> Iterator[str]:
     margin = " " * (len(_INDENT) + column + 2)
     for name, text in rows:
         lines = _wrapped(text, width - len(margin))
-        shown = _INDENT + typer.style(name, fg="cyan") + " " * (column + 2 - len(name))
+        shown = _INDENT + _styled(name, fg="cyan") + " " * (column + 2 - len(name))
         if len(name) > column:
             yield shown
             shown = margin
@@ -142,6 +143,11 @@ def _panel(entry: Any, otherwise: str) -> str:
 def _first(command: Any) -> str:
     """The first paragraph of its help."""
     return " ".join(inspect.cleandoc(command.help or "").partition("\n\n")[0].split())
+
+
+def _styled(text: str, **style: Any) -> str:
+    """Click takes colors out for a pipe, and knows nothing of https://no-color.org."""
+    return text if os.environ.get("NO_COLOR") else typer.style(text, **style)
 
 
 def _wrapped(text: str, width: int) -> list[str]:

@@ -87,6 +87,15 @@ def test_every_option_and_argument_is_explained(path: tuple[str, ...]) -> None:
     assert [parameter.name for parameter in command.params if not parameter.help] == []
 
 
+@pytest.mark.parametrize(("no_color", "is_colored"), [("", True), ("1", False)])
+def test_color_is_for_terminals_that_want_it(
+    monkeypatch: pytest.MonkeyPatch, no_color: str, *, is_colored: bool
+) -> None:
+    monkeypatch.setenv("NO_COLOR", no_color)
+    assert ("\x1b[" in CliRunner().invoke(app, ["--help"], color=True).output) == is_colored
+    assert "\x1b[" not in CliRunner().invoke(app, ["--help"], color=False).output
+
+
 def test_examples_stand_as_they_are_and_prose_flows() -> None:
     page = CliRunner().invoke(app, ["submit", "--help"], terminal_width=58).output
     assert '\n      headworks submit "What is the capital of Peru?"\n      cat letter.txt | ' in page
