@@ -24,11 +24,11 @@ $(STAMP): requirements/dev.txt pyproject.toml
 demo: $(STAMP) ## Send the example jobs through every pool, with the embedded servers
 	$(BIN)/headworks demo
 
-test: $(STAMP) ## Run all tests, on real Kafka, PostgreSQL and Redis too (ARGS="-k name" for some)
+test: $(STAMP) ## Run all tests, on real servers too (ARGS="-k name" for some)
 	$(BIN)/python -m tests.services install
 	$(BIN)/python -m pytest $(ARGS)
 
-crucible: $(STAMP) ## Kill, stop and cut off everything under load, and check the promises (SECONDS=120 SEED=1)
+crucible: $(STAMP) ## Kill and cut off everything under load, and look (SECONDS=120 SEED=1)
 	$(BIN)/python -m tests.services install
 	$(BIN)/python -m tests.crucible --seconds $(or $(SECONDS),120) --seed $(or $(SEED),1)
 

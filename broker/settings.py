@@ -27,7 +27,7 @@ from pydantic_settings import (
 )
 
 from broker.errors import SecretMissing, SettingsInvalid
-from broker.settings_faults import check_redis_url, explain, meant
+from broker.settings_faults import check_redis_url, check_servers, explain, meant
 
 CONFIG_FILE = "headworks.toml"
 _MEBIBYTE = 1024 * 1024
@@ -61,6 +61,12 @@ class KafkaSettings(Section):
     commit_interval_ms: int = Field(500, ge=10)
     jobs_record_bytes_max: int = Field(_MEBIBYTE, ge=1024)
     inner_record_bytes_max: int = Field(12 * _MEBIBYTE, ge=1024)
+
+    @field_validator("bootstrap_servers")
+    @classmethod
+    def _servers(cls, value: str) -> str:
+        check_servers(value)
+        return value
 
 
 class DatabaseSettings(Section):

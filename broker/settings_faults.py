@@ -1,5 +1,6 @@
 """What is wrong in the settings, told by key and never by value, for a value may be a secret."""
 
+import re
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -11,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 EMBEDDED_REDIS = "memory://"
 """The `redis.url` that stands for the embedded server: one process, nothing kept."""
 
+_SERVER = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[\w.-]+)(?::(?P<port>[0-9]{1,5}))?")
 _REDIS_SCHEMES = ("redis", "rediss", "unix")
 _REDIS_PARAMETERS = frozenset(
     {"client_name", "db", "password", "protocol", "username"}
@@ -50,6 +52,14 @@ def _fields(model: type[BaseModel], place: Sequence[str]) -> Iterable[str]:
         field = getattr(found, "model_fields", {}).get(name)
         found = (None, *get_args(found))[-1] if field is None else field.annotation
     return getattr(found, "model_fields", {}).keys()
+
+
+def check_servers(text: str) -> None:
+    """Raises ValueError unless it is `host:port`, or several with commas between."""
+    for server in text.split(","):
+        match = _SERVER.fullmatch(server.strip())
+        if match is None or int(match["port"] or 1) not in range(1, 65_536):
+            raise ValueError("must be host:port, or several with commas between: kafka-1:9092,kafka-2:9092")
 
 
 def check_redis_url(url: str) -> None:

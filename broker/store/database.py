@@ -186,6 +186,8 @@ def _check_file(name: str | None) -> None:
         with path.open("a+b") as file:
             file.seek(0)
             head = file.read(len(_SQLITE_MAGIC))
+    except FileNotFoundError:
+        raise SettingsInvalid("database.url: the folder of its SQLite file is not there") from None
     except OSError as error:
         why = f"its SQLite file cannot be opened for writing: {error.strerror}"
         raise SettingsInvalid(f"database.url: {why}") from None

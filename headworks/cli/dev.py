@@ -62,8 +62,10 @@ def dev(
 
     try:
         behaviour = Behaviour(latency=parse_latency(latency), error_rate=error_rate)
-    except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="--latency") from None
+    except ValueError:
+        raise typer.BadParameter(
+            "write milliseconds as 200, uniform:50:400 or lognormal:200:1500", param_hint="--latency"
+        ) from None
     providers = Settings.load().providers if real_providers else None
     if real_providers and not providers:
         raise SettingsInvalid("--real-providers: the settings name none, in [providers.<name>]")

@@ -161,7 +161,7 @@ async def test_a_file_that_another_process_writes(sqlite_url: str) -> None:
 
 
 async def test_a_file_whose_folder_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(SettingsInvalid, match=r"database\.url.*: No such file or directory"):
+    with pytest.raises(SettingsInvalid, match=r"database\.url: the folder of its SQLite file is not there"):
         await Database.open(_settings(f"sqlite+aiosqlite:///{tmp_path}/nowhere/headworks.db"))
 
 

@@ -60,6 +60,23 @@ def test_a_redis_url_that_serves(monkeypatch: pytest.MonkeyPatch, url: str) -> N
 
 
 @pytest.mark.parametrize(
+    "addresses",
+    ["", "kafka:port", "kafka:0", "kafka:70000", "[::1", "a:1,,b:2", "PLAINTEXT://kafka:9092", "a b"],
+)
+def test_addresses_of_kafka_that_are_none(monkeypatch: pytest.MonkeyPatch, addresses: str) -> None:
+    monkeypatch.setenv("HEADWORKS_KAFKA__BOOTSTRAP_SERVERS", addresses)
+    refused = _refused()
+    assert refused.startswith("kafka.bootstrap_servers: must be host:port")
+    assert "\n" not in refused
+
+
+@pytest.mark.parametrize("addresses", ["kafka", "kafka-1.org:9092, kafka_2:9093", "127.0.0.1:1", "[::1]:92"])
+def test_addresses_of_kafka(monkeypatch: pytest.MonkeyPatch, addresses: str) -> None:
+    monkeypatch.setenv("HEADWORKS_KAFKA__BOOTSTRAP_SERVERS", addresses)
+    assert Settings.load().kafka.bootstrap_servers == addresses
+
+
+@pytest.mark.parametrize(
     ("variable", "told"),
     [
         ("KAFKA__PARTITONS", "kafka.partitons: there is no such setting; did you mean partitions?"),
