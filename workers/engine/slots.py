@@ -2,12 +2,16 @@
 
 Stride scheduling (Waldspurger and Weihl, 1995): each lane has a pass that grows by cost/weight with every
 grant; the waiting lane with the smallest pass is served next. A lane that was idle rejoins at the present
-pass, so it can save nothing up.
+pass, so it can save nothing up. Where there are too few free slots for the lane whose turn it is, the others
+wait with it: small work of theirs would else keep its large work from ever finding enough.
 """
 
 import asyncio
 from collections import deque
 from collections.abc import Mapping
+
+_Waiter = tuple[int, asyncio.Future[None]]
+"""Cost, and what to set when it is granted."""
 
 
 class Slots:
@@ -25,9 +29,7 @@ class Slots:
         self._used = dict.fromkeys(weights, 0)
         self._pass = dict.fromkeys(weights, 0.0)
         self._now = 0.0
-        self._waiting: dict[str, deque[tuple[int, asyncio.Future[None]]]] = {
-            lane: deque() for lane in weights
-        }
+        self._waiting: dict[str, deque[_Waiter]] = {lane: deque() for lane in weights}
 
     @property
     def in_use(self) -> int:
@@ -41,19 +43,21 @@ class Slots:
     async def acquire(self, lane: str, cost: int) -> None:
         """Wait for `cost` slots (as `cost()` gave it)."""
         queue = self._waiting[lane]
-        if not queue and self._fits(lane, cost):
+        if not queue:
+            self._pass[lane] = max(self._pass[lane], self._now)
+        if not any(self._waiting.values()) and self._fits(lane, cost):
             self._grant(lane, cost)
             return
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         queue.append((cost, turn))
+        self._serve()
         try:
             await turn
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled():
                 self.release(lane, cost)
             else:
-                queue.remove((cost, turn))
-                self._serve()
+                self._withdraw(lane, (cost, turn))
             raise
 
     def release(self, lane: str, cost: int) -> None:
@@ -70,17 +74,32 @@ class Slots:
     def _grant(self, lane: str, cost: int) -> None:
         self._free -= cost
         self._used[lane] += cost
-        start = max(self._pass[lane], self._now)
-        self._pass[lane] = start + cost / self._weights[lane]
-        self._now = start
+        self._now = max(self._now, self._pass[lane])
+        self._pass[lane] += cost / self._weights[lane]
+
+    def _withdraw(self, lane: str, waiter: _Waiter) -> None:
+        """Its turn may have come, and been passed over, since it was cancelled."""
+        if waiter in self._waiting[lane]:
+            self._waiting[lane].remove(waiter)
+        self._serve()
 
     def _serve(self) -> None:
-        while True:
-            ready = [lane for lane, queue in self._waiting.items() if queue and self._fits(lane, queue[0][0])]
-            if not ready:
-                return
-            lane = min(ready, key=lambda name: max(self._pass[name], self._now))
+        while (lane := self._next()) is not None:
             cost, turn = self._waiting[lane].popleft()
             if not turn.done():
                 self._grant(lane, cost)
                 turn.set_result(None)
+
+    def _next(self) -> str | None:
+        """The waiting lane whose turn it is; behind one that must wait for more slots, one that can do with
+        what is reserved for it.
+        """
+        waiting = sorted((lane for lane, queue in self._waiting.items() if queue), key=self._pass.__getitem__)
+        for place, lane in enumerate(waiting):
+            cost, _ = self._waiting[lane][0]
+            if self._fits(lane, cost) and (place == 0 or self._is_reserved(lane, cost)):
+                return lane
+        return None
+
+    def _is_reserved(self, lane: str, cost: int) -> bool:
+        return self._used[lane] + cost <= self._reserved.get(lane, 0)
