@@ -60,7 +60,7 @@ async def _demo(source: Path, folder: Path) -> int:
     behaviour = Behaviour(
         seed=_SEED, latency=LognormalLatency(p50_ms=80, p99_ms=600), error_rate=0.02, rate_limited_rate=0.01
     )
-    console.print("Starting Kafka, database, Redis, a simulated provider and all workers in this process...")
+    console.print("Starting Kafka, database, Redis, a provider and all workers in this process...")
     async with dev_stack(behaviour=behaviour) as stack:
         ending = await _run(stack, source, folder)
         await _report(console, stack, ending)
@@ -107,7 +107,7 @@ async def _report(console: "Console", stack: "DevStack", ending: "Ending") -> No
     finally:
         await database.close()
     kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(counts.terminals.items()))
-    chains = "every hash chain is whole" if broken is None else f"BROKEN at {broken}"
+    chains = "all hash chains whole" if broken is None else f"BROKEN at {broken}"
     console.print(f"\nOn record: {kinds}; {counts.audit_entries} audit entries, {chains}.")
 
 
@@ -116,7 +116,7 @@ def _go_on(console: "Console", folder: Path) -> None:
     activate = "" if shutil.which("headworks") else f"\n  . {_relative(Path(sys.prefix) / 'bin/activate')}"
     console.print(f"""
 Answers:  {output}
-The rest: {errors} (refused, failed or malformed, each with its code)
+The rest: {errors}, each with its code
 
 To go on:{activate}
   headworks dev                                  # keeps all this running

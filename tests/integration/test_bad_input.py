@@ -23,7 +23,7 @@ from tests.stack import until
 from tests.stack.batches import BAD_KEY, send_batch
 from tests.stack.fixtures import Pipeline
 from tests.stack.jobs import chat
-from tests.stack.raw import RawPublisher, envelope, read_all, signed_headers
+from tests.stack.raw import Ends, RawPublisher, ends_of, envelope, read_all, signed_headers
 
 TOPIC = topics.jobs(Lane.STANDARD)
 HOUR_MS = 3_600_000
@@ -34,8 +34,9 @@ Changes = Mapping[str, bytes | None]
 class Sender:
     """Publishes bad records, each followed by a good one on the same partition."""
 
-    def __init__(self, pipeline: Pipeline, publisher: RawPublisher) -> None:
+    def __init__(self, pipeline: Pipeline, publisher: RawPublisher, dead_until_now: Ends) -> None:
         self.pipeline = pipeline
+        self._dead_until_now = dead_until_now
         self.publisher = publisher
         self.credential = publisher.credential
         self.application = publisher.credential.application
@@ -73,7 +74,9 @@ class Sender:
         """The one whose note names the coordinate."""
 
         async def there() -> list[tuple[DeadLetter, ConsumerRecord[bytes, bytes]]]:
-            found = await read_all(self.pipeline.stack.settings.kafka, topics.DEAD)
+            found = await read_all(
+                self.pipeline.stack.settings.kafka, topics.DEAD, since=self._dead_until_now
+            )
             noted = [(DeadLetter.model_validate_json(note_of(record)), record) for record in found]
             return [(note, record) for note, record in noted if note.origin == str(origin)]
 
@@ -131,8 +134,9 @@ async def credential(pipeline: Pipeline, name: str) -> Credential:
 
 @pytest.fixture
 async def sender(pipeline: Pipeline, credential: Credential) -> AsyncIterator[Sender]:
-    async with RawPublisher(pipeline.stack.settings.kafka, credential) as publisher:
-        yield Sender(pipeline, publisher)
+    kafka = pipeline.stack.settings.kafka
+    async with RawPublisher(kafka, credential) as publisher:
+        yield Sender(pipeline, publisher, await ends_of(kafka, topics.DEAD))
 
 
 # who sent it cannot be believed

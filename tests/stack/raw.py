@@ -3,9 +3,10 @@
 import hashlib
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 from uuid import UUID
 
 import orjson
@@ -114,8 +115,16 @@ class RawPublisher:
         return Coordinate(sent.topic, sent.partition, sent.offset)
 
 
-async def read_all(kafka: KafkaSettings, topic: str) -> list[ConsumerRecord[bytes, bytes]]:
-    """Every record of the topic up to its present end."""
+Ends = Mapping[int, int]
+"""The offset behind the last record, by partition."""
+Consumer: TypeAlias = "AIOKafkaConsumer[bytes, bytes]"
+
+
+@asynccontextmanager
+async def _reading(
+    kafka: KafkaSettings, topic: str
+) -> AsyncIterator[tuple["AIOKafkaConsumer[bytes, bytes]", Ends]]:
+    """A consumer of every partition of the topic, and their ends now."""
     consumer = AIOKafkaConsumer(
         **client_options(kafka),
         enable_auto_commit=False,
@@ -129,15 +138,32 @@ async def read_all(kafka: KafkaSettings, topic: str) -> list[ConsumerRecord[byte
         places = [TopicPartition(topic, number) for number in cluster.partitions_for_topic(topic) or ()]
         consumer.assign(places)
         ends = await consumer.end_offsets(places)
+        yield consumer, {place.partition: end for place, end in ends.items()}
+    finally:
+        await consumer.stop()
+
+
+async def ends_of(kafka: KafkaSettings, topic: str) -> Ends:
+    async with _reading(kafka, topic) as (_, ends):
+        return ends
+
+
+async def read_all(
+    kafka: KafkaSettings, topic: str, since: Ends | None = None
+) -> list[ConsumerRecord[bytes, bytes]]:
+    """Every record of the topic up to its present end, from its beginning or from an earlier end."""
+    async with _reading(kafka, topic) as (consumer, ends):
         found: list[ConsumerRecord[bytes, bytes]] = []
-        for place in places:
-            await consumer.seek_to_beginning(place)
-            while await consumer.position(place) < ends[place]:
+        for number, end in ends.items():
+            place = TopicPartition(topic, number)
+            if since is None:
+                await consumer.seek_to_beginning(place)
+            else:
+                consumer.seek(place, since.get(number, 0))
+            while await consumer.position(place) < end:
                 fetched = await consumer.getmany(place, timeout_ms=1_000)
                 found += fetched.get(place, [])
         return found
-    finally:
-        await consumer.stop()
 
 
 async def read_replies(kafka: KafkaSettings, topic: str, number: int) -> list[ConsumerRecord[bytes, bytes]]:

@@ -165,6 +165,14 @@ def test_a_record_of_nobody_s_keeps_its_own_headers() -> None:
     assert note_of(record).detail == "detail"
 
 
+def test_of_too_many_headers_the_first_are_kept_and_none_is_without_a_value() -> None:
+    many = tuple((f"x{number}", None) for number in range(headers.HEADERS_MAX + 8))
+    record = OUTLETS.dead_record(Received("jobs.bulk", b"v", many), "admit", "headers_too_many")
+    assert [pair for pair in record.headers if pair[0] != headers.DEAD_LETTER] == [
+        (name, b"") for name, _ in many[: headers.HEADERS_MAX]
+    ]
+
+
 def test_a_replayable_record_copied_by_a_stranger_is_none() -> None:
     """A genuine seal, sent by somebody else to a topic of theirs, is not kept beside the bytes."""
     genuine = OUTLETS.dead_job(inner_of(b"prompt"), "dispatch", "timeout", ORIGIN)
