@@ -8,6 +8,7 @@ from aiokafka import errors as kafka
 from aiokafka.helpers import create_ssl_context
 
 from broker.errors import HeadworksError, KafkaUnavailable, SettingsInvalid, TopicsMissing
+from broker.kafka import closed_transport
 from broker.settings import KafkaSettings
 
 CLIENT_ID = "headworks"
@@ -36,6 +37,7 @@ def client_options(settings: KafkaSettings) -> dict[str, Any]:
 
     Raises SettingsInvalid where a CA file cannot be read.
     """
+    closed_transport.mend()
     options: dict[str, Any] = {
         "bootstrap_servers": settings.bootstrap_servers,
         "client_id": CLIENT_ID,

@@ -24,6 +24,7 @@ from faststream.security import BaseSecurity, SASLPlaintext, SASLScram256, SASLS
 
 from broker.errors import KafkaUnavailable
 from broker.kafka.connection import client_options
+from broker.kafka.ending import stop_consumer
 from broker.kafka.raw_batch import Broken, Record
 from broker.kafka.salvaging import Salvage
 from broker.settings import KafkaSettings
@@ -159,6 +160,8 @@ class GroupSource:
         await _translated(self._subscriber.start())
 
     async def stop(self) -> None:
+        if self._subscriber.consumer is not None:
+            await stop_consumer(self._subscriber.consumer)
         await self._subscriber.stop()
         await self._salvage.close()
 

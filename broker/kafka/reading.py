@@ -9,6 +9,7 @@ from aiokafka.errors import CorruptRecordException, KafkaError, OffsetOutOfRange
 
 from broker.errors import KafkaUnavailable
 from broker.kafka.connection import client_options
+from broker.kafka.ending import stop_consumer
 from broker.kafka.raw_batch import Broken, Record
 from broker.kafka.salvaging import Salvage
 from broker.settings import KafkaSettings
@@ -47,7 +48,7 @@ class CoordinateReader:
 
     async def stop(self) -> None:
         if self._consumer is not None:
-            await self._consumer.stop()
+            await stop_consumer(self._consumer)
         await self._salvage.close()
 
     async def end(self, topic: str, partition: int) -> int:

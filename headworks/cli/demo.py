@@ -119,8 +119,8 @@ Answers:  {output}
 The rest: {errors}, each with its code
 
 To go on:{activate}
-  headworks dev                                  # keeps all this running
-  headworks submit "What is a headworks?"        # meanwhile, in another terminal
+  headworks dev                             # keeps all this running
+  headworks submit "What is a headworks?"   # meanwhile, in another terminal
   headworks run examples/jobs.jsonl -o out.jsonl
 README.md says how to run it on real Kafka, PostgreSQL and Redis.""")
 

@@ -9,6 +9,7 @@ from aiokafka.errors import CorruptRecordException, KafkaError, OffsetOutOfRange
 
 from broker.errors import HeadworksError
 from broker.kafka.connection import client_options, kafka_errors
+from broker.kafka.ending import stop_consumer
 from broker.records import Incoming
 from broker.settings import KafkaSettings
 
@@ -42,11 +43,11 @@ class PartitionReader:
                 async with asyncio.timeout(_START_S):
                     await self._consumer.start()
         except HeadworksError:
-            await self._consumer.stop()
+            await stop_consumer(self._consumer)
             raise
 
     async def stop(self) -> None:
-        await self._consumer.stop()
+        await stop_consumer(self._consumer)
 
     async def end(self) -> int:
         """The offset that the next record will have. Raises KafkaUnavailable."""

@@ -2,11 +2,14 @@
 
 import asyncio
 
+from tests.services import KafkaServer
 from tests.stack import Account, Fleet, Load, WorkerProcess, until
 from tests.stack.jobs import chats
 from workers.app import POOLS
 
 OPEN_MAX = 200
+NOT_DRAINED = 4
+"""The exit status of a worker that cut off what was under way."""
 BEFORE = 20
 QUICK = {"latency": {"kind": "uniform", "min_ms": 20, "max_ms": 100}}
 SLOW = {"latency": {"kind": "uniform", "min_ms": 500, "max_ms": 4_000}}
@@ -39,6 +42,24 @@ async def test_dispatch_is_renewed_process_by_process(fleet: Fleet, name: str) -
         await end_while_it_calls(second)
         load.enough()
     await no_call_was_made_again(fleet, name, load)
+
+
+async def test_processes_end_though_kafka_is_away(fleet: Fleet, kafka: KafkaServer, name: str) -> None:
+    fleet.provider.behave(QUICK)
+    credential = await fleet.stack.application(name)
+    async with fleet.stack.client(credential) as client, Load(client, chats(), OPEN_MAX) as load:
+        await load.reached(BEFORE)
+        kafka.kill()
+        ends = [asyncio.to_thread(fleet.worker(pool).terminate) for pool in POOLS]
+        assert set(await asyncio.gather(*ends)) <= {0, NOT_DRAINED}
+        kafka.start()
+        await asyncio.to_thread(fleet.start, *POOLS)
+        await load.reached(len(load.results) + OPEN_MAX)
+        load.enough()
+    account = await Account.of(fleet.stack, fleet.provider, name, load.job_ids)
+    account.each_ended_once(load.job_ids, load.results)
+    account.each_attempt_is_charged_once(load.results)
+    await account.nothing_is_held()
 
 
 async def test_the_other_pools_are_renewed_while_dispatch_goes_on(fleet: Fleet, name: str) -> None:

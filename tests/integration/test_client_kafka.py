@@ -462,12 +462,13 @@ def address_of(client: Client) -> str:
 def neighbours(credential: Credential, settings: KafkaSettings) -> tuple[str, str]:
     """Two names that share a partition."""
     places: dict[int | None, str] = {}
-    for name in ("a", "b", "c"):
+    for number in range(settings.reply_partitions + 1):
+        name = f"instance-{number}"
         place = address(credential.application, name, settings.reply_partitions).partition
         if place in places:
             return places[place], name
         places[place] = name
-    raise AssertionError("three names on two partitions")
+    raise AssertionError("more names than partitions share none")
 
 
 async def send_bad_header(settings: KafkaSettings, place: ReplyTo) -> None:

@@ -35,6 +35,8 @@ class Limits:
     commit_interval_s: float = 0.5
     fetch_wait_ms: int = 1_000
     revoke_wait_s: float = 2.0
+    leave_s: float = 5.0
+    """How long a last commit may take, and the leaving of a group."""
     waiting_bytes_max: int = 16 * 1024 * 1024
     """Of one partition's records that are fetched and not handed on: beyond it the reader pauses."""
     slot_bytes: int = 0
@@ -89,7 +91,10 @@ class Pump(Generic[R]):
         self._committer = asyncio.create_task(self._commit_always(), name=f"{self.name}-commit")
 
     async def stop(self, drain_s: float) -> bool:
-        """Stop fetching, commit, leave the groups, then let work under way end. True when all of it did."""
+        """Stop fetching, commit, leave the groups, then let work under way end. True when all of it did.
+
+        Where Kafka is away the commit and the leaving are given up: what is not committed comes again.
+        """
         self._stopping = True
         deadline = time.monotonic() + drain_s
         for lane in self._lanes.values():
@@ -98,8 +103,9 @@ class Pump(Generic[R]):
             flow.end()
         await self._settle_down(min(self._limits.revoke_wait_s, drain_s))
         _cancel(self._committer)
-        await self._commit(list(self._flows.values()))
-        await asyncio.gather(*(lane.source.stop() for lane in self._lanes.values()))
+        await self._within(self._limits.leave_s, self._commit(list(self._flows.values())))
+        stops = [lane.source.stop() for lane in self._lanes.values()]
+        await asyncio.gather(*(self._within(self._limits.leave_s, stop) for stop in stops))
         await self._settle_down(max(0.0, deadline - time.monotonic()))
         left = list(self._tasks)
         for task in left:
@@ -161,6 +167,13 @@ class Pump(Generic[R]):
         for flow in flows:
             flow.tracker.close()
             self._flows.pop(flow.partition, None)
+
+    async def _within(self, seconds: float, act: Awaitable[None]) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await act
+        except TimeoutError:
+            self._on_trouble(TimeoutError(f"a group was not left in {seconds:g} s"))
 
     async def _settle_down(self, within_s: float, flows: Sequence[Flow[R]] | None = None) -> None:
         deadline = time.monotonic() + within_s

@@ -1,5 +1,5 @@
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
@@ -203,6 +203,27 @@ async def test_stop_reports_what_did_not_end_in_time() -> None:
     await until(lambda: pump.slots.in_use == 1)
     assert await pump.stop(0.05) is False
     assert source.committed.get(P0, 0) == 0
+
+
+async def test_stop_ends_though_neither_commit_nor_leaving_does() -> None:
+    class Silent(MemorySource):
+        async def commit(self, offsets: Mapping[Partition, int]) -> None:
+            await asyncio.Event().wait()
+
+        async def stop(self) -> None:
+            await asyncio.Event().wait()
+
+    async def handle(records: Sequence[MemoryRecord]) -> None:
+        handled.extend(records)
+
+    handled: list[MemoryRecord] = []
+    lanes = {"bulk": Silent({P0: [b"a"]}), "batch": Silent({P1: [b"b"]})}
+    limits = replace(LIMITS, leave_s=0.01)
+    slots = Slots(9, {"bulk": 1, "batch": 1})
+    pump: Pump[MemoryRecord] = Pump("test", lanes, handle, Poisoned(), slots, limits)
+    await pump.start()
+    await until(lambda: len(handled) == 2)
+    assert await pump.stop(5) is True
 
 
 async def test_a_full_partition_is_not_read_on() -> None:
