@@ -131,13 +131,13 @@ class RedisGate:
             if not self._closed:
                 return
             await self.check()
-            async with source.exclusive() as ledger:
-                for organization_id in sorted(self._closed):
+            for organization_id in sorted(self._closed):
+                async with source.exclusive() as ledger:  # each as of a moment when its own gate is closed
                     if not await self._is_open(organization_id):
                         await rebuild_organization(
                             self._rebuild_call(organization_id), organization_id, ledger
                         )
-                    self._closed.discard(organization_id)
+                self._closed.discard(organization_id)
 
     async def _is_open(self, organization_id: int) -> bool:
         (reply,) = await self._send(self._scripts.settle, [(organization_id, [])])
