@@ -45,6 +45,8 @@ class Refusal(StrEnum):
     POLICY_ERROR = "policy_error"
     OVER_QUOTA = "over_quota"
     """The job can never fit its budget, or not before its deadline."""
+    DEADLINE_UNREACHABLE = "deadline_unreachable"
+    """By the target's latency of late the job cannot be done before its deadline."""
     NO_TARGET = "no_target"
     """No provider target serves the model."""
     PROVIDER_REFUSED = "provider_refused"
@@ -68,6 +70,8 @@ class Failure(StrEnum):
     """The worker that made the call died, or was cut off past its lease, before its outcome was recorded."""
     HOLD_LAPSED = "hold_lapsed"
     """The hold had expired before the call; nothing was sent, and no attempt of the job's is used up."""
+    DEADLINE_PASSED = "deadline_passed"
+    """It passed before the call; nothing was sent."""
     INTERNAL_ERROR = "internal_error"
 
 

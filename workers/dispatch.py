@@ -4,7 +4,7 @@
       answered, refused      → outcomes
       failed                 → a verdict, then retry.<delay> or admitted.<lane> for the next attempt
       attempts used up       → dead, then outcomes
-      past its deadline      → outcomes
+      too late, or hopeless  → outcomes
 
 A record that comes again is never simply called again: what the ledger says of its attempt decides.
 What follows a call is insisted upon for as long as the process lives, since the answer is nowhere else.
@@ -34,11 +34,12 @@ from schemas.topics import RetryDelay
 from workers.attempts import AttemptBook
 from workers.call import Prepared, answered_charge, failed_charge, prepare
 from workers.engine.backoff import delays
+from workers.latency import RecentLatency
 from workers.lease import Lease
 from workers.outlets import coordinate
 from workers.succession import Succession
 from workers.tools import Tools
-from workers.verdict import Again, GiveUp, Late, Step, Unresolved, after_failure, backoff_ms
+from workers.verdict import Again, GiveUp, Late, Step, TooSlow, Unresolved, after_failure, backoff_ms
 
 T = TypeVar("T")
 
@@ -68,6 +69,7 @@ class Dispatch:
         self._metrics = tools.metrics
         self._outlets = tools.outlets
         self._running: dict[AttemptKey, asyncio.Future[None]] = {}
+        self._latency = RecentLatency()
         self._tried: dict[AttemptKey, AttemptRow] = {}
         """Intents that were sent, until their hold is started: one that is on record just as it was sent here
         is ours, and nothing was called under it. A later try of an attempt that was called differs in time.
@@ -96,8 +98,10 @@ class Dispatch:
     async def _attempt(self, record: Incoming, inner: Inner, key: AttemptKey) -> Awaitable[None] | None:
         state = inner.state
         prepared = await self._prepare(inner)
-        if isinstance(prepared, Refusal) or self._clock() >= state.deadline_ms:
-            return await self._end_uncalled(record, inner, key, prepared)
+        if isinstance(prepared, Refusal):
+            return await self._end_uncalled(record, inner, key, prepared, prepared)
+        if (bar := self._bar(state, prepared)) is not None:
+            return await self._end_uncalled(record, inner, key, prepared, bar)
         incarnation = self._lease.incarnation
         row = self._tried.get(key)
         if row is None or row.owner != incarnation:
@@ -106,6 +110,18 @@ class Dispatch:
             await self._start_and_call(record, inner, key, prepared, incarnation)
             return None
         return await self._resume(record, inner, key, prepared)
+
+    def _bar(self, state: State, prepared: Prepared) -> Failure | Refusal | None:
+        """Why the provider is not to be called: for certain, or by what can be expected."""
+        now_ms = self._clock()
+        left_ms = state.deadline_ms - now_ms
+        certain = self._certain_bar(state)
+        if certain is None and self._latency.is_too_slow(prepared.target, left_ms, now_ms):
+            return Refusal.DEADLINE_UNREACHABLE
+        return certain
+
+    def _certain_bar(self, state: State) -> Failure | None:
+        return Failure.DEADLINE_PASSED if self._clock() >= state.deadline_ms else None
 
     async def _prepare(self, inner: Inner) -> Prepared | Refusal:
         """A model that has no price here may have got one a moment ago, which ADMIT knew: look again."""
@@ -122,27 +138,38 @@ class Dispatch:
     async def _start_and_call(
         self, record: Incoming, inner: Inner, key: AttemptKey, prepared: Prepared, incarnation: str
     ) -> None:
-        """With the intent on record. Under a hold that lapsed nothing is called: RESERVE takes another."""
+        """With the intent on record. Under a hold that lapsed nothing is called: RESERVE takes another.
+
+        To write the intent and start the hold may have taken long, so the deadline is looked at again.
+        """
         state = inner.state
         settings = self._directory.project(state.project_id).settings
         limits = Limits(settings.nanodollars_per_day, settings.requests_per_minute)
         request = StartRequest(_held(state), state.organization_id, state.project_id, limits)
         verdict = await self._attempts.start(request)
         self._tried.pop(key, None)
-        if isinstance(verdict, Granted) and verdict.hold == state.hold:
-            await self._call(record, inner, prepared, incarnation)
-        else:
+        bar = self._certain_bar(state)
+        if not isinstance(verdict, Granted) or verdict.hold != state.hold:
             await self._end_attempt(record, inner, prepared, Failure.HOLD_LAPSED)
+        elif bar is not None:
+            await self._end_attempt(record, inner, prepared, bar)
+        else:
+            await self._call(record, inner, prepared, incarnation)
 
     async def _end_uncalled(
-        self, record: Incoming, inner: Inner, key: AttemptKey, prepared: Prepared | Refusal
+        self,
+        record: Incoming,
+        inner: Inner,
+        key: AttemptKey,
+        prepared: Prepared | Refusal,
+        bar: Failure | Refusal,
     ) -> Awaitable[None] | None:
         """An end without a call is only right where no call was begun."""
         facts = await self._attempts.facts(key)
         if over(facts) or facts.intent is not None:
             return await self._resume(record, inner, key, prepared)
-        if isinstance(prepared, Refusal):
-            await self._refuse(inner.state, prepared)
+        if isinstance(bar, Refusal):
+            await self._refuse(inner.state, bar)
         else:
             await self._expire(inner.state)
         return None
@@ -199,7 +226,7 @@ class Dispatch:
             row.charge,
             Failure(row.reason),
             unknown=row.kind == "unknown",
-            due_ms=row.due_ms or 0,
+            due_ms=row.due_ms,
             now_ms=self._clock(),
         )
         await self._insist(lambda: self._take_step(record, inner, step))
@@ -216,6 +243,7 @@ class Dispatch:
             return
         match result:
             case Answer():
+                self._latency.note(prepared.target, result.latency_ms, self._clock())
                 await self._answered(state, prepared, result)
             case Rejected():
                 await self._rejected(state, prepared, result)
@@ -256,22 +284,26 @@ class Dispatch:
         await self._insist(lambda: self._producer.send(record))
 
     async def _failed(self, record: Incoming, inner: Inner, prepared: Prepared, failed: Failed) -> None:
-        wait_ms = backoff_ms(
-            inner.state.attempt,
-            self._retry.base_ms,
-            self._retry.max_ms,
-            failed.retry_after_ms,
-            random.random(),
-        )
         await self._end_attempt(
             record,
             inner,
             prepared,
             failed.failure,
             unknown=failed.sent,
-            wait_ms=wait_ms,
+            wait_ms=self._wait_ms(inner.state, prepared, failed),
             latency_ms=failed.latency_ms,
         )
+
+    def _wait_ms(self, state: State, prepared: Prepared, failed: Failed) -> int | None:
+        """Until the next attempt. None where one that starts then is not expected to end in time."""
+        retry = self._retry
+        wait_ms = backoff_ms(
+            state.attempt, retry.base_ms, retry.max_ms, failed.retry_after_ms, random.random()
+        )
+        now_ms = self._clock()
+        left_ms = state.deadline_ms - now_ms - wait_ms
+        too_slow = left_ms > 0 and self._latency.is_too_slow(prepared.target, left_ms, now_ms)
+        return None if too_slow else wait_ms
 
     async def _end_attempt(
         self,
@@ -281,7 +313,7 @@ class Dispatch:
         failure: Failure,
         *,
         unknown: bool = False,
-        wait_ms: int = 0,
+        wait_ms: int | None = 0,
         latency_ms: int = 0,
     ) -> None:
         """The verdict first; then what follows from it, if it was ours to give."""
@@ -289,7 +321,8 @@ class Dispatch:
         charge = failed_charge(
             state, _held(state), prepared.target.name, failure, unknown=unknown, latency_ms=latency_ms
         )
-        row = self._verdict(state, charge, failure, self._clock() + wait_ms)
+        due_ms = None if wait_ms is None else self._clock() + wait_ms
+        row = self._verdict(state, charge, failure, due_ms)
         self._metrics.job("dispatch", failure.value)
         if await self._insist(lambda: self._attempts.decide(row)):
             await self._follow(record, inner, row)
@@ -302,6 +335,8 @@ class Dispatch:
                 await self._bury(record, inner, state, reason)
             case Late(state):
                 await self._expire(state)
+            case TooSlow(state):
+                await self._refuse(state, Refusal.DEADLINE_UNREACHABLE)
             case Unresolved(state, reason):
                 outcome = Unknown(reason=reason)
                 await self._producer.send(
@@ -359,7 +394,7 @@ class Dispatch:
             started_ms=self._clock(),
         )
 
-    def _verdict(self, state: State, charge: Charge, failure: Failure, due_ms: int) -> VerdictRow:
+    def _verdict(self, state: State, charge: Charge, failure: Failure, due_ms: int | None) -> VerdictRow:
         return VerdictRow(
             *attempt_key(state),
             kind="unknown" if charge.verdict == "unknown" else "failed",

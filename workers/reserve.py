@@ -111,6 +111,7 @@ class Reserve:
             self._metrics.job("reserve", "parked")
             soon_ms = self._clock() + self._recheck_ms
             due_ms = min(verdict.retry_at_ms, soon_ms) if verdict.held else verdict.retry_at_ms
+            due_ms = min(due_ms, state.deadline_ms)
             update = {"due_ms": due_ms, "parked_for": verdict.reason}
             parked.append(inner._replace(state=state.model_copy(update=update)))
 

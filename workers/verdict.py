@@ -6,7 +6,9 @@ from schemas.reasons import Failure
 from schemas.state import Charge, State
 from schemas.topics import RetryDelay
 
-_FREE = frozenset({Failure.HOLD_LAPSED, Failure.CONNECT_FAILED, Failure.RATE_LIMITED})
+_FREE = frozenset(
+    {Failure.HOLD_LAPSED, Failure.CONNECT_FAILED, Failure.RATE_LIMITED, Failure.DEADLINE_PASSED}
+)
 """The provider was never asked, or was away, or had no room: the job waits for it until its deadline."""
 _UNPAID_KEPT = 20
 """Charges of nothing that travel on; the ledger has all verdicts."""
@@ -33,6 +35,12 @@ class Late(NamedTuple):
     state: State
 
 
+class TooSlow(NamedTuple):
+    """The next attempt could start before the deadline, but by present latencies not end before it."""
+
+    state: State
+
+
 class Unresolved(NamedTuple):
     """An at-most-once job whose call may have been answered."""
 
@@ -40,13 +48,15 @@ class Unresolved(NamedTuple):
     reason: Failure
 
 
-Step = Again | GiveUp | Late | Unresolved
+Step = Again | GiveUp | Late | TooSlow | Unresolved
 
 
 def after_failure(
-    state: State, charge: Charge, failure: Failure, *, unknown: bool, due_ms: int, now_ms: int
+    state: State, charge: Charge, failure: Failure, *, unknown: bool, due_ms: int | None, now_ms: int
 ) -> Step:
-    """`unknown`: the provider may have done the work. `due_ms`: when the next attempt may start."""
+    """`unknown`: the provider may have done the work. `due_ms`: when the next attempt may start; None where
+    one that starts then is not expected to end in time.
+    """
     over = state.model_copy(
         update={
             "charges": _kept((*state.charges, charge)),
@@ -59,6 +69,8 @@ def after_failure(
         return Unresolved(over, failure)
     if failure not in _FREE and _used(over) >= state.retry.attempts_max:
         return GiveUp(over, failure)
+    if due_ms is None:
+        return TooSlow(over)
     if due_ms >= state.deadline_ms:
         return Late(over)
     wait_ms = due_ms - now_ms

@@ -11,9 +11,9 @@ from schemas.reasons import Failure
 from schemas.state import State
 from schemas.topics import RetryDelay
 from tests.unit.workers.memory import NOW_MS, charge, state
-from workers.verdict import Again, GiveUp, Late, Step, Unresolved, after_failure, backoff_ms, tier
+from workers.verdict import Again, GiveUp, Late, Step, TooSlow, Unresolved, after_failure, backoff_ms, tier
 
-FREE = {Failure.HOLD_LAPSED, Failure.CONNECT_FAILED, Failure.RATE_LIMITED}
+FREE = {Failure.HOLD_LAPSED, Failure.CONNECT_FAILED, Failure.RATE_LIMITED, Failure.DEADLINE_PASSED}
 UNPAID_KEPT = 20
 
 
@@ -188,9 +188,12 @@ def test_nothing_else_of_the_job_changes(life: Life) -> None:
         (End(Failure.TIMEOUT, unknown=True), NOW_MS + 10**9, Unresolved),
         (End(Failure.PROVIDER_ERROR), NOW_MS + 10**9, GiveUp),
         (End(Failure.RATE_LIMITED), NOW_MS + 10**9, Late),
+        (End(Failure.TIMEOUT, unknown=True), None, Unresolved),
+        (End(Failure.PROVIDER_ERROR), None, GiveUp),
+        (End(Failure.RATE_LIMITED), None, TooSlow),
     ],
 )
-def test_of_several_ends_the_graver_one_is_told(end: End, due_ms: int, kind: type[Step]) -> None:
+def test_of_several_ends_the_graver_one_is_told(end: End, due_ms: int | None, kind: type[Step]) -> None:
     last: State = state(retry=RetryPolicy(attempts_max=1, at_most_once=True))
     step = after_failure(last, charge(), end.failure, unknown=end.unknown, due_ms=due_ms, now_ms=NOW_MS)
     assert isinstance(step, kind)

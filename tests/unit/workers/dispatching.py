@@ -1,0 +1,158 @@
+"""DISPATCH with the rest in memory: a ledger and a gate that fail when told, a provider, a clock."""
+
+import dataclasses
+import hashlib
+from collections import deque
+from collections.abc import Callable
+from itertools import count
+from typing import Any, cast
+
+import orjson
+
+from broker.errors import DatabaseUnavailable, RedisUnavailable, Unavailable
+from broker.identity.directory import Directory, Project, ProjectSettings
+from broker.pricing.book import PriceBook
+from broker.pricing.project_books import ProjectBooks
+from broker.providers.provider import Answer, Call, Result
+from broker.providers.registry import Providers
+from broker.providers.routes import Routes, Target
+from broker.quota.gate import Granted, Release, Settlement, StartRequest
+from broker.settings import ProviderTarget, Settings
+from broker.store.attempts import AttemptFacts, AttemptRow, VerdictRow
+from broker.store.keys import AttemptKey
+from schemas import topics
+from schemas.state import Hold, State
+from schemas.topics import Lane
+from tests.unit.workers.memory import NOW_MS, MemoryProducer, Received, received, state, tools
+from workers.attempts import AttemptBook
+from workers.dispatch import Dispatch
+from workers.lease import Lease
+from workers.succession import Succession
+
+VALUE = orjson.dumps({"request": {"model": "gpt-4o-mini", "messages": []}})
+
+
+class Ledger:
+    """Intents by their key. What stands in `fails` fails so the next times: before or after it is done."""
+
+    def __init__(self) -> None:
+        self.intents: dict[AttemptKey, AttemptRow] = {}
+        self.begins: deque[str] = deque()
+        self.starts: deque[str] = deque()
+        self.terminal: str | None = None
+        self.released: list[Release] = []
+        self.verdicts: list[VerdictRow] = []
+        self.settled: list[Settlement] = []
+        self.slow: Callable[[], None] = lambda: None
+        """What happens while a hold is started."""
+
+    async def begin(self, row: AttemptRow) -> bool:
+        how = self.begins.popleft() if self.begins else ""
+        if how == "before":
+            raise DatabaseUnavailable("away")
+        if self.terminal is not None:
+            return False
+        is_new = self.intents.setdefault(row.key, row) is row
+        if how == "after":
+            raise DatabaseUnavailable("lost on the way back")
+        return is_new
+
+    async def start(self, request: StartRequest) -> Granted:
+        self.slow()
+        if self.starts and self.starts.popleft():
+            raise RedisUnavailable("away")
+        return Granted(request.hold, started=True)
+
+    async def facts(self, key: AttemptKey) -> AttemptFacts:
+        row = self.intents.get(key)
+        copy = None if row is None else dataclasses.replace(row, hold=Hold(**dict(row.hold)))
+        verdict = next((each for each in self.verdicts if each.key == key), None)
+        return AttemptFacts(copy, verdict, charged=False, terminal=self.terminal, owner_alive=True)
+
+    async def decide(self, row: VerdictRow) -> bool:
+        self.verdicts.append(row)
+        return True
+
+    async def settle(self, settlement: Settlement) -> None:
+        self.settled.append(settlement)
+
+    async def release(self, release: Release) -> None:
+        self.released.append(release)
+
+
+class Provider:
+    def __init__(self) -> None:
+        self.routes = Routes({"own": ProviderTarget(base_url="http://127.0.0.1:1/v1")})
+        self.calls: list[Call] = []
+        self.results: deque[Result] = deque()
+        """What the next calls come to; after them, all are answered in 5 ms."""
+
+    async def call(self, target: Target, call: Call) -> Result:
+        self.calls.append(call)
+        return self.results.popleft() if self.results else answered(5)
+
+
+def answered(latency_ms: int) -> Answer:
+    return Answer(200, b"{}", None, hashlib.sha256(b"{}").hexdigest(), latency_ms)
+
+
+class OneProject:
+    def project(self, project_id: int) -> Project:
+        return Project(3, 2, "p", ProjectSettings())
+
+
+class HeldLease:
+    incarnation = "0" * 32
+
+    def held_since(self, incarnation: str) -> bool:
+        return True
+
+
+class Waiting:
+    async def wait(self) -> None:
+        """What DISPATCH awaits where somebody else is to end the attempt."""
+
+
+class Bench:
+    def __init__(self, **fields: Any) -> None:
+        """`fields` of the job's state. The clock goes on by a millisecond a look, and by `later_ms`."""
+        self.ledger = Ledger()
+        self.provider = Provider()
+        self.producer = MemoryProducer()
+        self.later_ms = 0
+        ticks = count(NOW_MS)
+        own = dataclasses.replace(tools(self.producer), clock=lambda: next(ticks) + self.later_ms)
+        self._sealer = own.sealer
+        self.dispatch = Dispatch(
+            Settings(),
+            own,
+            cast(Directory, OneProject()),
+            ProjectBooks(PriceBook.load()),
+            cast(AttemptBook, self.ledger),
+            cast(Succession, Waiting()),
+            cast(Lease, HeldLease()),
+            cast(Providers, self.provider),
+        )
+        self.bring(**fields)
+
+    def bring(self, **fields: Any) -> None:
+        """Another job's record, with these fields of its state."""
+        sealed = self._sealer.seal(topics.reserved(Lane.STANDARD), state(**fields), VALUE)
+        self.record: Received = received(sealed)
+
+    @property
+    def last(self) -> State:
+        """The state of what was sent last."""
+        return self._sealer.open(received(self.producer.sent[-1])).state
+
+    async def handle(self) -> bool:
+        """As the pump does, until it passes. Whether the record is done with, or waits for somebody else."""
+        for _ in range(5):
+            try:
+                later = await self.dispatch.handle([self.record])
+            except Unavailable:
+                continue
+            if later is None:
+                return True
+            await later
+        return False
