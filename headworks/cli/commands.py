@@ -70,6 +70,7 @@ COMMANDS = {
     "projects": Place("headworks.cli.projects", "app", "Projects: budgets, limits, models.", _OPERATING),
     "apps": Place("headworks.cli.apps", "app", "Applications: who publishes jobs.", _OPERATING),
     "keys": Place("headworks.cli.keys", "app", "Keys: what applications sign with.", _OPERATING),
+    "jobs": Place("headworks.cli.jobs", "app", "Single jobs: where one is, what became of it.", _OPERATING),
     "usage": Place("headworks.cli.usage", "usage", "Show what was spent, and by whom.", _OPERATING),
     "dead": Place("headworks.cli.dead", "app", "Dead letters: what could not be done, and why.", _OPERATING),
 }
@@ -107,7 +108,7 @@ def load(name: str) -> Any:
     place = COMMANDS[name]
     found = getattr(importlib.import_module(place.module), place.attribute)
     if isinstance(found, typer.Typer):
-        return typer.main.get_command(found)
+        return typer.main.get_group(found)
     single = group()
     single.command(name)(found)
     return typer.main.get_command(single)

@@ -1,0 +1,132 @@
+"""All that the ledger knows of one job. Read for operators, away from the hot path; no prompt is in it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any, NamedTuple, TypeVar
+from uuid import UUID
+
+from sqlalchemy import Table, and_, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from broker.store import tables
+from broker.store.attempts import AttemptRow, VerdictRow
+from broker.store.bulk import AnyRow
+from broker.store.clock import now_ms
+from broker.store.database import Database
+from broker.store.jobs import JobRow
+from broker.store.keys import JobKey
+from broker.store.parking import ParkedRow
+from broker.store.settlement_rows import Terminal
+from schemas.state import Charge, Hold
+
+_R = TypeVar("_R", JobRow, AttemptRow, VerdictRow, ParkedRow, Terminal)
+
+
+class Charged(NamedTuple):
+    """A row of `charges`, without what the job says already."""
+
+    run: int
+    attempt: int
+    verdict: str
+    reason: str | None
+    target: str
+    nanodollars: int
+    estimated: bool
+    input_tokens: int | None
+    output_tokens: int | None
+    latency_ms: int
+    at_ms: int
+
+
+class DeadLetterRow(NamedTuple):
+    run: int
+    coordinate: str
+    reason: str
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class JobRecords:
+    """Each sequence in the order of run and attempt."""
+
+    application: str
+    project: str
+    """`organization/project`."""
+    job: JobRow
+    attempts: Sequence[AttemptRow] = ()
+    living: frozenset[str] = frozenset()
+    """Of the owners of attempts, those whose lease runs by the database's clock."""
+    verdicts: Sequence[VerdictRow] = ()
+    charges: Sequence[Charged] = ()
+    parked: Sequence[ParkedRow] = ()
+    dead_letters: Sequence[DeadLetterRow] = ()
+    terminals: Sequence[Terminal] = ()
+
+
+class Histories:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def of(self, job_id: UUID) -> list[JobRecords]:
+        """One for each application that has a job of this id; usually one in all.
+
+        Raises DatabaseUnavailable.
+        """
+        async with self._database.connect() as connection:
+            return [await _read(connection, row) for row in await connection.execute(_registered(job_id))]
+
+
+def _registered(job_id: UUID) -> Any:
+    """By way of the applications, of which there are few, for the register's key begins with them."""
+    names = (tables.applications.c.name, tables.organizations.c.name, tables.projects.c.name)
+    labels = ("application_name", "organization_name", "project_name")
+    return (
+        select(tables.jobs, *(name.label(label) for name, label in zip(names, labels, strict=True)))
+        .join_from(
+            tables.applications,
+            tables.jobs,
+            and_(tables.jobs.c.application_id == tables.applications.c.id, tables.jobs.c.job_id == job_id),
+        )
+        .join(tables.projects, tables.projects.c.id == tables.jobs.c.project_id)
+        .join(tables.organizations, tables.organizations.c.id == tables.projects.c.organization_id)
+        .order_by(tables.applications.c.name)
+    )
+
+
+async def _read(connection: AsyncConnection, row: AnyRow) -> JobRecords:
+    key = JobKey(row.application_id, row.job_id)
+    attempts = [_typed(AttemptRow, each) for each in await _rows(connection, tables.attempts, key)]
+    charges = await _rows(connection, tables.charges, key)
+    letters = await _rows(connection, tables.dead_letters, key)
+    return JobRecords(
+        application=row.application_name,
+        project=f"{row.organization_name}/{row.project_name}",
+        job=_typed(JobRow, row),
+        attempts=attempts,
+        living=await _living(connection, {attempt.owner for attempt in attempts}),
+        verdicts=[_typed(VerdictRow, each) for each in await _rows(connection, tables.verdicts, key)],
+        charges=[Charged(*(getattr(each, name) for name in Charged._fields)) for each in charges],
+        parked=[_typed(ParkedRow, each) for each in await _rows(connection, tables.parked, key)],
+        dead_letters=[DeadLetterRow(each.run, each.coordinate, each.reason, each.at_ms) for each in letters],
+        terminals=[_typed(Terminal, each) for each in await _rows(connection, tables.terminals, key)],
+    )
+
+
+async def _rows(connection: AsyncConnection, table: Table, key: JobKey) -> Sequence[AnyRow]:
+    same = (table.c.application_id == key.application_id, table.c.job_id == key.job_id)
+    order = [table.c[name] for name in ("run", "attempt") if name in table.c]
+    return (await connection.execute(select(table).where(*same).order_by(*order))).all()
+
+
+async def _living(connection: AsyncConnection, owners: set[str]) -> frozenset[str]:
+    workers = tables.workers
+    alive = workers.c.incarnation.in_(owners), workers.c.lease_until_ms > now_ms()
+    return frozenset(await connection.scalars(select(workers.c.incarnation).where(*alive)))
+
+
+def _typed(kind: type[_R], row: AnyRow) -> _R:
+    content = {field.name: getattr(row, field.name) for field in fields(kind)}
+    for name, model in (("hold", Hold), ("charge", Charge)):
+        if name in content:
+            content[name] = model.model_validate(content[name])
+    return kind(**content)
