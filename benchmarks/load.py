@@ -2,10 +2,11 @@
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from headworks.client import Answered, Client
+from schemas.topics import Lane
 
 
 class Latency(NamedTuple):
@@ -24,10 +25,10 @@ def chat(prompt_bytes: int) -> dict[str, Any]:
     }
 
 
-async def one(client: Client, request: Mapping[str, Any]) -> float:
+async def one(client: Client, request: Mapping[str, Any], lane: Lane = Lane.STANDARD) -> float:
     """Milliseconds. Raises AssertionError on anything but an answer."""
     started = time.monotonic()
-    result = await client.run(request)
+    result = await client.run(request, lane=lane)
     if not isinstance(result, Answered):
         raise AssertionError(f"not answered: {type(result).__name__}")
     return (time.monotonic() - started) * 1000
@@ -48,15 +49,35 @@ async def at_once(client: Client, request: Mapping[str, Any], jobs: int, in_flig
     return jobs / (time.monotonic() - started)
 
 
-async def paced(client: Client, request: Mapping[str, Any], rate_per_s: int, seconds: int) -> Latency:
+async def paced(
+    client: Client,
+    request: Mapping[str, Any],
+    rate_per_s: int,
+    seconds: int,
+    lane: Lane = Lane.STANDARD,
+) -> Latency:
     """An open load: jobs are sent when they are due, whether or not earlier ones have come back."""
-    start = time.monotonic()
-    tasks = []
-    for number in range(rate_per_s * seconds):
-        await asyncio.sleep(max(0.0, start + number / rate_per_s - time.monotonic()))
-        tasks.append(asyncio.create_task(one(client, request)))
+    tasks = [
+        asyncio.create_task(one(client, request, lane)) async for _ in beats(rate_per_s, rate_per_s * seconds)
+    ]
     times = sorted(await asyncio.gather(*tasks))
     return Latency(rate_per_s, percentile(times, 0.5), percentile(times, 0.99))
+
+
+async def beats(rate_per_s: int, number: int) -> AsyncIterator[int]:
+    """So many numbers, each when it is due."""
+    start = time.monotonic()
+    for beat in range(number):
+        await asyncio.sleep(max(0.0, start + beat / rate_per_s - time.monotonic()))
+        yield beat
+
+
+async def flood(client: Client, requests: Iterable[Mapping[str, Any]], lane: Lane) -> int:
+    """Publish them as fast as it goes, and wait for no answer; how many."""
+    number = 0
+    async for _ in client.submit_many(requests, lane=lane, reply=False):
+        number += 1
+    return number
 
 
 def percentile(ordered: Sequence[float], share: float) -> float:

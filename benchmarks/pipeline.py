@@ -5,40 +5,29 @@ machine. The floor, five plain hops through the same Kafka, is measured in the s
 """
 
 import argparse
-import json
 import os
-import tempfile
 import time
-import urllib.request
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import uvloop
 
-from benchmarks import load, relay, report
+from benchmarks import load, memory, relay, report
+from benchmarks.plant import GROUPS, Plant, plant, say
 from headworks.client import Client
-from tests.services import KafkaServer, PostgresServer, RedisServer
-from tests.stack import RealStack, SimulatorProcess, WorkerProcess
+from tests.stack import SimulatorProcess, WorkerProcess
 
 PROVIDER_MS = 20
-GROUPS = (("admit", "reserve"), ("dispatch",), ("settle", "retry"))
 PROMPT_BYTES = 1024
 RATES_PER_S = (50, 200)
-HANGING_MS = 60_000
 WARM_UP_JOBS = 3_000
 """Java compiles what is called often; the first thousand jobs pay for that."""
 
 
 def main() -> None:
     options = _options()
-    with (
-        tempfile.TemporaryDirectory(prefix="headworks-bench-") as folder,
-        KafkaServer() as kafka,
-        PostgresServer() as postgres,
-        RedisServer() as redis,
-    ):
-        figures = uvloop.run(_measure(options, Path(folder), kafka, postgres, redis))
+    figures = uvloop.run(_measure(options))
     report.show("The pipeline, and the floor measured in the same run", _rows(figures))
     report.save(figures, options.json)
     print(f"{options.json}")
@@ -54,44 +43,32 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-async def _measure(
-    options: argparse.Namespace,
-    folder: Path,
-    kafka: KafkaServer,
-    postgres: PostgresServer,
-    redis: RedisServer,
-) -> dict[str, Any]:
-    _say("the floor: five plain hops")
-    floor = await relay.measure(kafka.bootstrap_servers, RATES_PER_S)
-    async with postgres.fresh_database() as database_url:
-        stack = RealStack(kafka.bootstrap_servers, database_url, redis.url, folder)
-        stack.extra["HEADWORKS_DISPATCH__SLOTS"] = str(max(2_000, options.calls + 500))
-        try:
-            pipeline = await _pipeline(options, stack)
-        finally:
-            stack.close()
-    return {"machine": {"cores": os.cpu_count()}, "floor": floor._asdict(), **pipeline}
+async def _measure(options: argparse.Namespace) -> dict[str, Any]:
+    slots = str(max(2_000, options.calls + 500))
+    async with plant(PROVIDER_MS, HEADWORKS_DISPATCH__SLOTS=slots) as works:
+        say("the floor: five plain hops")
+        floor = await relay.measure(works.stack.settings.kafka.bootstrap_servers, RATES_PER_S)
+        return {
+            "machine": {"cores": os.cpu_count()},
+            "floor": floor._asdict(),
+            **await _pipeline(options, works),
+        }
 
 
-async def _pipeline(options: argparse.Namespace, stack: RealStack) -> dict[str, Any]:
-    await stack.prepare()
-    credential = await stack.application("bench")
-    provider = stack.simulator("--latency", str(PROVIDER_MS))
-    workers = [stack.worker(*pools, wait=False) for pools in GROUPS]
-    for worker in workers:
-        worker.wait_until_ready()
+async def _pipeline(options: argparse.Namespace, works: Plant) -> dict[str, Any]:
     request = load.chat(PROMPT_BYTES)
-    async with stack.client(credential) as client:
-        _say("warming up")
+    async with works.stack.client(await works.stack.application("bench")) as client:
+        say("warming up")
         await load.at_once(client, request, WARM_UP_JOBS, options.in_flight)
-        _say(f"throughput: {options.jobs:,} jobs")
-        throughput = await _throughput(options, client, request, [*workers, provider])
+        say(f"throughput: {options.jobs:,} jobs")
+        throughput = await _throughput(options, client, request, [*works.workers, works.provider])
         latencies = []
         for rate in RATES_PER_S:
-            _say(f"latency at {rate} jobs a second")
+            say(f"latency at {rate} jobs a second")
             latencies.append((await load.paced(client, request, rate, options.seconds))._asdict())
-        memory = await _memory(options, client, provider, workers[1]) if options.calls else None
-    return {"latency": latencies, "throughput": throughput, "memory": memory}
+        say(f"memory with {options.calls:,} calls in flight")
+        held = await memory.measure(client, works, options.calls) if options.calls else None
+    return {"latency": latencies, "throughput": throughput, "memory": held}
 
 
 async def _throughput(
@@ -113,39 +90,6 @@ async def _throughput(
         "workers_cpu_us_per_job": sum(cpu["+".join(pools)] for pools in GROUPS),
         "rss_mib": {process.name: process.rss_bytes() / 2**20 for process in processes},
     }
-
-
-async def _memory(
-    options: argparse.Namespace, client: Client, provider: SimulatorProcess, dispatch: WorkerProcess
-) -> dict[str, Any]:
-    """What a call that waits for its provider costs the dispatch process."""
-    _say(f"memory with {options.calls:,} calls in flight")
-    idle = dispatch.rss_bytes()
-    provider.behave({"latency": {"kind": "fixed", "ms": HANGING_MS}})
-    request = load.chat(PROMPT_BYTES)
-    async for _ in client.submit_many(request for _ in range(options.calls)):
-        pass
-    _wait_for_calls(provider, options.calls)
-    busy = dispatch.rss_bytes()
-    return {
-        "calls": options.calls,
-        "idle_mib": idle / 2**20,
-        "busy_mib": busy / 2**20,
-        "kib_per_call": (busy - idle) / options.calls / 1024,
-    }
-
-
-def _wait_for_calls(provider: SimulatorProcess, wanted: int, deadline_s: float = 120) -> None:
-    deadline = time.monotonic() + deadline_s
-    while _calls_in_flight(provider) < wanted:
-        if time.monotonic() > deadline:
-            raise AssertionError(f"fewer than {wanted} calls in flight after {deadline_s:g} s")
-        time.sleep(0.2)
-
-
-def _calls_in_flight(provider: SimulatorProcess) -> int:
-    with urllib.request.urlopen(provider.base_url.removesuffix("/v1") + "/calls", timeout=5) as answer:
-        return int(json.load(answer)["in_flight"])
 
 
 def _rows(figures: Mapping[str, Any]) -> list[tuple[str, str, str]]:
@@ -176,19 +120,7 @@ def _rows(figures: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         (f"CPU a job: {name}", f"{cpu:,.0f} µs", "") for name, cpu in throughput["cpu_us_per_job"].items()
     ]
     rows += [(f"memory: {name}", f"{mib:,.0f} MiB", "") for name, mib in throughput["rss_mib"].items()]
-    if (memory := figures["memory"]) is not None:
-        rows.append(
-            (
-                f"memory a call, {memory['calls']:,} in flight",
-                f"{memory['kib_per_call']:.1f} KiB",
-                "over idle",
-            )
-        )
-    return rows
-
-
-def _say(step: str) -> None:
-    print(f"... {step}", flush=True)
+    return rows + (memory.rows(figures["memory"]) if figures["memory"] else [])
 
 
 if __name__ == "__main__":
