@@ -123,6 +123,23 @@ class DispatchSettings(Section):
     takeover_check_ms: int = Field(500, ge=10)
 
 
+class ConcurrencySettings(Section):
+    """How calls to a target are limited when it slows down, fails or says so; the ceiling is the lesser of
+    the target's connections_max and dispatch.slots.
+    """
+
+    calls_min: int = Field(1, ge=1)
+    """Calls of one process to a target that is in trouble."""
+    latency_tolerance: float = Field(2.0, ge=1.2, le=100)
+    """So many times its latency without pressure a target may take under it."""
+    window_ms: int = Field(500, ge=50, le=60_000)
+    """Over which latency is judged, at least."""
+    retry_after_max_s: float = Field(60, ge=0, le=3_600)
+    """A target that asks for a longer rest is tried again after this."""
+    share_ms: int = Field(500, ge=50, le=10_000)
+    """How often processes tell each other through Redis how they find the targets."""
+
+
 class RetrySettings(Section):
     base_ms: int = Field(1_000, ge=1)
     max_ms: int = Field(600_000, ge=1)
@@ -173,6 +190,7 @@ class Settings(BaseSettings):
     admit: AdmitSettings = AdmitSettings()
     reserve: ReserveSettings = ReserveSettings()
     dispatch: DispatchSettings = DispatchSettings()
+    concurrency: ConcurrencySettings = ConcurrencySettings()
     retry: RetrySettings = RetrySettings()
     providers: dict[Annotated[str, Field(pattern=r"^[a-z0-9_-]+$")], ProviderTarget] = {}
     prices: Path | None = None

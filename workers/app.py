@@ -29,6 +29,7 @@ from workers.engine.pump import Limits, Pump
 from workers.engine.slots import Slots
 from workers.engine.source import Source
 from workers.engine.tenants import Sharing
+from workers.lanes import LANE_WEIGHTS
 from workers.parts import Parts
 from workers.poison import Poison
 from workers.reserve import Reserve
@@ -40,7 +41,6 @@ from workers.tenancy import by_application
 
 Pool = Literal["admit", "reserve", "dispatch", "settle", "retry"]
 POOLS: tuple[Pool, ...] = ("admit", "reserve", "dispatch", "settle", "retry")
-LANE_WEIGHTS: Mapping[str, int] = {"interactive": 16, "standard": 4, "bulk": 1}
 _SLOT_BYTES = 256 * 1024
 
 
@@ -140,7 +140,7 @@ class Worker:
             parts.attempts,
             succession,
             parts.lease,
-            parts.providers,
+            parts.targets,
         )
         slot_bytes = max(_SLOT_BYTES, settings.bytes_in_flight_max // settings.slots)
         limits = replace(

@@ -19,7 +19,6 @@ from broker.errors import NotBelieved, Unavailable
 from broker.identity.directory import Directory
 from broker.pricing.project_books import ProjectBooks
 from broker.providers.provider import Answer, Failed, Rejected
-from broker.providers.registry import Providers
 from broker.quota.gate import Granted, Release, Settlement, StartRequest
 from broker.quota.limits import Limits
 from broker.records import Incoming, Inner
@@ -38,6 +37,7 @@ from workers.latency import RecentLatency
 from workers.lease import Lease
 from workers.outlets import coordinate
 from workers.succession import Succession
+from workers.targets import Targets
 from workers.tools import Tools
 from workers.verdict import Again, GiveUp, Late, Step, TooSlow, Unresolved, after_failure, backoff_ms
 
@@ -54,7 +54,7 @@ class Dispatch:
         attempts: AttemptBook,
         succession: Succession,
         lease: Lease,
-        providers: Providers,
+        targets: Targets,
     ) -> None:
         self._retry = settings.retry
         self._directory = directory
@@ -62,7 +62,7 @@ class Dispatch:
         self._attempts = attempts
         self._succession = succession
         self._lease = lease
-        self._providers = providers
+        self._targets = targets
         self._producer = tools.producer
         self._sealer = tools.sealer
         self._clock = tools.clock
@@ -89,9 +89,13 @@ class Dispatch:
             return asyncio.shield(running)
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._running[key] = done
+        later: Awaitable[None] | None = None
         try:
-            return await self._attempt(record, inner, key)
+            later = await self._attempt(record, inner, key)
+            return later
         finally:
+            if later is None or not self._targets.is_waiting(key):
+                self._targets.leave(key)
             del self._running[key]
             done.set_result(None)
 
@@ -102,6 +106,9 @@ class Dispatch:
             return await self._end_uncalled(record, inner, key, prepared, prepared)
         if (bar := self._bar(state, prepared)) is not None:
             return await self._end_uncalled(record, inner, key, prepared, bar)
+        left_s = (state.deadline_ms - self._clock()) / 1000
+        if (turn := self._targets.enter(key, prepared.target.name, state.lane.value, left_s)) is not None:
+            return turn
         incarnation = self._lease.incarnation
         row = self._tried.get(key)
         if row is None or row.owner != incarnation:
@@ -133,7 +140,7 @@ class Dispatch:
 
     def _prepared(self, inner: Inner) -> Prepared | Refusal:
         project = self._directory.project(inner.state.project_id)
-        return prepare(inner, self._providers.routes, self._books.of(project))
+        return prepare(inner, self._targets.routes, self._books.of(project))
 
     async def _start_and_call(
         self, record: Incoming, inner: Inner, key: AttemptKey, prepared: Prepared, incarnation: str
@@ -154,7 +161,7 @@ class Dispatch:
         elif bar is not None:
             await self._end_attempt(record, inner, prepared, bar)
         else:
-            await self._call(record, inner, prepared, incarnation)
+            await self._call(record, inner, key, prepared, incarnation)
 
     async def _end_uncalled(
         self,
@@ -234,11 +241,11 @@ class Dispatch:
 
     # the call and what follows
 
-    async def _call(self, record: Incoming, inner: Inner, prepared: Prepared, incarnation: str) -> None:
+    async def _call(
+        self, record: Incoming, inner: Inner, key: AttemptKey, prepared: Prepared, incarnation: str
+    ) -> None:
         state = inner.state
-        with self._metrics.calling(prepared.target.name):
-            result = await self._providers.call(prepared.target, prepared.call)
-        self._metrics.provider_call(prepared.target.name, result)
+        result = await self._targets.call(key, prepared.target, prepared.call)
         if not self._lease.held_since(incarnation) and await self._insist(lambda: self._taken_over(state)):
             return
         match result:

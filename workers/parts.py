@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from broker.errors import SettingsInvalid
+from broker.health.board import HealthBoard
 from broker.identity.directory import Directory
 from broker.kafka import topics
 from broker.kafka.producing import Producer
@@ -16,7 +17,7 @@ from broker.pricing.project_books import ProjectBooks
 from broker.providers.registry import Providers
 from broker.quota.gate import Gate
 from broker.quota.ledger_source import LedgerSource
-from broker.quota.redis_gate import RedisGate
+from broker.quota.redis_gate import RedisGate, connect
 from broker.quota.self_opening import SelfOpeningGate
 from broker.records import Sealer
 from broker.settings import RedisSettings, Settings
@@ -30,9 +31,11 @@ from broker.store.parking import Parking
 from broker.store.settlement import Settlements
 from broker.telemetry.metrics import Metrics
 from workers.attempts import AttemptBook
+from workers.lanes import LANE_WEIGHTS
 from workers.lease import Lease
 from workers.outlets import Outlets, wall_clock_ms
 from workers.settlements import SettlementBook
+from workers.targets import Targets
 from workers.tools import Tools
 
 
@@ -51,7 +54,7 @@ class Parts:
     settlement_book: SettlementBook
     attempts: AttemptBook
     lease: Lease
-    providers: Providers
+    targets: Targets
 
     @classmethod
     @asynccontextmanager
@@ -88,9 +91,13 @@ class Parts:
             attempts = AttemptBook(Attempts(database), opening)
             stack.push_async_callback(attempts.close)
             lease = Lease(Leases(database), settings.dispatch.lease_s, settings.dispatch.lease_renew_s)
+            targets = Targets(settings, providers, LANE_WEIGHTS, metrics)
             if with_calls:
                 await lease.start()
                 stack.push_async_callback(lease.stop)
+                if (board := _board(settings, targets, metrics)) is not None:
+                    board.start()
+                    stack.push_async_callback(board.stop)
             yield cls(
                 settings=settings,
                 tools=Tools(producer, sealer, Outlets(sealer, wall_clock_ms), wall_clock_ms, metrics),
@@ -105,8 +112,24 @@ class Parts:
                 settlement_book=settlement_book,
                 attempts=attempts,
                 lease=lease,
-                providers=providers,
+                targets=targets,
             )
+
+
+def _board(settings: Settings, targets: Targets, metrics: Metrics) -> HealthBoard | None:
+    """None where this process has nobody to share with, or nothing."""
+    if settings.redis.url.get_secret_value() == EMBEDDED_REDIS or not targets.health:
+        return None
+    board = HealthBoard(
+        connect(settings.redis),
+        settings.redis.prefix,
+        targets.health,
+        settings.concurrency.share_ms / 1000,
+        targets.changed,
+        lambda error: metrics.trouble("dispatch", error),
+    )
+    targets.on_news = board.hurry
+    return board
 
 
 async def _open_gate(settings: RedisSettings) -> RedisGate:

@@ -22,6 +22,7 @@ _DURATION: Final = re.compile(
 )
 _UNIT_MS: Final = {"d": 86_400_000, "h": 3_600_000, "m": 60_000, "s": 1_000, "ms": 1}
 _LIMITS: Final = ("requests", "tokens")
+_REMAINING: Final = tuple((limit, f"x-ratelimit-remaining-{limit}") for limit in _LIMITS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,16 @@ def retry_after_ms(headers: Mapping[str, str], now_ms: int, *, limited: bool) ->
     if asked is None and limited:
         asked = max((wait for limit in _LIMITS if (wait := _reset(headers, limit)) is not None), default=None)
     return None if asked is None else max(0, min(asked, RETRY_AFTER_MS_MAX))
+
+
+def nothing_left_ms(headers: Mapping[str, str]) -> int | None:
+    """How long until a rate limit that is used up is whole again, a day at most.
+
+    None where the x-ratelimit-remaining-* do not say that one is, or not until when.
+    """
+    used_up = (limit for limit, name in _REMAINING if (left := headers.get(name)) and left.strip() == "0")
+    longest = max((wait for limit in used_up if (wait := _reset(headers, limit)) is not None), default=None)
+    return None if longest is None else min(longest, RETRY_AFTER_MS_MAX)
 
 
 def _plain(text: str | None, unit_ms: int) -> int | None:

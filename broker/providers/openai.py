@@ -16,7 +16,7 @@ from yarl import URL
 
 from broker.errors import SettingsInvalid
 from broker.pricing.cost import parse_usage
-from broker.providers.classify import Accepted, Refused, Retryable, classify
+from broker.providers.classify import Accepted, Refused, Retryable, classify, nothing_left_ms
 from broker.providers.provider import Answer, Call, Failed, Rejected, Result
 from broker.providers.translation import ERRORS, translate
 from broker.settings import ProviderTarget
@@ -102,7 +102,9 @@ class OpenAIProvider:
         if not _SHAPES[endpoint](document):
             return Failed(Failure.BROKEN_ANSWER, True, _ms_since(started), response.status)
         usage = parse_usage(document.get("usage"), endpoint)
-        return Answer(response.status, body, usage, hashlib.sha256(body).hexdigest(), _ms_since(started))
+        digest = hashlib.sha256(body).hexdigest()
+        left_ms = nothing_left_ms(response.headers)
+        return Answer(response.status, body, usage, digest, _ms_since(started), left_ms)
 
 
 def url_of(name: str, base_url: str, endpoint: Endpoint) -> URL:

@@ -35,6 +35,8 @@ class Answer:
     response_sha256: str
     """Of `body`, in hexadecimal."""
     latency_ms: int
+    nothing_left_ms: int | None = None
+    """By its headers a rate limit is used up, and whole again after so long; None: not that it says."""
 
 
 @dataclass(frozen=True, slots=True)

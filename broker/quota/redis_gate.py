@@ -69,7 +69,7 @@ class RedisGate:
 
         Raises RedisUnavailable; RedisUnfit when it would evict keys or hides its run id.
         """
-        gate = cls(_connect(settings), settings.prefix)
+        gate = cls(connect(settings), settings.prefix)
         try:
             await gate.check()
         except BaseException:
@@ -203,7 +203,8 @@ class RedisGate:
             return await pipeline.execute(raise_on_error=False)
 
 
-def _connect(settings: RedisSettings) -> Redis:
+def connect(settings: RedisSettings) -> Redis:
+    """A client that connects when it is first used."""
     timeout_s = settings.timeout_ms / 1000
     return Redis.from_url(
         settings.url.get_secret_value(),

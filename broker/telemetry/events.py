@@ -15,6 +15,9 @@ class Event(StrEnum):
     TROUBLE = "trouble"
     PRODUCER_REPLACED = "producer_replaced"
     RECORDS_GIVEN_UP = "records_given_up"
+    TARGET_LIMITED = "target.limited"
+    TARGET_CLOSED = "target.closed"
+    TARGET_RECOVERED = "target.recovered"
     DIRECTORY_AVAILABLE = "directory.available"
     DIRECTORY_UNAVAILABLE = "directory.unavailable"
     DIRECTORY_REFRESHED = "directory.refreshed"
@@ -29,6 +32,9 @@ WORDINGS: Final[Mapping[str, str]] = {
     Event.TROUBLE: "Trouble; jobs wait and it is tried again",
     Event.PRODUCER_REPLACED: "Kafka let the producer go on no more; another takes its place",
     Event.RECORDS_GIVEN_UP: "Some records were not acknowledged by the end; their cause comes again",
+    Event.TARGET_LIMITED: "A provider is in trouble; fewer calls go to it",
+    Event.TARGET_CLOSED: "A provider asks for a rest; no calls go to it meanwhile",
+    Event.TARGET_RECOVERED: "A provider takes all calls again",
     Event.DIRECTORY_AVAILABLE: "Applications and keys can be read again",
     Event.DIRECTORY_UNAVAILABLE: "Applications and keys cannot be read now; the last known ones hold",
     Event.DIRECTORY_REFRESHED: "Applications and keys read anew",

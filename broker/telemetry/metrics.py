@@ -75,6 +75,13 @@ class Metrics:
         self._calls = self._counter("provider_calls_total", "Calls that ended", "target", "verdict")
         self._call_seconds = self._seconds("provider_seconds", "Duration of calls", "target")
         self._calling = self._gauge("provider_in_flight", "Calls under way", "target")
+        self._limits = self._gauge("target_limit", "Calls that may be under way at once", "target")
+        self._rests = self._gauge("target_rest_seconds", "How long no calls go to it, as it asked", "target")
+        self._waiting = self._gauge("target_waiting", "Jobs that wait for a place", "target", "lane")
+        self._cuts = self._counter("target_cuts_total", "Times that a limit was lowered", "target", "cause")
+        self._closures = self._counter(
+            "target_closures_total", "Times that a target asked for rest", "target"
+        )
         self._retries = self._counter("retries_total", "Further attempts", "delay")
         self._takeovers = self._event("takeovers_total", "Attempts taken over from dead workers")
         self._undeliverable = self._event("undeliverable_replies_total", "Replies without topic or partition")
@@ -136,6 +143,25 @@ class Metrics:
 
     def provider_call(self, target: str, result: Result) -> None:
         self._calls[target, _verdict(result)].inc()
+
+    def target_cut(self, target: str, cause: StrEnum) -> None:
+        self._cuts[target, cause.value].inc()
+
+    def target_closed(self, target: str) -> None:
+        self._closures[target,].inc()
+
+    def watch_target(
+        self,
+        target: str,
+        limit: Callable[[], int],
+        rest_s: Callable[[], float],
+        waiting: Mapping[str, Callable[[], int]],
+    ) -> None:
+        """Asked at each scrape; `waiting` by lane."""
+        self._limits[target,].set_function(limit)
+        self._rests[target,].set_function(rest_s)
+        for lane, number in waiting.items():
+            self._waiting[target, lane].set_function(number)
 
     def retry(self, delay: RetryDelay) -> None:
         self._retries[delay.value,].inc()

@@ -14,7 +14,6 @@ from broker.identity.directory import Directory, Project, ProjectSettings
 from broker.pricing.book import PriceBook
 from broker.pricing.project_books import ProjectBooks
 from broker.providers.provider import Answer, Call, Result
-from broker.providers.registry import Providers
 from broker.providers.routes import Routes, Target
 from broker.quota.gate import Granted, Release, Settlement, StartRequest
 from broker.settings import ProviderTarget, Settings
@@ -23,7 +22,7 @@ from broker.store.keys import AttemptKey
 from schemas import topics
 from schemas.state import Hold, State
 from schemas.topics import Lane
-from tests.unit.workers.memory import NOW_MS, MemoryProducer, Received, received, state, tools
+from tests.unit.workers.memory import NOW_MS, MemoryProducer, Received, received, state, targets, tools
 from workers.attempts import AttemptBook
 from workers.dispatch import Dispatch
 from workers.lease import Lease
@@ -119,6 +118,7 @@ class Bench:
         self.ledger = Ledger()
         self.provider = Provider()
         self.producer = MemoryProducer()
+        self.targets = targets(self.provider)
         self.later_ms = 0
         ticks = count(NOW_MS)
         own = dataclasses.replace(tools(self.producer), clock=lambda: next(ticks) + self.later_ms)
@@ -131,7 +131,7 @@ class Bench:
             cast(AttemptBook, self.ledger),
             cast(Succession, Waiting()),
             cast(Lease, HeldLease()),
-            cast(Providers, self.provider),
+            self.targets,
         )
         self.bring(**fields)
 

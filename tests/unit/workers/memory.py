@@ -1,17 +1,22 @@
 """What stages work with, in memory, and states with something in every field."""
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, cast
 from uuid import UUID
 
 from broker.errors import KafkaUnavailable
 from broker.kafka.producing import Producer
+from broker.providers.registry import Providers
 from broker.records import Outgoing, ReceivedHeaders, Sealer, partition_of
+from broker.settings import ProviderTarget, Settings
 from broker.telemetry.metrics import Metrics
 from schemas.envelope import RetryPolicy
 from schemas.state import Charge, Estimate, Hold, State
 from schemas.topics import Coordinate, Lane
+from workers.lanes import LANE_WEIGHTS
 from workers.outlets import Outlets
+from workers.targets import Targets
 from workers.tools import Tools
 
 NOW_MS = 1_700_000_000_000
@@ -58,6 +63,15 @@ class MemoryProducer:
             Coordinate(record.topic, partition_of(record.key or b"", PARTITIONS), offset)
             for offset, record in enumerate(records, start)
         ]
+
+
+TARGET = ProviderTarget(base_url="http://127.0.0.1:1/v1")
+
+
+def targets(providers: object, clock: Callable[[], float] = time.monotonic, **settings: Any) -> Targets:
+    """One, `own`."""
+    given = Settings(providers={"own": TARGET}, **settings)
+    return Targets(given, cast(Providers, providers), LANE_WEIGHTS, Metrics(), clock)
 
 
 def tools(producer: MemoryProducer) -> Tools:

@@ -14,7 +14,6 @@ from broker.policy.decide import Unrestricted
 from broker.pricing.book import InputBound, ModelPrice, PriceBook, Rates
 from broker.pricing.project_books import ProjectBooks
 from broker.providers.provider import Answer, Call, Result
-from broker.providers.registry import Providers
 from broker.providers.routes import Routes, Target
 from broker.quota.gate import Granted, StartRequest
 from broker.records import Outgoing
@@ -27,7 +26,7 @@ from schemas.outcomes import Answered, Refused
 from schemas.reasons import Refusal
 from schemas.state import Hold, State, Usage
 from schemas.topics import Lane
-from tests.unit.workers.memory import NOW_MS, MemoryProducer, received, tools
+from tests.unit.workers.memory import NOW_MS, MemoryProducer, received, targets, tools
 from tests.unit.workers.signing import KEY, signed
 from workers.admit import Admit
 from workers.attempts import AttemptBook
@@ -134,7 +133,7 @@ class Way:
             cast(AttemptBook, self.attempts),
             cast(Succession, None),
             cast(Lease, HeldLease()),
-            cast(Providers, self.providers),
+            targets(self.providers),
         )
 
     async def admitted(self, model: str = "in-house") -> State:

@@ -1,0 +1,217 @@
+"""How many calls a target may have under way at once. Pure; times are seconds of a monotonic clock.
+
+The limit starts at its ceiling. Trouble cuts it, to a part of what was under way (multiplicative decrease):
+a call that was turned away for load at once, failures where they are a fifth of what ended, latency where it
+is a multiple of what it was. From the first call that is served after a cut the limit rises again along a
+cubic: quickly at first, slowly about where the trouble was met, then faster and faster (after TCP CUBIC,
+RFC 9438). With time alone a cut is forgotten.
+
+Latency is judged by windows, and against a baseline that follows it down at once and up only while the
+target is not pressed, that is, while less than half of the limit is under way: what a target takes then is
+not our doing. So nothing has to be held back to measure it. Where after a cut for latency fewer calls are
+served in the same time, load was not its cause (answers grew longer), for fewer calls at once lose nothing to
+a target that has a queue: the cut is undone, and the latency taken as the baseline.
+The gradient of latencies is the idea of Netflix's concurrency-limits and Envoy's adaptive concurrency filter;
+they differ in measuring the baseline by an average or by letting few calls through for a while.
+
+Calls that began before the last cut tell of the time before it and count for nothing: a thousand calls
+that are turned away together cut once.
+"""
+
+import math
+from dataclasses import dataclass, field, replace
+from enum import Enum, StrEnum
+from typing import Final
+
+LOAD_FACTOR: Final = 0.7
+"""Of what is under way, where a call was turned away for load."""
+FAILURE_FACTOR: Final = 0.5
+LATENCY_FACTORS: Final = (0.5, 0.7)
+"""Least and most: a smaller step could not be told from chance when its effect is looked for."""
+PEAK_KEPT: Final = 0.9
+"""Failures say little of how many calls a target bears: what it bore is remembered, and fades by each."""
+RISE_S: Final = 10.0
+"""From the first call served after a cut until the limit is back where the trouble was."""
+RISE_LEAST: Final = 4.0
+FORGET_S: Final = 300.0
+"""A cut older than this is forgotten."""
+FAILED_LEAST: Final = 5
+FAILED_SHARE: Final = 0.2
+SAMPLES: Final = (5, 100)
+"""Least and most that a window needs; in between twice the limit. After half of WINDOW_S_MAX the least do."""
+WINDOW_IN_LATENCIES: Final = 4.0
+"""How much longer than its calls a window is at least: in a shorter one only the quick have ended."""
+WINDOW_S_MAX: Final = 60.0
+"""Or twice what it must last, where that is more. A window that is not full by then is begun anew."""
+_DOWN, _UP = 0.3, 0.1
+
+
+class Ending(Enum):
+    """What the end of a call says of its target."""
+
+    SERVED = "served"
+    OVERLOADED = "overloaded"
+    """Turned away for load."""
+    FAILED = "failed"
+    NOTHING = "nothing"
+
+
+class Cause(StrEnum):
+    """Why a limit was cut."""
+
+    OVERLOADED = "overloaded"
+    FAILURES = "failures"
+    LATENCY = "latency"
+    OTHERS = "others"
+    """Another process met trouble."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    at: float
+    cause: Cause
+    factor: float
+    low: float
+    """Where the limit is until a call is served."""
+    peak: float
+    """What was under way when the trouble was met."""
+    rising_since: float | None = None
+    per_s: float | None = None
+    """Of a cut for latency: calls served a second before it, until it is known whether it was right."""
+    before: "Cut | None" = None
+    """What to go back to if it was not."""
+
+    def limit(self, now: float) -> float:
+        if self.rising_since is None:
+            return self.low
+        rise = max(self.peak - self.low, RISE_LEAST)
+        return max(self.low, self.peak + rise * ((now - self.rising_since) / RISE_S - 1) ** 3)
+
+
+@dataclass(slots=True)
+class _Window:
+    began: float
+    served: int = 0
+    failed: int = 0
+    seconds: float = 0.0
+    logarithms: float = 0.0
+    under_way: int = 0
+    """The most at the ends of its calls."""
+
+
+@dataclass(slots=True)
+class AdaptiveLimit:
+    """`least` and `most`: its bounds, from 1. See the module."""
+
+    least: int
+    most: int
+    tolerance: float
+    """So many times the baseline is too slow; more than 1."""
+    window_s: float
+    """The shortest window."""
+    cut: Cut | None = None
+    baseline_s: float | None = None
+    _epoch: float = -math.inf
+    _window: _Window = field(default_factory=lambda: _Window(-math.inf))
+
+    def at(self, now: float) -> int:
+        """The limit now, within its bounds."""
+        cut = self.cut
+        if cut is None:
+            return self.most
+        if now - cut.at > FORGET_S:
+            self.cut = None
+            return self.most
+        return max(self.least, min(self.most, int(cut.limit(now))))
+
+    def ended(self, ending: Ending, began: float, now: float, under_way: int) -> Cut | None:
+        """A call has ended, with `under_way` calls under way, itself among them. The cut that it caused."""
+        if began < self._epoch or ending is Ending.NOTHING:
+            return None
+        if ending is Ending.OVERLOADED:
+            return self._lower(Cause.OVERLOADED, LOAD_FACTOR, now, under_way)
+        window = self._window
+        if now - window.began > max(WINDOW_S_MAX, 2 * WINDOW_IN_LATENCIES * (self.baseline_s or 0.0)):
+            window = self._window = _Window(now)
+        window.under_way = max(window.under_way, under_way)
+        if ending is Ending.FAILED:
+            return self._failed(window, now, under_way)
+        return self._served(window, now - began, now)
+
+    def follow(self, factor: float, theirs: int, now: float, under_way: int) -> Cut | None:
+        """Another process cut by `factor`, to `theirs`. None where that is no less than the limit here.
+
+        A process with little to do takes the other's limit: it knows nothing better.
+        """
+        limit = self.at(now)
+        low = max(self.least, int(min(limit, under_way) * factor), theirs)
+        if low >= limit:
+            return None
+        return self._take(Cut(now, Cause.OTHERS, factor, low, min(limit, low / factor)))
+
+    def _failed(self, window: _Window, now: float, under_way: int) -> Cut | None:
+        window.failed += 1
+        ended = window.failed + window.served
+        if window.failed < FAILED_LEAST or window.failed < FAILED_SHARE * ended:
+            return None
+        return self._lower(Cause.FAILURES, FAILURE_FACTOR, now, under_way)
+
+    def _served(self, window: _Window, latency_s: float, now: float) -> Cut | None:
+        if self.cut is not None and self.cut.rising_since is None:
+            self.cut = replace(self.cut, rising_since=now)
+        window.served += 1
+        window.seconds += latency_s
+        window.logarithms += math.log(max(latency_s, 1e-6))
+        if not self._is_full(window, now):
+            return None
+        self._window = _Window(now)
+        return self._judge(window, now)
+
+    def _is_full(self, window: _Window, now: float) -> bool:
+        fewest, enough = SAMPLES
+        lasted_s = now - window.began
+        wanted = fewest if lasted_s > WINDOW_S_MAX / 2 else min(enough, max(fewest, 2 * self.at(now)))
+        if window.served < wanted:
+            return False
+        return lasted_s >= max(self.window_s, WINDOW_IN_LATENCIES * window.seconds / window.served)
+
+    def _judge(self, window: _Window, now: float) -> Cut | None:
+        """A window is full. Its latency is a geometric mean, in which a few long answers count for little."""
+        latency_s = math.exp(window.logarithms / window.served)
+        per_s = window.served / (now - window.began)
+        pressed = 2 * window.under_way >= self.at(now)
+        baseline_s = self.baseline_s
+        if baseline_s is None:
+            self.baseline_s = latency_s
+            return None
+        if self.cut is not None and self.cut.per_s is not None and pressed:
+            if per_s < self.cut.per_s * (1 + self.cut.factor) / 2:
+                self.cut, self.baseline_s = self.cut.before, latency_s
+                return None
+            self.cut = replace(self.cut, per_s=None, before=None)
+        if latency_s > self.tolerance * baseline_s and pressed:
+            least, most = LATENCY_FACTORS
+            factor = min(most, max(least, self.tolerance * baseline_s / latency_s))
+            return self._lower(Cause.LATENCY, factor, now, window.under_way, per_s)
+        if latency_s < baseline_s or not pressed:
+            share = _DOWN if latency_s < baseline_s else _UP
+            self.baseline_s = baseline_s * (latency_s / baseline_s) ** share
+        return None
+
+    def _lower(
+        self, cause: Cause, factor: float, now: float, under_way: int, per_s: float | None = None
+    ) -> Cut:
+        limit, former = self.at(now), self.cut
+        reached = min(limit, under_way)
+        low = max(self.least, int(reached * factor))
+        peak = float(reached)
+        if cause is Cause.FAILURES and former is not None and limit < former.peak:
+            peak = max(peak, former.peak if low == limit else former.peak * PEAK_KEPT)
+        before = former if per_s is not None else None
+        return self._take(Cut(now, cause, factor, low, peak, None, per_s, before))
+
+    def _take(self, cut: Cut) -> Cut:
+        self.cut = cut
+        self._epoch = cut.at
+        self._window = _Window(-math.inf)
+        return cut

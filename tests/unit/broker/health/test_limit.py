@@ -1,0 +1,214 @@
+"""The rule by which a limit falls and rises, under any course of calls and under courses that have a name."""
+
+import heapq
+import math
+import random
+from collections.abc import Callable
+from functools import partial
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from broker.health.limit import FORGET_S, RISE_S, AdaptiveLimit, Cause, Ending
+
+MOST = 400
+
+steps = st.tuples(
+    st.sampled_from(Ending),
+    st.floats(0, 30, allow_nan=False),  # how long the call took
+    st.floats(0, 5, allow_nan=False),  # since the call before it ended
+    st.integers(1, 2 * MOST),  # under way
+)
+
+
+def limit(least: int = 1, most: int = MOST) -> AdaptiveLimit:
+    return AdaptiveLimit(least, most, tolerance=2.0, window_s=0.5)
+
+
+@given(st.integers(1, 20), st.lists(steps, max_size=200))
+def test_it_stays_in_its_bounds_and_no_end_of_a_call_raises_it_at_once(
+    least: int, course: list[tuple[Ending, float, float, int]]
+) -> None:
+    rule, now = limit(least), 0.0
+    for ending, took_s, later_s, under_way in course:
+        now += later_s
+        before = rule.at(now)
+        undone = rule.cut is not None and rule.cut.per_s is not None
+        cut = rule.ended(ending, now - took_s, now, under_way)
+        after = rule.at(now)
+        assert least <= after <= MOST
+        assert after <= before or undone
+        if cut is not None and before > least:
+            assert after <= max(least, math.ceil(before * 0.7))
+
+
+@given(st.lists(steps, max_size=100), st.floats(0, 1, exclude_min=True), st.integers(1, MOST))
+def test_a_call_turned_away_that_began_since_the_last_cut_always_lowers_it(
+    course: list[tuple[Ending, float, float, int]], took_s: float, under_way: int
+) -> None:
+    rule, now = limit(), 0.0
+    for ending, call_s, later_s, number in course:
+        now += later_s
+        rule.ended(ending, now - call_s, now, number)
+    began, now = now + 0.001, now + 0.001 + took_s
+    before = rule.at(now)
+    cut = rule.ended(Ending.OVERLOADED, began, now, under_way)
+    assert cut is not None
+    assert cut.cause is Cause.OVERLOADED
+    assert rule.at(now) == max(1, int(min(before, under_way) * 0.7))
+
+
+@given(st.lists(steps, max_size=100))
+def test_after_any_course_it_recovers_once_calls_are_served(
+    course: list[tuple[Ending, float, float, int]],
+) -> None:
+    rule, now = limit(), 0.0
+    for ending, call_s, later_s, number in course:
+        now += later_s
+        rule.ended(ending, now - call_s, now, number)
+    rule.ended(Ending.SERVED, now, now + 0.01, 1)
+    last = 0
+    for tick in range(int(10 * RISE_S)):
+        at = rule.at(now + 1 + tick)
+        assert at >= last
+        last = at
+    assert last == MOST
+
+
+def test_calls_turned_away_together_cut_once() -> None:
+    rule = limit()
+    cuts = [rule.ended(Ending.OVERLOADED, 0.0, 1.0 + number / 1000, 100 - number) for number in range(100)]
+    assert [cut is not None for cut in cuts] == [True] + [False] * 99
+    assert rule.at(1.2) == 70
+
+
+def test_it_stays_low_until_a_call_is_served_and_is_forgotten_with_time() -> None:
+    rule = limit()
+    rule.ended(Ending.OVERLOADED, 0.0, 1.0, 100)
+    assert rule.at(60.0) == 70
+    assert rule.at(1.0 + FORGET_S) == 70
+    assert rule.at(1.1 + FORGET_S) == MOST
+
+
+def test_failures_cut_where_they_are_a_fifth_and_not_where_they_are_chance() -> None:
+    rule = limit()
+    for number in range(1_000):
+        ending = Ending.FAILED if number % 20 == 0 else Ending.SERVED
+        assert rule.ended(ending, number * 0.01, number * 0.01 + 0.2, 20) is None
+    assert rule.at(11.0) == MOST
+    cuts = [rule.ended(Ending.FAILED, 11.0, 11.5 + number / 100, 20) for number in range(40)]
+    assert [cut.cause for cut in cuts if cut is not None] == [Cause.FAILURES]
+
+
+def test_a_target_that_was_down_is_back_at_work_within_seconds() -> None:
+    rule, now = limit(), 0.0
+    for _ in range(200):
+        now += 0.05
+        rule.ended(Ending.FAILED, now - 0.01, now, max(1, rule.at(now)))
+    assert rule.at(now) == 1
+    rule.ended(Ending.SERVED, now, now + 0.1, 1)
+    assert rule.at(now + 2) > 30
+    assert rule.at(now + RISE_S + 1) > 100
+
+
+def always(latency_s: float, _: int) -> float:
+    return latency_s
+
+
+class Target:
+    """A simulated target under a standing backlog: `latency_s(under way)` of calls as they begin."""
+
+    def __init__(self, rule: AdaptiveLimit, latency_s: Callable[[int], float], seed: int = 1) -> None:
+        self.rule = rule
+        self.latency_s = latency_s
+        self.turns_away_above = 10**9
+        self.now = 0.0
+        self.served = self.turned_away = 0
+        self.most_under_way = 0
+        self._random = random.Random(seed)
+        self._under_way: list[tuple[float, float, bool]] = []
+
+    def run(self, until: float, offered: int = 10**6) -> None:
+        """`offered`: so many calls at once at most."""
+        while self.now < until:
+            while len(self._under_way) < min(offered, self.rule.at(self.now)):
+                self._begin()
+            ends, began, turned_away = heapq.heappop(self._under_way)
+            self.now = max(self.now, ends)
+            ending = Ending.OVERLOADED if turned_away else Ending.SERVED
+            self.rule.ended(ending, began, self.now, len(self._under_way) + 1)
+            self.served += not turned_away
+            self.turned_away += turned_away
+
+    def _begin(self) -> None:
+        number = len(self._under_way) + 1
+        turned_away = number > self.turns_away_above
+        took_s = 0.02 if turned_away else self.latency_s(number) * self._random.lognormvariate(0, 0.5)
+        heapq.heappush(self._under_way, (self.now + took_s, self.now, turned_away))
+
+
+def test_a_target_that_queues_is_kept_near_what_it_bears() -> None:
+    """It serves 20 calls at once in 100 ms; more take longer in proportion."""
+    rule = limit()
+    target = Target(rule, lambda under_way: 0.1 * max(1.0, under_way / 20))
+    target.run(5, offered=15)
+    assert rule.at(target.now) == MOST
+    target.run(60)
+    assert 20 <= rule.at(target.now) <= 100
+    served = target.served
+    target.run(90)
+    assert (target.served - served) / 30 > 0.8 * 200 / math.exp(0.125)
+
+
+def test_a_target_that_turns_calls_away_soon_turns_few_away() -> None:
+    rule = limit()
+    target = Target(rule, lambda _: 0.1)
+    target.turns_away_above = 50
+    target.run(30)
+    served, turned_away = target.served, target.turned_away
+    target.run(90)
+    assert (target.turned_away - turned_away) / (target.served - served) < 0.02
+    assert target.served - served > 0.7 * 60 * 50 / (0.1 * math.exp(0.125))
+
+
+@pytest.mark.parametrize("longer", [3.0, 10.0])
+def test_answers_that_grow_longer_without_load_as_their_cause_cost_a_moment(longer: float) -> None:
+    rule = limit()
+    target = Target(rule, lambda _: 0.1)
+    target.run(20)
+    target.latency_s = lambda _: 0.1 * longer
+    target.run(20 + 100 * longer)
+    assert rule.at(target.now) == MOST
+    assert rule.baseline_s is not None
+    assert rule.baseline_s > 0.08 * longer
+
+
+def test_a_target_that_is_not_pressed_may_take_what_time_it_likes() -> None:
+    rule = limit()
+    target = Target(rule, lambda _: 0.1)
+    for latency_s in (0.1, 3.0, 0.1, 0.5):
+        target.latency_s = partial(always, latency_s)
+        target.run(target.now + 60, offered=MOST // 2 - 1)
+        assert rule.at(target.now) == MOST
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_healthy_target_with_a_long_tail_is_never_limited(seed: int) -> None:
+    rule = limit()
+    target = Target(rule, lambda _: 0.2, seed)
+    target.run(120)
+    assert rule.cut is None
+
+
+@given(st.integers(1, MOST), st.integers(0, MOST), st.floats(0.3, 0.9))
+def test_to_follow_another_process_never_raises_it_and_goes_no_lower_than_theirs(
+    theirs: int, under_way: int, factor: float
+) -> None:
+    rule = limit()
+    before = rule.at(1.0)
+    cut = rule.follow(factor, theirs, 1.0, under_way)
+    after = rule.at(1.0)
+    assert after <= before
+    assert after >= min(before, theirs)
+    assert (cut is None) == (after == before)
