@@ -2,6 +2,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.workers.engine.memory import MemoryRecord, MemorySource
+from tests.unit.workers.engine.thorough import THOROUGH
 from workers.engine.lane import Flow, Lane
 from workers.engine.source import Partition, Unreadable
 from workers.engine.tenants import Sharing, Tenant
@@ -28,6 +29,7 @@ def handed_on(lane: Lane[MemoryRecord]) -> list[MemoryRecord | Unreadable]:
 values = st.lists(st.sampled_from([b"a", b"b", b"cc"]), max_size=40)
 
 
+@THOROUGH
 @given(values, values, st.integers(1, 7), st.booleans())
 def test_a_revoked_flow_takes_its_own_records_and_no_other(
     first: list[bytes], second: list[bytes], batch_max: int, by_tenant: bool
@@ -46,6 +48,7 @@ def test_a_revoked_flow_takes_its_own_records_and_no_other(
     assert kept.waiting_bytes == 0
 
 
+@THOROUGH
 @given(values, values, st.integers(1, 7))
 def test_without_tenants_each_partition_keeps_its_order(
     first: list[bytes], second: list[bytes], batch_max: int

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.workers.engine.memory import MemoryRecord, MemorySource
+from tests.unit.workers.engine.thorough import THOROUGH
 from workers.engine.lane import Flow, Lane, Piece, size
 from workers.engine.source import Partition, Unreadable
 
@@ -68,6 +69,7 @@ class Bench:
         return [piece.record for batch in self.batches for piece in batch if piece.flow is self.flows[number]]
 
 
+@THOROUGH
 @given(histories, st.integers(1, 6))
 def test_every_record_is_handed_on_once_and_in_its_partition_s_order(
     history: list[Take | Add], batch_max: int
@@ -79,6 +81,7 @@ def test_every_record_is_handed_on_once_and_in_its_partition_s_order(
     assert all(flow.waiting_bytes == 0 for flow in bench.flows)
 
 
+@THOROUGH
 @given(histories, st.integers(1, 6))
 def test_what_cannot_be_decoded_goes_by_itself(history: list[Take | Add], batch_max: int) -> None:
     bench = Bench(batch_max)
@@ -96,6 +99,7 @@ def test_the_only_record_of_a_partition_may_be_one_that_cannot_be_decoded() -> N
     assert [len(bench.take()) for _ in range(3)] == [1, 2, 0]
 
 
+@THOROUGH
 @given(histories)
 def test_something_is_handed_on_while_there_is_something(history: list[Take | Add]) -> None:
     bench = Bench()
@@ -107,6 +111,7 @@ def test_something_is_handed_on_while_there_is_something(history: list[Take | Ad
             assert bench.batches[-1] or not waiting
 
 
+@THOROUGH
 @given(st.lists(st.integers(0, 2), min_size=1, max_size=30), st.integers(1, 4))
 def test_partitions_that_wait_take_turns_of_a_batch(busy: list[int], batch_max: int) -> None:
     bench = Bench(batch_max)

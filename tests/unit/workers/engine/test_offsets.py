@@ -2,6 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.unit.workers.engine.thorough import THOROUGH
 from workers.engine.offsets import Tracker
 
 
@@ -35,6 +36,7 @@ def _histories(draw: st.DrawFn) -> tuple[list[int], list[int]]:
     return offsets, draw(st.permutations(offsets))
 
 
+@THOROUGH
 @given(_histories(), st.data())
 def test_never_back_and_never_past_unfinished_work(
     history: tuple[list[int], list[int]], data: st.DataObject

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.unit.workers.engine.thorough import THOROUGH
 from workers.engine.slots import Slots
 
 WEIGHTS = {"interactive": 16, "standard": 4, "bulk": 1}
@@ -86,6 +87,7 @@ async def test_shares_come_out_as_weighted() -> None:
     assert slots.in_use == 0
 
 
+@THOROUGH
 @given(st.lists(st.tuples(st.sampled_from(sorted(WEIGHTS)), st.integers(1, 4)), max_size=40))
 def test_everybody_is_served_and_nothing_leaks(wants: list[tuple[str, int]]) -> None:
     async def scenario() -> None:

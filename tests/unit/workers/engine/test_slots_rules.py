@@ -10,6 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from tests.unit.workers.engine.thorough import THOROUGH
 from workers.engine.slots import Slots
 
 WEIGHTS = {"interactive": 16, "standard": 4, "bulk": 1}
@@ -98,6 +99,7 @@ class Bench:
         assert CAPACITY - self.slots.in_use >= kept
 
 
+@THOROUGH
 @given(steps, reserves)
 def test_never_over_capacity_and_what_is_reserved_is_kept(
     history: list[Ask | End], reserved: dict[str, int]
@@ -112,6 +114,7 @@ def test_never_over_capacity_and_what_is_reserved_is_kept(
     asyncio.run(scenario())
 
 
+@THOROUGH
 @given(steps, st.integers(1, 3))
 def test_a_lane_finds_its_reserve_free_at_once(history: list[Ask | End], count: int) -> None:
     async def scenario() -> None:
@@ -127,6 +130,7 @@ def test_a_lane_finds_its_reserve_free_at_once(history: list[Ask | End], count: 
     asyncio.run(scenario())
 
 
+@THOROUGH
 @given(steps)
 def test_slots_stand_idle_only_for_one_whose_turn_it_is(history: list[Ask | End]) -> None:
     async def scenario() -> None:
@@ -183,6 +187,7 @@ costs = st.lists(st.integers(1, CAPACITY), min_size=1, max_size=5)
 demands = st.fixed_dictionaries(dict.fromkeys(LANES, costs))
 
 
+@THOROUGH
 @given(demands)
 @example({"interactive": [1], "standard": [1], "bulk": [CAPACITY]})
 @example({"interactive": [CAPACITY], "standard": [1], "bulk": [1]})

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.unit.workers.engine.thorough import THOROUGH
 from workers.engine.tenants import Tenant, Tenants
 
 KEYS = "abcd"
@@ -53,6 +54,7 @@ def of_flow(flow: int) -> Callable[[Item], bool]:
     return lambda item: item.flow == flow
 
 
+@THOROUGH
 @given(histories, quanta, weights)
 def test_each_tenant_is_first_in_first_out_and_a_drop_takes_its_own_alone(
     history: list[Push | Drop | str], quantum: int, weight: dict[str, int]
@@ -85,6 +87,7 @@ def test_each_tenant_is_first_in_first_out_and_a_drop_takes_its_own_alone(
         tenants.take()
 
 
+@THOROUGH
 @given(cost_cycles, quanta, weights, st.integers(20, 150))
 def test_shares_come_out_as_weighted_while_all_wait(
     cost_cycle: dict[str, list[int]], quantum: int, weight: dict[str, int], takes: int
@@ -116,6 +119,7 @@ def backlogged(
     return tenants
 
 
+@THOROUGH
 @given(cost_cycles, quanta, weights, costs, st.integers(0, 30))
 def test_nobody_starves_behind_floods(
     cost_cycle: dict[str, list[int]], quantum: int, weight: dict[str, int], cost: int, takes: int
@@ -135,6 +139,7 @@ def test_nobody_starves_behind_floods(
         assert served_before <= served_before_max
 
 
+@THOROUGH
 @given(st.lists(costs, min_size=1, max_size=20), st.lists(costs, min_size=1, max_size=5), quanta)
 def test_an_emptied_tenant_keeps_no_deficit(mine: list[int], others: list[int], quantum: int) -> None:
     tenants: Tenants[Item] = Tenants(quantum, COST_MAX)
