@@ -62,6 +62,14 @@ class Release:
 
 
 @dataclass(frozen=True, slots=True)
+class ProjectOf:
+    """A project, and whose it is."""
+
+    project_id: int
+    organization_id: int
+
+
+@dataclass(frozen=True, slots=True)
 class Granted:
     """`hold` is the one on record: taken just now, or before under the same id, in the windows of then."""
 
@@ -75,7 +83,7 @@ class Over:
 
     reason: Reason
     retry_at_ms: int
-    """When the window turns."""
+    """When the window turns; for jobs in flight, which no window ends: now."""
     never: bool
     """The request alone is more than the limit: no window will fit it."""
     held: bool
@@ -117,4 +125,8 @@ class Gate(Protocol):
 
     async def release(self, releases: Sequence[Release]) -> None:
         """Give back holds that never started; others are left alone. The id may reserve again."""
+        ...
+
+    async def jobs_in_flight(self, projects: Sequence[ProjectOf]) -> list[int]:
+        """How many holds each has, held and started: one answer a project, in order."""
         ...

@@ -12,10 +12,10 @@ MINUTE_MS = 60_000
 NUMBER_MAX = 2**53 - 1
 """Redis scripts count in doubles, which hold integers exactly up to here. It is the cap where none is set."""
 
-Reason = Literal["nanodollars_per_day", "requests_per_minute"]
+Reason = Literal["nanodollars_per_day", "requests_per_minute", "jobs_in_flight"]
 """The limit that stands in the way, by its name in `Limits`."""
 
-REASONS: tuple[Reason, ...] = ("nanodollars_per_day", "requests_per_minute")
+REASONS: tuple[Reason, ...] = ("nanodollars_per_day", "requests_per_minute", "jobs_in_flight")
 """In the order in which the scripts number them, from 1."""
 
 
@@ -25,12 +25,14 @@ class Limits:
 
     nanodollars_per_day: int | None = None
     requests_per_minute: int | None = None
+    jobs_in_flight: int | None = None
+    """Holds at the same time, held or started."""
 
     def caps(self) -> tuple[int, ...]:
         """One number a limit, in the order of `REASONS`."""
         return tuple(
             NUMBER_MAX if cap is None else min(cap, NUMBER_MAX)
-            for cap in (self.nanodollars_per_day, self.requests_per_minute)
+            for cap in (self.nanodollars_per_day, self.requests_per_minute, self.jobs_in_flight)
         )
 
 

@@ -10,6 +10,7 @@
 --             ...:node:<name>    hash    counters of one node of the budget tree (p<project>):
 --                                        d:<day>:spent and d:<day>:held      nanodollars
 --                                        m:<minute>:requests
+--                                        jobs, the number of holds there are, held and started
 --             ...:holds          hash    hold id -> state|nodes|nanodollars|input|output|day|minute
 --                                        state: h held, s started; nodes are joined by commas
 --             ...:held           zset    ids of the holds not started, by the millisecond they expire at
@@ -56,6 +57,7 @@ end
 local function node_key(name) return BASE .. 'node:' .. name end
 local function spent_field(day) return 'd:' .. decimal(day) .. ':spent' end
 local function held_field(day) return 'd:' .. decimal(day) .. ':held' end
+local JOBS = 'jobs'
 local function requests_field(minute) return 'm:' .. decimal(minute) .. ':requests' end
 local function settled_key(day) return BASE .. 'settled:' .. decimal(day) end
 
@@ -84,9 +86,14 @@ local function unpack_hold(record)
     output = tonumber(output), day = tonumber(day), minute = tonumber(minute)}
 end
 
+local function add_jobs(names, number)
+  for name in string.gmatch(names, '[^,]+') do add(name, JOBS, number) end
+end
+
 -- Gives back what a hold holds. Its record is removed by the caller.
 local function give_back(hold)
   add_to_day(hold.names, held_field, hold.day, -hold.nanodollars)
+  add_jobs(hold.names, -1)
 end
 
 -- Ends holds whose time has run out before they were started, the oldest first.
@@ -127,17 +134,18 @@ local function forget_closed_windows(name)
   for _, field in ipairs(redis.call('HKEYS', node_key(name))) do
     local window, number = string.match(field, '^(%a):(%d+):')
     local first = window == 'd' and FIRST_OPEN_DAY or MINUTE
-    if tonumber(number) < first then redis.call('HDEL', node_key(name), field) end
+    if window and tonumber(number) < first then redis.call('HDEL', node_key(name), field) end
   end
 end
 
 local function node(name)
   if not nodes[name] then
     local found = redis.call('HMGET', node_key(name),
-      spent_field(DAY), held_field(DAY), requests_field(MINUTE))
+      spent_field(DAY), held_field(DAY), requests_field(MINUTE), JOBS)
     if not found[3] then forget_closed_windows(name) end
     nodes[name] = {spent = tonumber(found[1] or 0), held = tonumber(found[2] or 0),
-      requests = tonumber(found[3] or 0), held_more = 0, requests_more = 0}
+      requests = tonumber(found[3] or 0), jobs = tonumber(found[4] or 0),
+      held_more = 0, requests_more = 0, jobs_more = 0}
   end
   return nodes[name]
 end
@@ -146,10 +154,11 @@ local function write_nodes()
   for name, counters in pairs(nodes) do
     add(name, held_field(DAY), counters.held_more)
     add(name, requests_field(MINUTE), counters.requests_more)
+    add(name, JOBS, counters.jobs_more)
   end
 end
 
-local NANODOLLARS_PER_DAY, REQUESTS_PER_MINUTE = 1, 2
+local NANODOLLARS_PER_DAY, REQUESTS_PER_MINUTE, JOBS_IN_FLIGHT = 1, 2, 3
 
 -- Of two refusals the one that lasts: never, then the later window, then what no settlement can free.
 local function longer(one, other)
@@ -159,7 +168,7 @@ local function longer(one, other)
   return one.held <= other.held and one or other
 end
 
--- Why a request does not fit under {name, nanodollars_per_day, requests_per_minute}, or nil.
+-- Why a request does not fit under {name, nanodollars_per_day, requests_per_minute, jobs_in_flight}, or nil.
 local function refuse(level, nanodollars)
   local counters, refusal = node(level[1]), nil
   if counters.spent + counters.held + nanodollars > level[2] then
@@ -169,6 +178,10 @@ local function refuse(level, nanodollars)
   if counters.requests + 1 > level[3] then
     refusal = longer(refusal, {reason = REQUESTS_PER_MINUTE, retry_at = (MINUTE + 1) * MINUTE_MS,
       never = level[3] < 1 and 1 or 0, held = 0})
+  end
+  if counters.jobs + 1 > level[4] then
+    refusal = longer(refusal, {reason = JOBS_IN_FLIGHT, retry_at = NOW,
+      never = level[4] < 1 and 1 or 0, held = 1})
   end
   return refusal
 end
@@ -188,6 +201,7 @@ local function take(request, levels, state)
     local counters = node(name)
     counters.held, counters.held_more = counters.held + request[2], counters.held_more + request[2]
     counters.requests, counters.requests_more = counters.requests + 1, counters.requests_more + 1
+    counters.jobs, counters.jobs_more = counters.jobs + 1, counters.jobs_more + 1
   end
   return {state = state, names = table.concat(names, ','), nanodollars = request[2], input = request[3],
     output = request[4], day = DAY, minute = MINUTE}

@@ -32,6 +32,7 @@ for _, hold in ipairs(holds) do
   local record = pack_hold('s', nodes_held, nanodollars, input, output, day, minute)
   if redis.call('HSETNX', HOLDS, id, record) == 1 then
     add_to_day(nodes_held, held_field, day, nanodollars)
+    add_jobs(nodes_held, 1)
   end
 end
 for _, entry in ipairs(settled) do

@@ -12,8 +12,17 @@ from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError
 
 from broker.errors import GateClosed, RedisUnfit
-from broker.quota.gate import Granted, Over, Release, ReserveRequest, Settled, Settlement, StartRequest
-from broker.quota.packing import pack_reserve, pack_settle, pack_start, unpack_answers
+from broker.quota.gate import (
+    Granted,
+    Over,
+    ProjectOf,
+    Release,
+    ReserveRequest,
+    Settled,
+    Settlement,
+    StartRequest,
+)
+from broker.quota.packing import pack_reserve, pack_settle, pack_start, project_node, unpack_answers
 from broker.quota.rebuild import RebuildSource, rebuild_organization
 from broker.quota.scripts import Script, Scripts
 from broker.quota.translation import translated
@@ -119,6 +128,16 @@ class RedisGate:
 
     async def release(self, releases: Sequence[Release]) -> None:
         await self._run(self._scripts.release, _by_organization(releases), _pack_release)
+
+    async def jobs_in_flight(self, projects: Sequence[ProjectOf]) -> list[int]:
+        groups = _by_organization(projects)
+        replies = await self._run(self._scripts.jobs, groups, _pack_projects)
+        found = dict(
+            pair
+            for group, reply in zip(groups, replies, strict=True)
+            for pair in zip(group.places, reply, strict=True)
+        )
+        return [found[place] for place in range(len(projects))]
 
     async def rebuild(self, source: RebuildSource) -> None:
         """Bring the counters of the closed organizations back from the ledger, and open the gate for them.
@@ -238,6 +257,10 @@ def _in_order(
         answers = unpack_answers(reply, [hold_ids[place] for place in group.places])
         by_place.update(zip(group.places, answers, strict=True))
     return [by_place[place] for place in range(len(hold_ids))]
+
+
+def _pack_projects(projects: Sequence[ProjectOf]) -> Any:
+    return [project_node(project.project_id) for project in projects]
 
 
 def _pack_release(releases: Sequence[Release]) -> Any:

@@ -1,7 +1,7 @@
 -- reserve: hold money and quota for attempts, each on all of its levels or on none.
 --
 -- batch     {levels, requests}
---             levels    {{node, nanodollars_per_day, requests_per_minute}, ...}
+--             levels    {{node, nanodollars_per_day, requests_per_minute, jobs_in_flight}, ...}
 --             requests  {{id, nanodollars, input, output, {level, ...}, ttl}, ...}, level an index into levels
 -- answers   {stamp, six integers a request}: see KIND_* of the prelude
 --

@@ -27,7 +27,9 @@ class Scripts:
     settle: Script
     release: Script
     rebuild: Script
+    jobs: Script
 
     @classmethod
     def load(cls) -> Self:
-        return cls(*(Script.load(name) for name in ("reserve", "start", "settle", "release", "rebuild")))
+        names = ("reserve", "start", "settle", "release", "rebuild", "jobs")
+        return cls(*(Script.load(name) for name in names))

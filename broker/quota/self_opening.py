@@ -4,7 +4,16 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from broker.errors import GateClosed, RedisUnfit
-from broker.quota.gate import Granted, Over, Release, ReserveRequest, Settled, Settlement, StartRequest
+from broker.quota.gate import (
+    Granted,
+    Over,
+    ProjectOf,
+    Release,
+    ReserveRequest,
+    Settled,
+    Settlement,
+    StartRequest,
+)
 from broker.quota.rebuild import RebuildSource
 from broker.quota.redis_gate import RedisGate
 
@@ -30,6 +39,9 @@ class SelfOpeningGate:
 
     async def release(self, releases: Sequence[Release]) -> None:
         await self._opened(lambda: self._gate.release(releases))
+
+    async def jobs_in_flight(self, projects: Sequence[ProjectOf]) -> list[int]:
+        return await self._opened(lambda: self._gate.jobs_in_flight(projects))
 
     async def _rebuild(self) -> None:
         try:

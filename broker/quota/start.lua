@@ -1,7 +1,7 @@
 -- start: mark holds as started, just before their calls; from here on they do not expire.
 --
 -- batch     {levels, requests}
---             levels    {{node, nanodollars_per_day, requests_per_minute}, ...}
+--             levels    {{node, nanodollars_per_day, requests_per_minute, jobs_in_flight}, ...}
 --             requests  {{id, nanodollars, input, output, {level, ...}}, ...}, level an index into levels
 -- answers   {stamp, six integers a request}: see KIND_* of the prelude
 --

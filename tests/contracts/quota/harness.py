@@ -73,9 +73,17 @@ class Bench:
             await rebuilt(gate, self.ledger)
 
     async def counters(self, project_id: int = PROJECT) -> dict[str, int]:
-        key = f"{self.prefix}:{{o{ORGANIZATION}}}:node:p{project_id}"
-        found: dict[Any, Any] = await self.client.hgetall(key)
-        return {field.decode(): int(value) for field, value in found.items() if int(value)}
+        """Those of windows, where they are not zero."""
+        found: dict[Any, Any] = await self.client.hgetall(self._node(project_id))
+        numbers = {field.decode(): int(value) for field, value in found.items() if int(value)}
+        numbers.pop("jobs", None)
+        return numbers
+
+    async def jobs(self, project_id: int = PROJECT) -> int:
+        return int(await self.client.hget(self._node(project_id), "jobs") or 0)
+
+    def _node(self, project_id: int) -> str:
+        return f"{self.prefix}:{{o{ORGANIZATION}}}:node:p{project_id}"
 
     async def keys(self) -> list[bytes]:
         return sorted([key async for key in self.client.scan_iter(f"{self.prefix}:*")])

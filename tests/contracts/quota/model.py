@@ -70,6 +70,13 @@ class Model:
         if taken is not None and not taken.started:
             self._give_back(release.hold_id)
 
+    def jobs(self, project_id: int) -> int:
+        return sum(taken.project_id == project_id for taken in self.taken.values())
+
+    def jobs_in_flight(self, project_id: int) -> int:
+        self._expire()
+        return self.jobs(project_id)
+
     def charged(self) -> list[Charged]:
         return [row for row in self.settled.values() if row.day >= first_open_day(self.now_ms)]
 
@@ -105,7 +112,11 @@ class Model:
         return settled is not None and settled.day >= first_open_day(self.now_ms)
 
     def _take(self, project_id: int, hold: Hold, limits: Limits) -> Granted | Over:
-        refusals = [*self._over_dollars(project_id, hold, limits), *self._over_requests(project_id, limits)]
+        refusals = [
+            *self._over_dollars(project_id, hold, limits),
+            *self._over_requests(project_id, limits),
+            *self._over_jobs(project_id, limits),
+        ]
         if refusals:
             return max(refusals, key=lambda over: (over.never, over.retry_at_ms, not over.held))
         self.held[project_id, hold.day] += hold.nanodollars
@@ -127,6 +138,12 @@ class Model:
         if cap is None or self.requests[project_id, minute] < cap:
             return []
         return [Over("requests_per_minute", (minute + 1) * MINUTE_MS, never=cap == 0, held=False)]
+
+    def _over_jobs(self, project_id: int, limits: Limits) -> list[Over]:
+        cap = limits.jobs_in_flight
+        if cap is None or self.jobs(project_id) < cap:
+            return []
+        return [Over("jobs_in_flight", self.now_ms, never=cap == 0, held=True)]
 
     def _give_back(self, hold_id: str) -> None:
         taken = self.taken.pop(hold_id, None)

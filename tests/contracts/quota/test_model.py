@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from redis.asyncio import Redis
 
 from broker.errors import GateClosed
-from broker.quota.gate import Release, Settlement, StartRequest
+from broker.quota.gate import ProjectOf, Release, Settlement, StartRequest
 from broker.quota.limits import DAY_MS, MINUTE_MS, Limits, day_of, first_open_day, minute_of
 from broker.quota.redis_gate import RedisGate
 from schemas.state import Hold
@@ -31,6 +31,7 @@ limits = st.builds(
     Limits,
     nanodollars_per_day=st.sampled_from([None, 0, 100, 150]),
     requests_per_minute=st.sampled_from([None, 0, 1, 3]),
+    jobs_in_flight=st.sampled_from([None, 0, 1, 2]),
 )
 reserves = st.builds(
     request,
@@ -98,6 +99,12 @@ class GateMachine(RuleBasedStateMachine):
             self.model.release(one)
         self.run(self.bench.gate.release(releases))
 
+    @rule(chosen=st.lists(projects, min_size=1, max_size=3))
+    def jobs_in_flight(self, chosen: list[int]) -> None:
+        expected = [self.model.jobs_in_flight(project_id) for project_id in chosen]
+        asked = [ProjectOf(project_id, ORGANIZATION) for project_id in chosen]
+        assert self.run(self.bench.gate.jobs_in_flight(asked)) == expected
+
     @rule(passed_ms=st.sampled_from([1, 4_999, 10_000, MINUTE_MS, DAY_MS // 2, DAY_MS]))
     def time_passes(self, passed_ms: int) -> None:
         self.clock.now_ms += passed_ms
@@ -118,6 +125,7 @@ class GateMachine(RuleBasedStateMachine):
             return
         for project_id in PROJECTS:
             found = self.run(self.bench.counters(project_id))
+            assert self.run(self.bench.jobs(project_id)) == self.model.jobs(project_id)
             # Fields of closed windows go away only when their node is next used.
             assert {name: value for name, value in found.items() if self.is_open(name)} == self.expected(
                 project_id

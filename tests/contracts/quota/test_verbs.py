@@ -3,7 +3,7 @@
 import pytest
 
 from broker.errors import GateClosed
-from broker.quota.gate import Granted, Over, Release, Settled, Settlement, StartRequest
+from broker.quota.gate import Granted, Over, ProjectOf, Release, Settled, Settlement, StartRequest
 from broker.quota.limits import DAY_MS, MINUTE_MS, NUMBER_MAX, Limits, day_of, minute_of
 from broker.quota.redis_gate import BATCH_MAX
 from schemas.state import Hold
@@ -49,6 +49,29 @@ async def test_money_already_spent_is_not_freed_by_waiting_for_holds(bench: Benc
     (answer,) = await bench.gate.reserve([request("b", 41, limits)])
     assert answer == Over("nanodollars_per_day", (DAY + 1) * DAY_MS, never=False, held=False)
     assert isinstance((await bench.gate.reserve([request("b", 40, limits)]))[0], Granted)
+
+
+async def test_jobs_in_flight_are_bounded_until_they_end(bench: Bench) -> None:
+    limits = Limits(jobs_in_flight=2)
+    first, second, third = await bench.gate.reserve([request(name, 1, limits) for name in "abc"])
+    assert isinstance(first, Granted)
+    assert isinstance(second, Granted)
+    assert third == Over("jobs_in_flight", bench.clock.now_ms, never=False, held=True)
+    await bench.gate.settle([settle_of(first.hold, 1)])
+    (again,) = await bench.gate.reserve([request("c", 1, limits)])
+    assert isinstance(again, Granted)
+    await bench.gate.release([Release("b", ORGANIZATION), Release("b", ORGANIZATION)])
+    project, other = ProjectOf(PROJECT, ORGANIZATION), ProjectOf(PROJECT + 1, ORGANIZATION)
+    assert await bench.gate.jobs_in_flight([project, other, project]) == [1, 0, 1]
+    bench.clock.now_ms += 10**9
+    assert await bench.gate.jobs_in_flight([project]) == [0]
+    assert await bench.gate.jobs_in_flight([]) == []
+
+
+async def test_a_window_that_is_full_lasts_longer_than_a_crowd(bench: Bench) -> None:
+    limits = Limits(requests_per_minute=1, jobs_in_flight=1)
+    _, over = await bench.gate.reserve([request("a", 1, limits), request("b", 1, limits)])
+    assert over == Over("requests_per_minute", (MINUTE + 1) * MINUTE_MS, never=False, held=False)
 
 
 async def test_a_request_takes_from_all_limits_or_from_none(bench: Bench) -> None:

@@ -30,10 +30,10 @@ def test_yesterday_is_open_and_the_day_before_is_closed() -> None:
 
 def test_reasons_are_the_limits_by_name_and_in_order() -> None:
     assert tuple(Limits.__dataclass_fields__) == REASONS
-    assert Limits(nanodollars_per_day=5, requests_per_minute=6).caps() == (5, 6)
+    assert Limits(nanodollars_per_day=5, requests_per_minute=6, jobs_in_flight=7).caps() == (5, 6, 7)
 
 
 def test_no_limit_is_the_greatest_number_that_the_scripts_count_to() -> None:
-    assert Limits().caps() == (NUMBER_MAX, NUMBER_MAX)
-    assert Limits(2**60, 2**60).caps() == (NUMBER_MAX, NUMBER_MAX)
+    assert Limits().caps() == (NUMBER_MAX,) * 3
+    assert Limits(2**60, 2**60, 2**60).caps() == (NUMBER_MAX,) * 3
     assert float(NUMBER_MAX) + 1 != float(NUMBER_MAX)

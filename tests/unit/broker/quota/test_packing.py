@@ -11,16 +11,16 @@ def reserve(hold_id: str, project_id: int, limits: Limits) -> ReserveRequest:
 
 
 def test_requests_of_one_project_share_a_level_while_their_limits_agree() -> None:
-    narrow, wide = Limits(10, 3), Limits(20)
+    narrow, wide = Limits(10, 3, 9), Limits(20)
     levels, items = pack_reserve(
         [
             reserve("a", 1, narrow),
             reserve("b", 2, narrow),
-            reserve("c", 1, Limits(10, 3)),
+            reserve("c", 1, Limits(10, 3, 9)),
             reserve("d", 1, wide),
         ]
     )
-    assert levels == [("p1", 10, 3), ("p2", 10, 3), ("p1", 20, NUMBER_MAX)]
+    assert levels == [("p1", 10, 3, 9), ("p2", 10, 3, 9), ("p1", 20, NUMBER_MAX, NUMBER_MAX)]
     assert items == [
         ("a", 5, 6, 7, [1], 1_000),
         ("b", 5, 6, 7, [2], 1_000),
@@ -31,7 +31,7 @@ def test_requests_of_one_project_share_a_level_while_their_limits_agree() -> Non
 
 def test_a_start_carries_what_to_take_should_the_hold_be_gone() -> None:
     levels, items = pack_start([StartRequest(HOLD, 1, 4, Limits(10))])
-    assert levels == [("p4", 10, NUMBER_MAX)]
+    assert levels == [("p4", 10, NUMBER_MAX, NUMBER_MAX)]
     assert items == [("h", 5, 6, 7, [1])]
 
 

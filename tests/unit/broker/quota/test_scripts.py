@@ -9,7 +9,7 @@ import pytest
 from broker.quota.limits import REASONS
 from broker.quota.scripts import Script
 
-VERBS = ["reserve", "start", "settle", "release", "rebuild"]
+VERBS = ["reserve", "start", "settle", "release", "rebuild", "jobs"]
 FOLDER = files("broker.quota")
 
 
@@ -37,5 +37,5 @@ def test_a_script_is_known_to_redis_by_the_sha1_of_prelude_and_verb(verb: str) -
 
 
 def test_the_prelude_numbers_the_reasons_as_the_limits_do() -> None:
-    numbered = re.findall(r"local ([A-Z_]+, [A-Z_]+) = 1, 2\n", Script.load("reserve").source)
+    numbered = re.findall(r"local ([A-Z_]+, [A-Z_]+, [A-Z_]+) = 1, 2, 3\n", Script.load("reserve").source)
     assert [names.lower().split(", ") for names in numbered] == [list(REASONS)]
