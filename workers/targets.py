@@ -23,7 +23,14 @@ from broker.settings import Settings
 from broker.store.keys import AttemptKey
 from broker.telemetry.events import Event
 from broker.telemetry.metrics import TROUBLE_QUIET_S, Metrics
+from workers.loop_lag import LoopLag
 
+BEAT_S: Final = 0.1
+"""How often it is measured how late the event loop is."""
+LAGS: Final = 20
+"""A call passes the event loop so often that its latency is our own doing, where it is no longer than this
+many times what the loop is late. A process at the end of its CPU must not take that for its target's.
+"""
 LOOK_S: Final = 0.05
 """How often it is looked whether a limit has risen, while somebody waits."""
 _log = structlog.stdlib.get_logger(__name__)
@@ -39,6 +46,11 @@ class _Claim:
         self.lane = lane
         self.has_place = False
         self.ready: asyncio.Future[None] | None = None
+
+    def wake(self) -> None:
+        """Whoever waits for it."""
+        if self.ready is not None and not self.ready.done():
+            self.ready.set_result(None)
 
 
 class _Target:
@@ -77,6 +89,7 @@ class Targets:
         self._providers = providers
         self._metrics = metrics
         self._clock = clock
+        self.lag = LoopLag(clock, lambda: bool(self._claims), BEAT_S)
         for target in self._targets.values():
             self._watch(target)
 
@@ -87,6 +100,7 @@ class Targets:
         claim = self._claims.get(key)
         if claim is None:
             claim = self._claims[key] = self._claim(key, self._targets[name], lane)
+        self.lag.watch()
         if claim.has_place:
             return None
         if claim.ready is None:
@@ -103,6 +117,7 @@ class Targets:
             target.health.leave(claim.lane)
         else:
             target.waiting[claim.lane].pop(key, None)
+            claim.wake()
         if any(target.waiting.values()):
             self._serve(target)
 
@@ -126,7 +141,8 @@ class Targets:
         claim = self._claims.get(key)
         if claim is not None:
             target, now = claim.target, self._clock()
-            change = target.health.ended(result, began, now)
+            is_timed = now - began > LAGS * self.lag.seconds
+            change = target.health.ended(result, began, now, is_timed=is_timed)
             if change.cut is not None or change.closed:
                 self._changed(target, change, now)
                 self.on_news()
@@ -159,8 +175,7 @@ class Targets:
                 return
             _, claim = target.waiting[lane].popitem(last=False)
             claim.has_place = True
-            if claim.ready is not None and not claim.ready.done():
-                claim.ready.set_result(None)
+            claim.wake()
 
     def _come_back(self, target: _Target, now: float) -> None:
         """Limits rise and closures end with time."""

@@ -59,11 +59,14 @@ class HealthBoard:
         self._told: dict[str, _Told] = {}
         self._news = asyncio.Event()
         self._running: asyncio.Task[None] | None = None
+        self._stopping = False
+        """Not by cancelling alone: a Redis client may swallow that in the middle of a command."""
 
     def start(self) -> None:
         self._running = asyncio.create_task(self._run(), name="health-board")
 
     async def stop(self) -> None:
+        self._stopping = True
         if self._running is not None:
             self._running.cancel()
             with suppress(asyncio.CancelledError):
@@ -91,15 +94,19 @@ class HealthBoard:
             await self._tell(now, offset_ms, gone)
 
     async def _run(self) -> None:
-        while True:
+        while not self._stopping:
             try:
                 await self.exchange()
             except (HeadworksError, RedisError) as error:
                 self._on_trouble(error)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self._every_s):
-                    await self._news.wait()
-            self._news.clear()
+            if not self._stopping:
+                await self._until_the_next()
+
+    async def _until_the_next(self) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._every_s):
+                await self._news.wait()
+        self._news.clear()
 
     def _heed(self, name: str, said: Mapping[bytes, bytes], now: float, offset_ms: float) -> Iterator[bytes]:
         """Yields the fields that nobody writes any more: of processes long gone, or of another version."""
@@ -123,6 +130,7 @@ class HealthBoard:
             self._on_change(name, change)
 
     async def _tell(self, now: float, offset_ms: float, gone: Mapping[str, list[bytes]]) -> None:
+        telling: dict[str, _Told] = {}
         async with self._client.pipeline(transaction=False) as pipeline:
             for name, key in self._keys.items():
                 signal, told = self._targets[name].signal(now), self._told.get(name)
@@ -131,9 +139,10 @@ class HealthBoard:
                 if _is_due(signal, told, now):
                     pipeline.hset(key, self._me, _pack(signal, now, offset_ms))
                     pipeline.pexpire(key, KEY_TTL_MS)
-                    self._told[name] = _Told(signal, now)
+                    telling[name] = _Told(signal, now)
             if len(pipeline):
                 await pipeline.execute()
+        self._told |= telling
 
 
 def _is_due(signal: Signal, told: _Told | None, now: float) -> bool:

@@ -91,8 +91,10 @@ class Cut:
 @dataclass(slots=True)
 class _Window:
     began: float
-    served: int = 0
+    ended: int = 0
     failed: int = 0
+    served: int = 0
+    """And timed: of these are the latencies."""
     seconds: float = 0.0
     logarithms: float = 0.0
     under_way: int = 0
@@ -124,8 +126,13 @@ class AdaptiveLimit:
             return self.most
         return max(self.least, min(self.most, int(cut.limit(now))))
 
-    def ended(self, ending: Ending, began: float, now: float, under_way: int) -> Cut | None:
-        """A call has ended, with `under_way` calls under way, itself among them. The cut that it caused."""
+    def ended(
+        self, ending: Ending, began: float, now: float, under_way: int, *, is_timed: bool = True
+    ) -> Cut | None:
+        """A call has ended, with `under_way` calls under way, itself among them. The cut that it caused.
+
+        `is_timed`: the target is what its latency tells of.
+        """
         if began < self._epoch or ending is Ending.NOTHING:
             return None
         if ending is Ending.OVERLOADED:
@@ -133,10 +140,15 @@ class AdaptiveLimit:
         window = self._window
         if now - window.began > max(WINDOW_S_MAX, 2 * WINDOW_IN_LATENCIES * (self.baseline_s or 0.0)):
             window = self._window = _Window(now)
-        window.under_way = max(window.under_way, under_way)
+        window.ended += 1
         if ending is Ending.FAILED:
             return self._failed(window, now, under_way)
-        return self._served(window, now - began, now)
+        if self.cut is not None and self.cut.rising_since is None:
+            self.cut = replace(self.cut, rising_since=now)
+        if not is_timed:
+            return None
+        window.under_way = max(window.under_way, under_way)
+        return self._timed(window, now - began, now)
 
     def follow(self, factor: float, theirs: int, now: float, under_way: int) -> Cut | None:
         """Another process cut by `factor`, to `theirs`. None where that is no less than the limit here.
@@ -151,14 +163,11 @@ class AdaptiveLimit:
 
     def _failed(self, window: _Window, now: float, under_way: int) -> Cut | None:
         window.failed += 1
-        ended = window.failed + window.served
-        if window.failed < FAILED_LEAST or window.failed < FAILED_SHARE * ended:
+        if window.failed < max(FAILED_LEAST, FAILED_SHARE * window.ended):
             return None
         return self._lower(Cause.FAILURES, FAILURE_FACTOR, now, under_way)
 
-    def _served(self, window: _Window, latency_s: float, now: float) -> Cut | None:
-        if self.cut is not None and self.cut.rising_since is None:
-            self.cut = replace(self.cut, rising_since=now)
+    def _timed(self, window: _Window, latency_s: float, now: float) -> Cut | None:
         window.served += 1
         window.seconds += latency_s
         window.logarithms += math.log(max(latency_s, 1e-6))

@@ -115,10 +115,10 @@ class TargetHealth:
 
     # what calls and other processes tell
 
-    def ended(self, result: Result, began: float, now: float) -> Change:
-        """Call it before the call's place is left."""
+    def ended(self, result: Result, began: float, now: float, *, is_timed: bool = True) -> Change:
+        """Call it before the call's place is left. `is_timed`: its latency tells of the target."""
         ending, closed_s = read(result)
-        cut = self._limit.ended(ending, began, now, self.places)
+        cut = self._limit.ended(ending, began, now, self.places, is_timed=is_timed)
         if cut is not None:
             self._own_cut_at = now
         if ending is Ending.SERVED:

@@ -38,6 +38,7 @@ ATTEMPT_HEADER: Final = "x-headworks-attempt"
 FIELD_CHARS_MAX: Final = 128
 _NUMBER_DIGITS_MAX: Final = 9
 _AT_ONCE: Final = Fate(latency_ms=0)
+_CROWDED: Final = Fate(latency_ms=0, status=429)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,13 @@ class Facts:
     authorized: bool
     allowance: Allowance | None
     """None where no limit is set, or the call is not authorized and takes nothing of it."""
+    at_once: int = 1
+    """Calls under way, this one among them."""
+
+    @property
+    def crowded(self) -> bool:
+        most = self.behaviour.calls_at_once_max
+        return most is not None and self.at_once > most
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +75,8 @@ def answer(request: Request, facts: Facts) -> Answered:
         return exchange.error(401, "the API key is missing or wrong", model_of(request.body))
     if facts.allowance is not None and facts.allowance.retry_after_s is not None:
         return exchange.error(429, "more requests a second than the limit", model_of(request.body))
+    if facts.crowded:
+        return exchange.error(429, "more calls at once than the limit", model_of(request.body), fate=_CROWDED)
     try:
         asked = READERS[request.path](request.body)
     except RequestRefused as refused:
@@ -113,7 +123,7 @@ class _Exchange:
         who = str(self.caller) if self.caller.job_id is not None else f"#{self.facts.number}"
         dice = dice_of(self.facts.behaviour.seed, self.digest, who)
         canned = canned_for(self.facts.behaviour, body, self.caller.job_id, self.caller.attempt)
-        return fate_of(self.facts.behaviour, dice, canned)
+        return fate_of(self.facts.behaviour, dice, canned, self.facts.at_once)
 
     def error(
         self, status: int, reason: str, model: str | None, *, param: str | None = None, fate: Fate = _AT_ONCE

@@ -138,9 +138,13 @@ class Behaviour(_Frozen):
     oversized_rate: Rate = 0
     slow_first_byte_rate: Rate = 0
     retry_after_s: Annotated[int, Field(ge=0, le=86_400)] = 1
-    """What a `rate_limited` answer tells the caller; the limit below works out its own."""
+    """What a 429 tells the caller; the limit on requests a second works out its own."""
     requests_per_second_max: Annotated[float, Field(gt=0, le=1_000_000)] | None = None
     """A real limit: calls above it get 429, and every answer says what is left."""
+    capacity: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    """So many calls at once it serves in its latency; when there are more, in proportion longer."""
+    calls_at_once_max: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    """Calls above it get 429, at once, with `retry_after_s`."""
     oversized_bytes: Annotated[int, Field(ge=1, le=256 * 1024 * 1024)] = 16 * 1024 * 1024
     slow_first_byte_ms: Milliseconds = 30_000
     stream_gap_ms: Milliseconds = 0

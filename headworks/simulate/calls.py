@@ -110,6 +110,10 @@ class CallCounts:
         if self._waiters:
             self._wake()
 
+    @property
+    def in_flight(self) -> int:
+        return self._in_flight
+
     def ended(self, *, abandoned: bool) -> None:
         self._in_flight -= 1
         self._abandoned += abandoned

@@ -73,8 +73,8 @@ SetOption = Annotated[
         metavar="FIELD=NUMBER",
         show_default=False,
         help="Any other number of the behaviour; may be repeated. There are seed, retry_after_s, "
-        "requests_per_second_max, oversized_bytes, slow_first_byte_ms, stream_gap_ms, "
-        "completion_tokens_min, completion_tokens_max.",
+        "requests_per_second_max, capacity, calls_at_once_max, oversized_bytes, slow_first_byte_ms, "
+        "stream_gap_ms, completion_tokens_min, completion_tokens_max.",
         rich_help_panel=_BEHAVIOUR,
     ),
 ]

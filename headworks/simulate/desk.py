@@ -41,7 +41,9 @@ class Desk:
         self._number += 1
         authorized = self.authorized(request)
         allowance = self._limit.take(time.monotonic()) if self._limit is not None and authorized else None
-        answered = answer(request, Facts(self._behaviour, time.time(), self._number, authorized, allowance))
+        at_once = self.counts.in_flight + 1
+        facts = Facts(self._behaviour, time.time(), self._number, authorized, allowance, at_once)
+        answered = answer(request, facts)
         self.counts.began(answered.call)
         if self.log is not None:
             self.log.write(answered.call)

@@ -69,10 +69,15 @@ class Fate:
     content: str | None = None
 
 
-def fate_of(behaviour: Behaviour, dice: Dice, canned: CannedAnswer | None) -> Fate:
-    """A canned answer first, else the dice. ERROR alternates between 500 and 503 by chance."""
+def fate_of(behaviour: Behaviour, dice: Dice, canned: CannedAnswer | None, at_once: int = 1) -> Fate:
+    """A canned answer first, else the dice. ERROR alternates between 500 and 503 by chance.
+
+    `at_once`: calls under way, this one among them.
+    """
     fault = canned.fault if canned else fault_of(behaviour, dice.fault)
     latency_ms = latency_ms_of(behaviour.latency, dice.latency)
+    if behaviour.capacity is not None:
+        latency_ms = min(latency_ms * max(1.0, at_once / behaviour.capacity), LATENCY_MS_MAX)
     if canned and canned.status:
         return Fate(latency_ms, None, canned.status)
     if fault is Fault.ERROR:

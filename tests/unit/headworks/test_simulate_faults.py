@@ -87,6 +87,14 @@ def test_a_slow_first_byte_comes_later_than_the_latency() -> None:
     assert fate_of(behaviour, MIDDLE, None).latency_ms == 320
 
 
+@pytest.mark.parametrize(("at_once", "latency_ms"), [(1, 20), (10, 20), (11, 22), (50, 100)])
+def test_calls_beyond_its_capacity_make_all_of_them_slow_in_proportion(
+    at_once: int, latency_ms: float
+) -> None:
+    behaviour = Behaviour(latency=FixedLatency(ms=20), capacity=10)
+    assert fate_of(behaviour, MIDDLE, None, at_once).latency_ms == pytest.approx(latency_ms)
+
+
 def test_a_canned_answer_goes_before_the_rates() -> None:
     behaviour = Behaviour(hang_rate=1)
     assert fate_of(behaviour, MIDDLE, CannedAnswer(content="yes")).fault is None

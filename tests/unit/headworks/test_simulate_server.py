@@ -186,6 +186,20 @@ async def test_the_limit_gives_real_429s(provider: SimulatedProvider, http: aioh
     assert provider.calls().by_fault == {}
 
 
+async def test_calls_above_those_it_takes_at_once_are_turned_away(
+    provider: SimulatedProvider, http: aiohttp.ClientSession
+) -> None:
+    provider.set_behaviour(Behaviour(latency=AN_HOUR, calls_at_once_max=1, retry_after_s=3))
+    first = asyncio.create_task(http.post(CHAT, json=chat()))
+    await asyncio.wait_for(provider.reached(1), DEADLINE_S)
+    refused = await http.post(CHAT, json=chat())
+    assert (refused.status, refused.headers["retry-after"]) == (429, "3")
+    first.cancel()
+    await counts_once(http, lambda counts: counts["in_flight"] == 0)
+    provider.set_behaviour(Behaviour(calls_at_once_max=1))
+    assert (await http.post(CHAT, json=chat())).status == 200
+
+
 @pytest.mark.parametrize(
     "behaviour", [Behaviour(hang_rate=1), Behaviour(latency=AN_HOUR)], ids=["hang", "latency"]
 )
