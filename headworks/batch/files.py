@@ -2,19 +2,18 @@
 
 import fcntl
 import os
+import stat
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Self
 
 from broker.errors import HeadworksError
-from headworks.batch.identity import Entry
-
-_CHUNK_BYTES = 64 * 1024
+from headworks.batch.identity import Entry, begins_entry
 
 
 class OutputUnfit(HeadworksError):
-    """An output file holds something else, or another process writes to it. Nothing was changed."""
+    """An output file cannot be written, or holds something else, which is left as it is."""
 
     code = "output_unfit"
 
@@ -25,29 +24,36 @@ def errors_beside(output: Path) -> Path:
 
 
 class OutputFile:
-    """Opened for this process alone; a torn last line is cut off."""
+    """Opened for this process alone. Every method raises OutputUnfit where the system does not play along."""
 
     def __init__(self, path: Path) -> None:
-        """Raises OutputUnfit."""
         self._path = path
-        try:
+        with self._writing():
             self._file = path.open("a+b")
-        except OSError as error:
-            raise OutputUnfit(f"{path} cannot be written: {error.strerror}") from None
+        if not stat.S_ISREG(os.fstat(self._file.fileno()).st_mode):
+            self._file.close()
+            raise OutputUnfit(f"{path} is not a regular file: what stands in it is how a run goes on")
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             self._file.close()
             raise OutputUnfit(f"another process is writing {path}") from None
-        self._cut_torn_line()
 
     def done(self, tag: str) -> Iterator[bytes]:
-        """The ids of the lines that it holds, 16 bytes each. Raises OutputUnfit where it is another run's."""
+        """The ids of the lines that it holds, 16 bytes each; a torn last line is cut off.
+
+        Raises OutputUnfit where it is another run's.
+        """
         self._file.seek(0)
+        end = 0
         for number, written in enumerate(self._file, start=1):
+            if not written.endswith(b"\n"):
+                self._cut(end, number, written, tag)
+                return
+            end += len(written)
             entry = Entry.of(written)
             if entry is None:
-                raise OutputUnfit(f"{self._path} holds something else (line {number}): name another file")
+                raise self._something_else(number)
             if entry.tag != tag:
                 raise OutputUnfit(
                     f"{self._path} holds the answers of another run (line {number}): name another file, or "
@@ -56,28 +62,39 @@ class OutputFile:
             yield entry.line.bytes
 
     def write(self, line: bytes) -> None:
-        self._file.write(line)
+        with self._writing():
+            self._file.write(line)
 
     def flush(self) -> None:
-        self._file.flush()
+        with self._writing():
+            self._file.flush()
 
     def close(self) -> None:
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._file.close()
+        with self._writing():
+            try:
+                self._file.flush()
+                os.fsync(self._file.fileno())
+            finally:
+                self._file.close()
 
-    def _cut_torn_line(self) -> None:
-        """A process that was killed may leave half a line; its job is submitted again and not paid again."""
-        end = start = self._file.seek(0, os.SEEK_END)
-        while start > 0:
-            size = min(_CHUNK_BYTES, start)
-            start = self._file.seek(start - size)
-            newline = self._file.read(size).rfind(b"\n")
-            if newline >= 0:
-                start += newline + 1
-                break
-        if start < end:
+    def _cut(self, start: int, number: int, torn: bytes, tag: str) -> None:
+        """A process that was killed may leave half a line; its job is submitted again and not paid again.
+        What cannot be the beginning of such a line is somebody's, and stays.
+        """
+        if not begins_entry(torn, tag):
+            raise self._something_else(number)
+        with self._writing():
             self._file.truncate(start)
+
+    def _something_else(self, number: int) -> OutputUnfit:
+        return OutputUnfit(f"{self._path} holds something else (line {number}): name another file")
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise OutputUnfit(f"{self._path} cannot be written: {error.strerror or error}") from None
 
 
 class Outputs:

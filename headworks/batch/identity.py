@@ -39,6 +39,12 @@ class Entry(NamedTuple):
         return cls(match["tag"].decode(), UUID(match["line"].decode()))
 
 
+def begins_entry(torn: bytes, tag: str) -> bool:
+    """Whether it can be the first part of a line of output of the run with this tag."""
+    start = f'{{"id":"batch_req_{tag}'.encode()
+    return torn[: len(start)] == start[: len(torn)]
+
+
 @dataclass(frozen=True)
 class Run:
     application: str

@@ -1,5 +1,8 @@
 """The output files are the journal: what stands in them is done, but for torn lines and strangers."""
 
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from uuid import UUID
 
@@ -51,16 +54,59 @@ def test_a_torn_last_line_is_cut_off(tmp_path_factory: pytest.TempPathFactory, c
 
 
 def test_a_torn_line_longer_than_what_is_read_at_once_is_cut_off(paths: tuple[Path, Path]) -> None:
-    paths[0].write_bytes(line(1) + b'{"id":"' + b"x" * 200_000)
+    paths[0].write_bytes(line(1) + line(2)[:-2] + b"x" * 200_000)
     with Outputs(*paths, TAG) as outputs:
         assert outputs.done == {UUID(int=1).bytes}
 
 
 def test_a_file_of_nothing_but_a_torn_line_is_emptied(paths: tuple[Path, Path]) -> None:
-    paths[0].write_bytes(b"x" * 70_000)
+    paths[0].write_bytes(line(1)[:-1] + b"x" * 70_000)
     with Outputs(*paths, TAG):
         pass
     assert paths[0].read_bytes() == b""
+
+
+@pytest.mark.parametrize(
+    "content", [b"my thesis", b"my\nthesis", b"x" * 70_000, line(1, tag="ffffffff")[:-1]]
+)
+def test_a_last_line_that_is_not_this_run_s_is_not_taken_for_torn(
+    paths: tuple[Path, Path], content: bytes
+) -> None:
+    for path in paths:
+        path.write_bytes(content)
+        with pytest.raises(OutputUnfit, match="something else"):
+            Outputs(*paths, TAG)
+        assert path.read_bytes() == content
+        path.unlink()
+
+
+@pytest.mark.parametrize("device", ["/dev/null", "/dev/zero"])
+def test_a_device_is_no_file_to_go_on_with(paths: tuple[Path, Path], device: str) -> None:
+    with pytest.raises(OutputUnfit, match="not a regular file"):
+        Outputs(paths[0], Path(device), TAG)
+
+
+def test_a_disk_that_is_full_is_told(paths: tuple[Path, Path]) -> None:
+    outputs = Outputs(*paths, TAG)
+    for number in range(100):
+        outputs.answer(line(number))
+    with file_size_limited(1_000), pytest.raises(OutputUnfit, match="cannot be written: File too large"):
+        outputs.flush()
+    with file_size_limited(1_000), pytest.raises(OutputUnfit, match="cannot be written"):
+        outputs.__exit__()
+    with Outputs(*paths, TAG) as reopened:
+        assert len(reopened.done) == paths[0].read_bytes().count(b"\n") > 0
+
+
+@contextmanager
+def file_size_limited(size: int) -> Iterator[None]:
+    """The system refuses to let any file of this process grow further."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 def test_another_run_s_answers_are_left_as_they_are(paths: tuple[Path, Path]) -> None:
