@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from itertools import chain
-from urllib.parse import urlsplit
+
+from yarl import URL
 
 from broker.errors import SettingsInvalid, Unavailable
 from broker.ops.check_database import check_database
@@ -12,9 +13,9 @@ from broker.ops.check_kafka import check_kafka
 from broker.ops.check_redis import check_redis
 from broker.ops.checks import Check, attempt
 from broker.pricing.book import SHIPPED, PriceBook
+from broker.providers.openai import constant_headers, url_of
 from broker.settings import ProviderTarget, Settings, config_path
 
-_PORTS = {"http": 80, "https": 443}
 _SECRETS = (
     "set the secrets that all other workers have; for a new installation `headworks keys generate-secret` "
     "prints one"
@@ -80,15 +81,19 @@ async def _check_providers(settings: Settings) -> Sequence[Check]:
 
 async def _provider(name: str, target: ProviderTarget) -> Check:
     fix = f"mend providers.{name}.base_url, or let this host reach it"
-    return await attempt(f"provider {name}", fix, lambda: _reach(target))
-
-
-async def _reach(target: ProviderTarget) -> str:
-    """Open a connection and close it. Whether the API key is right shows only in a call that is paid for."""
-    url = urlsplit(target.base_url)
-    host, port = url.hostname or "", url.port or _PORTS[url.scheme]
     try:
-        async with asyncio.timeout(target.connect_timeout_s):
+        constant_headers(name, target)
+        url = url_of(name, target.base_url, "/v1/embeddings")
+    except SettingsInvalid as error:
+        return Check.failed(f"provider {name}", error, f"mend [providers.{name}]")
+    return await attempt(f"provider {name}", fix, lambda: _reach(url, target.connect_timeout_s))
+
+
+async def _reach(url: URL, timeout_s: float) -> str:
+    """Open a connection and close it. Whether the API key is right shows only in a call that is paid for."""
+    host, port = url.host, url.port
+    try:
+        async with asyncio.timeout(timeout_s):
             _, writer = await asyncio.open_connection(host, port)
     except OSError as error:
         raise ProviderUnreachable(

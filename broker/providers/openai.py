@@ -41,7 +41,7 @@ class OpenAIProvider:
 
     def __init__(self, name: str, target: ProviderTarget) -> None:
         """Must run inside the event loop. Raises SettingsInvalid."""
-        headers = _constant_headers(name, target)
+        headers = constant_headers(name, target)
         self._urls = {endpoint: url_of(name, target.base_url, endpoint) for endpoint in _SHAPES}
         self._response_bytes_max = target.response_bytes_max
         self._timeout_s = target.timeout_s
@@ -110,16 +110,20 @@ class OpenAIProvider:
 def url_of(name: str, base_url: str, endpoint: Endpoint) -> URL:
     """Where to send a call: a base URL with a path takes the place of `/v1`, as in OpenAI's own libraries.
 
-    Raises SettingsInvalid on a base URL with a user, a query or a fragment, or without a host.
+    Raises SettingsInvalid on a base URL that is none, has a user, a query or a fragment, or has no host.
     """
-    base = URL(base_url)
+    try:
+        base = URL(base_url)
+    except ValueError:
+        raise SettingsInvalid(f"providers.{name}.base_url: its host or port cannot be read") from None
     if base.user is not None or base.query_string or base.fragment or base.host is None:
         raise SettingsInvalid(f"providers.{name}.base_url: must be scheme, host, port and path alone")
     path = base.raw_path.rstrip("/") or "/v1"
     return base.with_path(path + endpoint.removeprefix("/v1"), encoded=True)
 
 
-def _constant_headers(name: str, target: ProviderTarget) -> CIMultiDict[str]:
+def constant_headers(name: str, target: ProviderTarget) -> CIMultiDict[str]:
+    """What every call carries. Raises SettingsInvalid on an API key that fits no header."""
     headers = {
         "Accept": "application/json",
         "Accept-Encoding": "identity",

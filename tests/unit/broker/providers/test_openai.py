@@ -186,7 +186,15 @@ def test_a_base_url_with_a_path_takes_the_place_of_v1(base_url: str, url: str) -
 
 
 @pytest.mark.parametrize(
-    "base_url", ["http://u:hidden@host/v1", "http://host/v1?hidden=1", "http://host/#x", "http://"]
+    "base_url",
+    [
+        "http://u:hidden@host/v1",
+        "http://host/v1?hidden=1",
+        "http://host/#x",
+        "http://",
+        "http://host:99999/hidden",
+        "http://[hidden/v1",
+    ],
 )
 async def test_a_base_url_that_says_more_is_refused(base_url: str) -> None:
     with pytest.raises(SettingsInvalid, match=r"providers\.t\.base_url") as caught:

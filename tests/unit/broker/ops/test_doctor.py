@@ -1,0 +1,34 @@
+"""What the doctor says of settings that no worker would start with."""
+
+from pathlib import Path
+
+import pytest
+
+from broker.ops.doctor import diagnose
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("BASE_URL", "http://hidden:99999/v1"),
+        ("BASE_URL", "http://u:hidden@127.0.0.1:1/v1"),
+        ("API_KEY", "hidden é"),
+    ],
+)
+async def test_a_provider_that_workers_would_refuse_spoils_no_other_check(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, variable: str, value: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, content in {
+        "KAFKA__BOOTSTRAP_SERVERS": "127.0.0.1:1",
+        "DATABASE__URL": "sqlite+aiosqlite:///headworks.db",
+        "REDIS__URL": "memory://",
+        "PROVIDERS__X__BASE_URL": "http://127.0.0.1:1/v1",
+        f"PROVIDERS__X__{variable}": value,
+    }.items():
+        monkeypatch.setenv(f"HEADWORKS_{name}", content)
+    checks = {check.name: check for check in await diagnose()}
+    assert {"settings", "kafka", "redis"} <= checks.keys()
+    assert checks["provider x"].code == "settings_invalid"
+    assert checks["provider x"].detail.startswith(f"providers.x.{variable.lower()}: ")
+    assert "hidden" not in repr(checks)
