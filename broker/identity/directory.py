@@ -18,6 +18,7 @@ from broker.store.database import Database
 from broker.store.tables import applications, directory_revision, keys, projects
 from broker.telemetry.events import Event
 from schemas.base import Record
+from schemas.bodies import TOKENS_MAX
 from schemas.envelope import TTL_S_MAX
 
 _log = structlog.stdlib.get_logger(__name__)
@@ -31,7 +32,7 @@ class ProjectSettings(Record):
 
     models_allowed: tuple[str, ...] | None = None
     """None allows every model that has a price."""
-    output_tokens_default: int = Field(1024, ge=1)
+    output_tokens_default: int = Field(1024, ge=1, le=TOKENS_MAX)
     """The output limit of a request that sets none."""
     ttl_s_max: int = Field(TTL_S_MAX, ge=1, le=TTL_S_MAX)
     nanodollars_per_day: int | None = Field(None, ge=0, le=NANODOLLARS_MAX)

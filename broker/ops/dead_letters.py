@@ -18,6 +18,7 @@ from schemas.dead_letter import DeadLetter
 from schemas.state import State
 from schemas.topics import APPLICATION_PATTERN, DEAD, Coordinate
 
+_OFFSETS = range(2**63)
 _AT_ONCE = 50
 """Records read before they are described: each may be as large as a record can be."""
 
@@ -54,7 +55,8 @@ async def latest(settings: KafkaSettings, limit: int) -> list[Letter]:
 
 async def read(settings: KafkaSettings, place: Coordinate) -> tuple[Letter, bytes]:
     """One, and its value: the bytes that failed. Raises NotFound where it is not, or no more, there."""
-    if place.topic != DEAD or not 0 <= place.partition < await _partitions(settings):
+    partitions = await _partitions(settings)
+    if place.topic != DEAD or place.partition not in range(partitions) or place.offset not in _OFFSETS:
         raise NotFound(f"no dead letter {place}; `headworks dead list` names them")
     async with _reader(settings) as reader:
         found = await reader.read([place])

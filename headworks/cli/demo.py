@@ -41,10 +41,19 @@ def demo(
     if not source.is_file():
         raise typer.BadParameter(f"{source} is not a file; name one", param_hint="INPUT.jsonl")
     configure(LogSettings(level="error"))
-    folder.mkdir(parents=True, exist_ok=True)
-    for earlier in _files(folder):
-        earlier.unlink(missing_ok=True)
+    _clear(folder)
     raise typer.Exit(run(_demo(source, folder)))
+
+
+def _clear(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for earlier in _files(folder):
+            earlier.unlink(missing_ok=True)
+    except OSError as error:
+        raise typer.BadParameter(
+            f"{folder} cannot be written: {error.strerror}", param_hint="--folder"
+        ) from None
 
 
 def _files(folder: Path) -> tuple[Path, Path]:

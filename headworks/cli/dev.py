@@ -1,5 +1,6 @@
 """`headworks dev`: everything in one process, on embedded parts."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,6 +10,7 @@ if TYPE_CHECKING:
     from headworks.dev import DevStack
 
 _HEALTH_PORT = 8080
+_FOLDER = Path(".headworks")
 
 
 def dev(
@@ -32,7 +34,9 @@ def dev(
     ] = False,
     health_port: Annotated[
         int,
-        typer.Option(metavar="PORT", help="Where /healthz, /readyz and /metrics are; 0 for nowhere."),
+        typer.Option(
+            metavar="PORT", min=0, max=65535, help="Where /healthz, /readyz and /metrics are; 0 for nowhere."
+        ),
     ] = _HEALTH_PORT,
 ) -> None:
     """Run all of it in one process, with embedded servers: to try out and to develop.
@@ -70,6 +74,7 @@ def dev(
     if real_providers and not providers:
         raise SettingsInvalid("--real-providers: the settings name none, in [providers.<name>]")
     configure(LogSettings(level="warning"))
+    _make_folder()
 
     async def main() -> None:
         stop: asyncio.Event = stop_on_signals()
@@ -83,15 +88,27 @@ def dev(
     run(main())
 
 
+def _make_folder() -> None:
+    """Before anything is started. Raises SettingsInvalid."""
+    from broker.errors import SettingsInvalid
+
+    try:
+        _FOLDER.mkdir(mode=0o700, exist_ok=True)
+        writable = _FOLDER.is_dir() and os.access(_FOLDER, os.W_OK)
+    except OSError:
+        writable = False
+    if not writable:
+        raise SettingsInvalid(f"{_FOLDER.absolute()} cannot be written: go to a folder of your own")
+
+
 class _Announced:
     """`.headworks/dev.env` while the stack runs; it holds a credential, so only its owner may read it."""
 
     def __init__(self, stack: "DevStack") -> None:
         self._stack = stack
-        self._file = Path(".headworks") / "dev.env"
+        self._file = _FOLDER / "dev.env"
 
     def __enter__(self) -> None:
-        self._file.parent.mkdir(mode=0o700, exist_ok=True)
         self._file.touch(mode=0o600)
         lines = [f"{name}={value}" for name, value in self._stack.environment().items()]
         self._file.write_text("\n".join(lines) + "\n")

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 app = group(help="Projects: what may be spent and asked for.")
 
 NONE = "none"
+ANY = "any"
 
 AddressArgument = Annotated[str, typer.Argument(metavar="ORG/PROJECT", help="As in acme/search.")]
 DollarsOption = Annotated[
@@ -215,7 +216,7 @@ def _changes(
     if requests_per_minute is not None:
         named["requests_per_minute"] = None if requests_per_minute == NONE else requests_per_minute
     if model:
-        named["models_allowed"] = None if model == ["any"] else model
+        named["models_allowed"] = _models(model)
     if output_tokens_default is not None:
         named["output_tokens_default"] = output_tokens_default
     if ttl_s_max is not None:
@@ -225,8 +226,16 @@ def _changes(
     return named
 
 
+def _models(named: list[str]) -> list[str] | None:
+    if named == [ANY]:
+        return None
+    if ANY in named or not all(named):
+        raise typer.BadParameter(f"name models, or `{ANY}` alone", param_hint="--model")
+    return named
+
+
 def _prices(path: Path) -> Any:
     try:
         return json.loads(path.read_bytes())
-    except ValueError as error:
-        raise typer.BadParameter(f"{path} is not valid JSON: {error}") from None
+    except (ValueError, RecursionError) as error:
+        raise typer.BadParameter(f"{path} is not valid JSON: {error}", param_hint="--prices") from None

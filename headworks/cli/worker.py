@@ -28,6 +28,8 @@ def worker(
         int | None,
         typer.Option(
             metavar="PORT",
+            min=0,
+            max=65535,
             help="Where /healthz, /readyz and /metrics are; 0 for nowhere. Without it, as the settings say.",
         ),
     ] = None,

@@ -299,3 +299,33 @@ def test_what_a_dead_letter_says_goes_to_a_file_of_its_owner_s(
 def test_a_dead_letter_that_is_not_there(buried: str, invoke: Invoke, coordinate: str, status: int) -> None:
     result = invoke(f"dead show {coordinate}")
     assert (result.exit_code, result.stdout) == (status, "")
+
+
+@pytest.mark.parametrize("offset", [2**63 - 1, 2**63, 10**30])
+def test_a_dead_letter_beyond_all_offsets(buried: str, invoke: Invoke, offset: int) -> None:
+    result = invoke(f"dead show {buried.rpartition('/')[0]}/{offset}")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("error [not_found]: no dead letter dead/")
+
+
+@pytest.mark.parametrize("tokens", [2**31, 10**30])
+def test_an_output_limit_that_no_request_may_have(project: str, invoke: Invoke, tokens: int) -> None:
+    result = invoke(f"projects set {project} --output-tokens-default {tokens}")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("error [settings_invalid]: ")
+    assert _read(invoke, "projects list")[0]["output_tokens_default"] == 1024
+
+
+@pytest.mark.parametrize("models", [("any", "gpt-4o"), ("",), ("gpt-4o", "")])
+def test_any_and_nothing_are_no_models(project: str, invoke: Invoke, models: tuple[str, ...]) -> None:
+    result = invoke(f"projects set {project}", *(f"--model={model}" for model in models))
+    assert result.exit_code == 2
+    assert _read(invoke, "projects list")[0]["models_allowed"] is None
+
+
+@pytest.mark.parametrize("content", ["[", "[" * 100_000, ""])
+def test_a_file_of_prices_that_is_no_json(project: str, invoke: Invoke, tmp_path: Path, content: str) -> None:
+    (tmp_path / "prices.json").write_text(content)
+    result = invoke(f"projects set {project} --prices prices.json")
+    assert result.exit_code == 2
+    assert "not valid JSON" in result.stderr
