@@ -12,6 +12,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError
 
 from broker.errors import GateClosed, RedisUnfit
+from broker.quota import closed_transport
 from broker.quota.gate import (
     Granted,
     Over,
@@ -224,6 +225,7 @@ class RedisGate:
 
 def connect(settings: RedisSettings) -> Redis:
     """A client that connects when it is first used."""
+    closed_transport.mend()
     timeout_s = settings.timeout_ms / 1000
     return Redis.from_url(
         settings.url.get_secret_value(),

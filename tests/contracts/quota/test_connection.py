@@ -7,6 +7,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+import uvloop
 from fakeredis import FakeAsyncRedis, FakeServer
 from pydantic import SecretStr
 from redis.asyncio import Redis
@@ -15,6 +16,8 @@ from broker.errors import GateClosed, RedisUnavailable, RedisUnfit
 from broker.quota.redis_gate import RedisGate
 from broker.settings import RedisSettings
 from tests.contracts.quota.harness import ORGANIZATION, MemoryLedger, rebuilt, request
+from tests.services.proxy import Proxy
+from tests.stack.waiting import until
 
 PASSWORD = "hush-hush"
 
@@ -141,3 +144,21 @@ async def test_a_full_server_takes_nothing_and_is_away(redis_server: Any) -> Non
         assert sorted(node.values()) == [b"1", b"1", b"100"]
         assert await gate.reserve([request("a")]) == [before]
         await admin.delete(*[key async for key in admin.scan_iter(f"{prefix}:*")])
+
+
+async def ask_after_a_reset(port: int) -> None:
+    with Proxy(port) as proxy:
+        gate = await RedisGate.open(settings_of(f"redis://127.0.0.1:{proxy.port}/0"))
+        (pooled,) = gate._client.connection_pool._available_connections
+
+        async def noticed() -> bool:
+            return pooled._writer is not None and pooled._writer.transport.is_closing()
+
+        proxy.cut()
+        await until(noticed, "the connection to be found closed")
+        await gate.check()
+        await gate.close()
+
+
+def test_a_connection_that_was_reset_is_made_again_on_uvloop_too(redis_server: Any) -> None:
+    uvloop.run(ask_after_a_reset(redis_server.port))
