@@ -55,6 +55,8 @@ class KafkaSettings(Section):
     """`receipt` judges freshness by the time of receipt: for the embedded broker alone."""
     session_timeout_ms: int = Field(10_000, ge=1_000)
     heartbeat_interval_ms: int = Field(3_000, ge=100)
+    request_timeout_ms: int = Field(15_000, ge=2_000)
+    """After so long without an answer a connection is given up, and another made."""
     linger_ms: int = Field(0, ge=0, le=1_000)
     fetch_wait_ms_max: int = Field(500, ge=1, le=30_000)
     fetch_bytes_max: int = Field(16 * _MEBIBYTE, ge=_MEBIBYTE)
@@ -67,6 +69,14 @@ class KafkaSettings(Section):
     def _servers(cls, value: str) -> str:
         check_servers(value)
         return value
+
+    @model_validator(mode="after")
+    def _joins_end(self) -> Self:
+        if self.request_timeout_ms <= self.session_timeout_ms:
+            raise ValueError(
+                "request_timeout_ms must exceed session_timeout_ms: who joins a group waits for so long"
+            )
+        return self
 
 
 class DatabaseSettings(Section):

@@ -13,7 +13,7 @@ from broker.errors import KafkaUnavailable
 from broker.kafka.connection import client_options, kafka_errors
 from broker.settings import KafkaSettings
 
-_REQUEST_TIMEOUT_MS = 15_000
+_SHOWN_WITHIN_S = 15.0
 _POLL_S = 0.05
 _DYNAMIC_TOPIC_CONFIG = 1
 """The source of a setting that was made for this topic, in DescribeConfigs from version 1 (KIP-226)."""
@@ -102,7 +102,7 @@ class Cluster:
             found = (await self.settings([topic]))[topic]
             return all(found[name].value == value for name, value in settings.items())
 
-        await _until(shown, _REQUEST_TIMEOUT_MS / 1000, f"{topic} does not show its new settings")
+        await _until(shown, _SHOWN_WITHIN_S, f"{topic} does not show its new settings")
 
     async def add_partitions(self, topic: str, total: int) -> None:
         with kafka_errors(f"add partitions to {topic}"):
@@ -131,7 +131,7 @@ class Cluster:
 @asynccontextmanager
 async def connect(settings: KafkaSettings) -> AsyncIterator[Cluster]:
     """Raises KafkaUnavailable where no broker answers."""
-    admin = AIOKafkaAdminClient(**client_options(settings), request_timeout_ms=_REQUEST_TIMEOUT_MS)
+    admin = AIOKafkaAdminClient(**client_options(settings))
     try:
         with kafka_errors(f"reach Kafka at {settings.bootstrap_servers}"):
             await admin.start()

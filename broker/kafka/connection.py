@@ -42,6 +42,7 @@ def client_options(settings: KafkaSettings) -> dict[str, Any]:
         "bootstrap_servers": settings.bootstrap_servers,
         "client_id": CLIENT_ID,
         "security_protocol": settings.security_protocol,
+        "request_timeout_ms": settings.request_timeout_ms,
     }
     if settings.security_protocol.endswith("SSL"):
         options["ssl_context"] = _ssl_context(settings)

@@ -82,6 +82,7 @@ def stream_broker(settings: KafkaSettings) -> KafkaBroker:
         settings.bootstrap_servers.split(","),
         consumer_only=True,
         allow_auto_create_topics=False,
+        request_timeout_ms=settings.request_timeout_ms,
         client_id="headworks",
         metadata_max_age_ms=30_000,
         security=_security(settings),

@@ -25,7 +25,6 @@ _log = logging.getLogger(__name__)
 _START_S = 20.0
 _STOP_S = 10.0
 _GIVE_UP_S = 1.0
-_REQUEST_TIMEOUT_MS = 15_000
 _METADATA_AGE_MS_MAX = 30_000
 _FATAL = (InvalidProducerEpoch, OutOfOrderSequenceNumber, ProducerFenced, UnknownProducerId)
 """After these every later batch of the partition fails too; a sender that ends raises a bare KafkaError."""
@@ -97,7 +96,6 @@ class LastingProducer:
             linger_ms=kafka.linger_ms,
             max_request_size=self._record_bytes_max,
             max_batch_size=self._batch_bytes_max,
-            request_timeout_ms=_REQUEST_TIMEOUT_MS,
             metadata_max_age_ms=_METADATA_AGE_MS_MAX,
         )
         try:

@@ -13,7 +13,6 @@ from broker.kafka.connection import client_options, kafka_errors
 from broker.kafka.topic_plan import PROBE
 from broker.settings import KafkaSettings
 
-_REQUEST_TIMEOUT_MS = 10_000
 _LOG_APPEND_TIME = 1
 _METADATA_OF_KAFKA_4 = 13
 """The version of the metadata request that came with Kafka 4.0 (KIP-1102)."""
@@ -74,7 +73,6 @@ def _producer(settings: KafkaSettings) -> AIOKafkaProducer:
         **client_options(settings),
         acks="all",
         enable_idempotence=settings.idempotence,
-        request_timeout_ms=_REQUEST_TIMEOUT_MS,
     )
 
 

@@ -20,6 +20,11 @@ def _refused() -> str:
     return str(caught.value)
 
 
+def test_a_request_may_not_time_out_while_a_group_gathers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEADWORKS_KAFKA__SESSION_TIMEOUT_MS", "15000")
+    assert "kafka: request_timeout_ms must exceed session_timeout_ms" in _refused()
+
+
 @pytest.mark.parametrize(
     ("url", "told"),
     [

@@ -32,6 +32,7 @@ def test_by_default_there_is_no_security() -> None:
         "bootstrap_servers": "a:1,b:2",
         "client_id": "headworks",
         "security_protocol": "PLAINTEXT",
+        "request_timeout_ms": 15_000,
     }
 
 
