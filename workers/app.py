@@ -38,10 +38,15 @@ from workers.settle import Settle
 from workers.stream import Stream
 from workers.succession import Succession
 from workers.tenancy import by_application
+from workers.watch import Watch
 
 Pool = Literal["admit", "reserve", "dispatch", "settle", "retry"]
 POOLS: tuple[Pool, ...] = ("admit", "reserve", "dispatch", "settle", "retry")
 _SLOT_BYTES = 256 * 1024
+_HOLDING: frozenset[Pool] = frozenset({"reserve", "dispatch", "settle"})
+"""Pools that speak to the gate."""
+_WATCH_EVERY_S = 1.0
+_AWAY_AFTER_S = 5.0
 
 
 class Worker:
@@ -58,12 +63,17 @@ class Worker:
         self._pumps: list[Pump[Incoming]] = []
         self._waker: asyncio.Task[None] | None = None
         self._parts: Parts | None = None
+        self._watch: Watch | None = None
 
     async def open(self) -> None:
         """Connect to every part. Raises ConfigurationError or Unavailable, saying what to do."""
         self._parts = await self._stack.enter_async_context(
             Parts.open(self.settings, self.metrics, with_calls="dispatch" in self.pools)
         )
+        questions: dict[str, Callable[[], Awaitable[None]]] = {"the database": self._parts.directory.refresh}
+        if _HOLDING.intersection(self.pools):
+            questions["Redis"] = self._parts.counters.check
+        self._watch = await self._stack.enter_async_context(Watch(questions, _WATCH_EVERY_S))
 
     async def start(self) -> None:
         self._pumps = [getattr(self, f"_{pool}")(self._opened()) for pool in self.pools]
@@ -87,6 +97,9 @@ class Worker:
         after_s = self.settings.health.stall_after_s
         stalled = [(pump.name, pump.stalled(after_s)) for pump in self._pumps]
         causes = [f"{name}: {cause}" for name, cause in stalled if cause is not None]
+        if self._watch is not None:
+            away = self._watch.away(min(_AWAY_AFTER_S, after_s))
+            causes += [f"{part} does not answer" for part in away]
         if self._waker is not None and self._waker.done():
             causes.append("retry: the waker of parked jobs has stopped")
         return causes

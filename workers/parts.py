@@ -48,6 +48,8 @@ class Parts:
     directory: Directory
     reader: CoordinateReader
     gate: Gate
+    counters: RedisGate
+    """What `gate` stands on."""
     jobs: Jobs
     parking: Parking
     settlements: Settlements
@@ -106,6 +108,7 @@ class Parts:
                 directory=directory,
                 reader=reader,
                 gate=opening,
+                counters=gate,
                 jobs=Jobs(database),
                 parking=Parking(database),
                 settlements=settlements,
