@@ -41,12 +41,27 @@ def _ping() -> bool:
 
 
 class Container:
-    """An image whose `inner_port` is reached at `port` of this machine."""
+    """An image whose `inner_port` is reached at `port` of this machine.
+
+    One `of_host` shares this machine's network, as containers must that speak to each other under the names
+    that they have here; it listens where its settings say. That needs an engine on Linux.
+    """
 
     def __init__(
-        self, image: str, *, inner_port: int, port: int, environment: Mapping[str, str], command: list[str]
+        self,
+        image: str,
+        *,
+        inner_port: int,
+        port: int,
+        environment: Mapping[str, str],
+        command: list[str],
+        of_host: bool = False,
     ) -> None:
-        self._container = DockerContainer(image).with_envs(**environment).with_bind_ports(inner_port, port)
+        self._container = DockerContainer(image).with_envs(**environment)
+        if of_host:
+            self._container.with_kwargs(network_mode="host")
+        else:
+            self._container.with_bind_ports(inner_port, port)
         if command:
             self._container.with_command(command)
         self._started = False

@@ -90,13 +90,19 @@ class Account:
         assert costs == {row.job_id: row.nanodollars for row in self.terminals}
         assert costs == {result.job_id: result.cost_nanodollars for result in results}
 
-    def each_call_is_explained(self, died: Collection[int]) -> None:
-        """One call an attempt at most; another attempt only where this one failed or its worker was lost."""
+    def each_call_is_intended(self) -> None:
+        """One call an attempt at most, under its intent; another attempt only after a verdict on this one."""
         assert set(Counter(self.calls).values()) <= {1}
+        intended = {_attempt(row) for row in self.attempts}
+        assert set(self.calls) <= intended
+        ended = {_attempt(row) for row in self.verdicts}
+        assert {(job_id, number - 1) for job_id, number in intended if number > 1} <= ended
+
+    def each_call_is_explained(self, died: Collection[int]) -> None:
+        """Another attempt only where the provider's log shows this one failed, or its worker was lost."""
+        self.each_call_is_intended()
         owners = {_attempt(row): row.owner for row in self.attempts}
-        assert set(self.calls) <= owners.keys()
         causes = {_attempt(row): row.reason for row in self.verdicts}
-        assert {(job_id, number - 1) for job_id, number in owners if number > 1} <= causes.keys()
         for attempt, reason in causes.items():
             if reason == Failure.WORKER_LOST:
                 assert self.pids[owners[attempt]] in died

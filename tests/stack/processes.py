@@ -165,6 +165,11 @@ class WorkerProcess(Process):
         with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=5) as answer:
             return str(answer.read().decode())
 
+    def counted(self, name: str) -> float:
+        """The sum of all samples of a counter."""
+        samples = [line.split() for line in self.metrics().splitlines() if line.startswith(f"{name}{{")]
+        return sum(float(number) for _, number in samples)
+
     def metric(self, name: str, **labels: str) -> float:
         """One sample; 0 where it was never counted."""
         shown = ",".join(f'{label}="{value}"' for label, value in sorted(labels.items()))
