@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import NamedTuple
 from uuid import UUID
 
+from broker.errors import SettingsInvalid
 from headworks.client.identifiers import derived_job_id
 
 _DOMAIN = "batch"
@@ -49,6 +50,13 @@ def begins_entry(torn: bytes, tag: str) -> bool:
 class Run:
     application: str
     run_id: str
+
+    def __post_init__(self) -> None:
+        """Raises SettingsInvalid where the name is not UTF-8, as a command line may be."""
+        try:
+            self.run_id.encode()
+        except UnicodeEncodeError:
+            raise SettingsInvalid("the name of a run must be UTF-8") from None
 
     @cached_property
     def tag(self) -> str:

@@ -2,9 +2,11 @@
 
 from uuid import UUID
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from broker.errors import SettingsInvalid
 from headworks.batch.identity import Entry, Run, default_run_id
 from headworks.batch.output import malformed_line
 from headworks.batch.requests import Fault, Malformed
@@ -21,6 +23,11 @@ def test_lines_share_an_id_only_where_run_number_and_custom_id_are_the_same(
     one = Run("acme", run).line_id(number, custom_id)
     other = Run("acme", other_run).line_id(other_number, other_custom_id)
     assert (one == other) == ((run, number, custom_id) == (other_run, other_number, other_custom_id))
+
+
+def test_a_name_that_is_not_utf_8_is_refused() -> None:
+    with pytest.raises(SettingsInvalid, match="UTF-8"):
+        Run("acme", "caf\udce9")
 
 
 def test_another_application_has_other_jobs() -> None:
