@@ -64,6 +64,7 @@ class Settle:
         records = sorted(records, key=lambda record: (record.topic, record.partition))
         ended, forged = self._open(records)
         settled = await self._book.settle(*self._batches(records, ended))
+        ended, settled = _standing(ended, settled)
         await self._settle_holds([inner.state for _, inner in ended])
         replies = await self._replies(_letters(ended, settled))
         await self._producer.send_all(forged + replies)
@@ -150,6 +151,16 @@ class Settle:
                 state = inner.state
                 kind = "" if state.outcome is None else state.outcome.kind
                 self._metrics.ended(state.lane, kind, now_ms - state.appended_ms)
+
+
+def _standing(ended: _Ended, settled: Sequence[Settled]) -> tuple[_Ended, Sequence[Settled]]:
+    """Without what is no end, whose hold is that of an attempt under way."""
+    kept = [
+        (each, result)
+        for each, result in zip(ended, settled, strict=True)
+        if result.disposition is not Disposition.OVERTAKEN
+    ]
+    return [each for each, _ in kept], [result for _, result in kept]
 
 
 def _letters(ended: _Ended, settled: Sequence[Settled]) -> list[_Letter]:

@@ -1,6 +1,6 @@
 """SETTLE's one transaction: terminals, charges, audit entries, dead letters, waiters, its own position."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from enum import Enum
 from typing import Any, NamedTuple
 
@@ -21,7 +21,10 @@ from broker.store.settlement_rows import (
     terminal_row,
     waiter_row,
 )
-from schemas.outcomes import Conflict, Dead, Repeat
+from schemas.outcomes import Conflict, Dead, Expired, Outcome, Refused, Repeat, StageName
+from schemas.topics import Coordinate
+
+_BEFORE_DISPATCH: frozenset[StageName] = frozenset({"admit", "reserve", "retry"})
 
 
 class Disposition(Enum):
@@ -35,12 +38,15 @@ class Disposition(Enum):
     """A repeat of a job under way: its sender is on record and gets the reply with the others."""
     CONFLICT = "conflict"
     """Refused to its sender: its own value is the reply."""
+    OVERTAKEN = "overtaken"
+    """No end: a stage before DISPATCH gave it, by a second record of an attempt that has begun. DISPATCH has
+    the first, and ends the job."""
 
 
 class Settled(NamedTuple):
     disposition: Disposition
     terminal: Terminal | None
-    """Of the run; of a repeat, that of the job's latest run. None where WAITING or CONFLICT."""
+    """Of the run; of a repeat, that of the job's latest run. None unless NEW or KNOWN."""
     waiting: tuple[str, ...] = ()
     """Further `reply_to`s that await this terminal's reply."""
 
@@ -98,8 +104,10 @@ class Settlements:
         seen = {advance.seen.place: advance.seen for advance in advances}
         fresh = [item for item in batch if item.coordinate.offset >= seen[item.place].next_offset]
         async with self._database.begin() as connection:
-            won, ends = await _end_runs(connection, batch)
-            late = await _insert_late_charges(connection, batch, won)
+            overtaken = await _overtaken(connection, batch)
+            ending = [item for item in batch if item.coordinate not in overtaken]
+            won, ends = await _end_runs(connection, ending)
+            late = await _insert_late_charges(connection, ending, won)
             noted = late + [item for item in fresh if isinstance(item.outcome, Conflict)]
             heads, entries = extend_chains(seen, batch, won, noted)
             goals = [_goal(advance, heads) for advance in advances]
@@ -110,7 +118,8 @@ class Settlements:
                 tables.audit: entries,
             }
             await positions.move(connection, [(seen[goal.place], goal) for goal in goals], beside)
-        return SettledBatch(await self._answer(batch, won, ends), goals)
+        settled = await self._answer(batch, won, ends)
+        return SettledBatch(_passing_over(overtaken, batch, settled), goals)
 
     async def position(self, topic: str, partition: int) -> Position:
         """How far SETTLE has come; the beginning where it never was."""
@@ -133,6 +142,35 @@ class Settlements:
             waiting = await _waiting(connection, [item.key for item in batch if item.is_final])
             ends.add(await _terminals(connection, [job for job in open_jobs if ends.of_job(job) is None]))
         return [_settled(item, won, ends, waiting) for item in batch]
+
+
+async def _overtaken(connection: AsyncConnection, batch: Sequence[Settlement]) -> set[Coordinate]:
+    """Ends that stages before DISPATCH gave to attempts that have begun, or to earlier ones.
+
+    Whoever dies after a publish leaves its record to be published again, and the second may be found late,
+    say, while the first is being called. An intent is on record before DISPATCH looks at the deadline for the
+    last time, so that one is seen here whose call was in time.
+    """
+    early = [item for item in batch if _is_before_dispatch(item.outcome)]
+    runs = {item.key for item in early}
+    begun: dict[RunKey, int] = {}
+    for row in await select_by_keys(connection, tables.attempts, RUN_COLUMNS, runs, ATTEMPT_COLUMNS):
+        key = AttemptKey(*row)
+        begun[RunKey(*key[:3])] = max(key.attempt, begun.get(RunKey(*key[:3]), 0))
+    return {item.coordinate for item in early if begun.get(item.key, 0) >= item.state.attempt}
+
+
+def _is_before_dispatch(outcome: Outcome) -> bool:
+    return isinstance(outcome, Refused | Expired) and outcome.stage in _BEFORE_DISPATCH
+
+
+def _passing_over(
+    overtaken: Collection[Coordinate], batch: Sequence[Settlement], settled: Sequence[Settled]
+) -> list[Settled]:
+    passed = Settled(Disposition.OVERTAKEN, None)
+    return [
+        passed if item.coordinate in overtaken else found for item, found in zip(batch, settled, strict=True)
+    ]
 
 
 async def _end_runs(

@@ -9,15 +9,16 @@ from sqlalchemy import Table, func, select
 from broker.audit.chain import GENESIS, Link, verify
 from broker.errors import Fenced
 from broker.store import tables
+from broker.store.attempts import Attempts
 from broker.store.database import Database
 from broker.store.keys import RunKey
 from broker.store.positions import Position
 from broker.store.settlement import Advance, Disposition, Settled, Settlements
 from broker.store.settlement_rows import Settlement, Terminal
-from schemas.outcomes import Conflict, Dead, Expired, Refused, Repeat, Unknown
+from schemas.outcomes import Conflict, Dead, Expired, Outcome, Refused, Repeat, Unknown
 from schemas.reasons import Failure, Refusal
 from schemas.state import State
-from tests.contracts.store.builders import HOLD, OUTCOMES, charge, settle, settlement, state
+from tests.contracts.store.builders import HOLD, OUTCOMES, charge, intent, settle, settlement, state
 
 NEW, KNOWN = Disposition.NEW, Disposition.KNOWN
 
@@ -154,6 +155,44 @@ async def test_the_first_outcome_of_a_run_stays(database: Database) -> None:
     assert after.terminal == in_one.terminal
     (late,) = await settle(settlements, settlement(2, state(Expired(stage="retry"), job_id=job_id)))
     assert late == Settled(KNOWN, in_one.terminal)
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    [
+        Expired(stage="retry"),
+        Refused(reason=Refusal.OVER_QUOTA, stage="reserve"),
+    ],
+)
+async def test_a_second_record_of_an_attempt_that_has_begun_ends_nothing(
+    database: Database, outcome: Outcome
+) -> None:
+    settlements, job_id = Settlements(database), uuid4()
+    await Attempts(database).begin([intent(job_id=job_id, attempt=2)])
+    second = settlement(0, state(outcome, job_id=job_id, attempt=2, charges=(charge(1),)))
+    assert await settle(settlements, second) == [Settled(Disposition.OVERTAKEN, None)]
+    assert await _count(database, tables.charges) == 0
+    assert (await settlements.position(OUTCOMES, 0)).next_offset == 1
+    end = state(job_id=job_id, attempt=2, charges=(charge(1), charge(2)))
+    older = state(outcome, job_id=job_id, attempt=1)
+    settled = await settle(settlements, settlement(1, end), settlement(2, older))
+    assert [item.disposition for item in settled] == [NEW, Disposition.OVERTAKEN]
+
+
+async def test_an_attempt_that_has_not_begun_may_end_before_dispatch(database: Database) -> None:
+    settlements, job_id = Settlements(database), uuid4()
+    await Attempts(database).begin(
+        [intent(job_id=job_id, attempt=1), intent(job_id=job_id, run=2, attempt=2)]
+    )
+    next_one = state(Expired(stage="reserve"), job_id=job_id, attempt=2)
+    assert (await settle(settlements, settlement(0, next_one)))[0].disposition is NEW
+
+
+async def test_dispatch_ends_what_it_has_begun(database: Database) -> None:
+    settlements, job_id = Settlements(database), uuid4()
+    await Attempts(database).begin([intent(job_id=job_id)])
+    expired = state(Expired(stage="dispatch"), job_id=job_id)
+    assert (await settle(settlements, settlement(0, expired)))[0].disposition is NEW
 
 
 async def test_a_replay_is_another_run_with_an_end_of_its_own(database: Database) -> None:

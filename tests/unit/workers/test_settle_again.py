@@ -55,6 +55,22 @@ async def told_again(outcome: Outcome, value: bytes, offset: int) -> tuple[list[
     return [record.value for record in producer.sent], reader
 
 
+class Passing:
+    """The job's attempt is under way: DISPATCH will end it."""
+
+    async def settle(self, *batches: PartitionBatch) -> list[Settled]:
+        return [Settled(Disposition.OVERTAKEN, None) for batch in batches for _ in batch.settlements]
+
+
+async def test_an_end_that_was_overtaken_is_told_to_nobody_and_frees_no_hold() -> None:
+    producer = MemoryProducer()
+    made = tools(producer)
+    no_gate, no_reader = cast(Gate, None), cast(CoordinateReader, None)
+    stage = Settle(made, cast(SettlementBook, Passing()), no_gate, no_reader)
+    await stage.handle([received(made.outlets.outcome(state(), Expired(stage="reserve"), b"{}"))])
+    assert producer.sent == []
+
+
 async def test_the_same_record_again_is_not_read_again() -> None:
     replies, reader = await told_again(Expired(stage="retry"), TOLD, ENDED_AT.offset)
     assert replies == [TOLD, TOLD]
