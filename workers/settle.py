@@ -177,8 +177,8 @@ def _letters(ended: _Ended, settled: Sequence[Settled]) -> list[_Letter]:
 
 
 def _is_reply(inner: Inner, result: Settled) -> bool:
-    """Whether the record's own value is what the owner is told. Of one that comes again it mostly is, and then
-    there is no need to read it from `outcomes` once more.
+    """Whether the record's own value is what the owner is told. Of one that comes again it mostly is, and
+    need not be read from `outcomes` once more.
     """
     terminal = result.terminal
     if result.disposition is not Disposition.KNOWN or terminal is None:
