@@ -9,6 +9,7 @@ from schemas.state import State
 
 WORDING = {
     "expired": "the deadline passed before the job could be done",
+    "cancelled": "the application called the job off",
     "over_quota": "the project's budget does not allow it before the deadline",
     "outcome_unknown": "the call may or may not have been answered, and the job asked for at most one",
     "job_id_conflict": "another value was already sent under this job id",

@@ -112,6 +112,8 @@ class AdmitSettings(Section):
     depth_max: int = Field(64, ge=4, le=200)
     directory_refresh_ms: int = Field(1_000, ge=50)
     """A revoked key is refused no later than this."""
+    cancel_refresh_ms: int = Field(500, ge=50)
+    """Every worker knows of a job that is called off no later than this, and a query."""
     dead_letter_sample_per_s: int = Field(10, ge=0)
     """Of records that are not authentic; the rest are counted only."""
 

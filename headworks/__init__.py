@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from headworks.client import (
         Answered,
+        Cancelled,
         Client,
         ClientClosed,
         ClientError,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Answered",
+    "Cancelled",
     "Client",
     "ClientClosed",
     "ClientError",

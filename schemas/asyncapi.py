@@ -18,7 +18,7 @@ _JSON: Final = "application/json"
 class Channel(NamedTuple):
     name: str
     address: str
-    message: str
+    messages: tuple[str, ...]
     action: str
     """From where the broker stands: it receives, sends, or (between its own stages) does both."""
     text: str
@@ -26,11 +26,13 @@ class Channel(NamedTuple):
 
 
 CHANNELS: Final = (
-    Channel("jobs", "jobs.{lane}", "job", "receive", "Where applications publish jobs.", ("lane",)),
+    Channel(
+        "jobs", "jobs.{lane}", ("job", "cancel"), "receive", "Where applications publish jobs.", ("lane",)
+    ),
     Channel(
         "ownJobs",
         "jobs.{lane}.{application}",
-        "job",
+        ("job", "cancel"),
         "receive",
         "An application's own, where it needs walls; nobody else's jobs are believed on it.",
         ("lane", "application"),
@@ -38,20 +40,25 @@ CHANNELS: Final = (
     Channel(
         "replies",
         topics.replies("{application}"),
-        "reply",
+        ("reply",),
         "send",
         "Final replies of an application; also any topic replies.<application>.<name>.",
         ("application",),
     ),
-    Channel("admitted", "admitted.{lane}", "inner", "both", "Authentic, valid and new.", ("lane",)),
-    Channel("reserved", "reserved.{lane}", "inner", "both", "With a hold on budget and quota.", ("lane",)),
+    Channel("admitted", "admitted.{lane}", ("inner",), "both", "Authentic, valid and new.", ("lane",)),
+    Channel("reserved", "reserved.{lane}", ("inner",), "both", "With a hold on budget and quota.", ("lane",)),
     Channel(
-        "outcomes", "outcomes.{lane}", "outcome", "both", "Every job's end, before it is settled.", ("lane",)
+        "outcomes",
+        "outcomes.{lane}",
+        ("outcome",),
+        "both",
+        "Every job's end, before it is settled.",
+        ("lane",),
     ),
-    Channel("retry", "retry.{delay}", "inner", "both", "Waits for the next attempt.", ("delay",)),
-    Channel("parked", topics.PARKED, "inner", "both", "Waits for a budget's window."),
+    Channel("retry", "retry.{delay}", ("inner",), "both", "Waits for the next attempt.", ("delay",)),
+    Channel("parked", topics.PARKED, ("inner",), "both", "Waits for a budget's window."),
     Channel(
-        "dead", topics.DEAD, "deadLetter", "send", "What could not be done; operators read and replay it."
+        "dead", topics.DEAD, ("deadLetter",), "send", "What could not be done; operators read and replay it."
     ),
 )
 
@@ -70,6 +77,26 @@ def _text(description: str, **more: str) -> dict[str, str]:
     return {"type": "string", **more, "description": description}
 
 
+def _signed(content_type: str, optional: Mapping[str, Any]) -> dict[str, Any]:
+    return _headers(
+        {
+            headers.VERSION: {"const": "1"},
+            headers.APPLICATION: _text("The application's name.", pattern=f"^{APPLICATION_PATTERN}$"),
+            headers.KEY_ID: _text("Of the key that signed."),
+            headers.CONTENT_TYPE: {"const": content_type},
+            headers.CORRELATION_ID: _JOB_ID,
+            headers.REPLY_TO: _text(
+                "topic, topic/partition or topic/partition/instance; empty for no reply."
+            ),
+            headers.ISSUED_AT: _text(
+                "Milliseconds since the Unix epoch by the client's clock.", pattern=_DECIMAL
+            ),
+            headers.SIGNATURE: _text("HMAC-SHA256 (docs/envelope.md).", pattern="^[0-9a-f]{64}$"),
+        },
+        optional,
+    )
+
+
 _SEALED: Final = {
     headers.CORRELATION_ID: _JOB_ID,
     headers.STATE: {"$ref": "#/components/schemas/State"},
@@ -80,23 +107,8 @@ _SEALED: Final = {
 _NOTE: Final = {headers.DEAD_LETTER: {"$ref": "#/components/schemas/DeadLetter"}}
 
 HEADERS: Final[Mapping[str, dict[str, Any]]] = {
-    "job": _headers(
-        {
-            headers.VERSION: {"const": "1"},
-            headers.APPLICATION: _text("The application's name.", pattern=f"^{APPLICATION_PATTERN}$"),
-            headers.KEY_ID: _text("Of the key that signed."),
-            headers.CONTENT_TYPE: {"const": _JSON},
-            headers.CORRELATION_ID: _JOB_ID,
-            headers.REPLY_TO: _text(
-                "topic, topic/partition or topic/partition/instance; empty for no reply."
-            ),
-            headers.ISSUED_AT: _text(
-                "Milliseconds since the Unix epoch by the client's clock.", pattern=_DECIMAL
-            ),
-            headers.SIGNATURE: _text("HMAC-SHA256 (docs/envelope.md).", pattern="^[0-9a-f]{64}$"),
-        },
-        {headers.TRACEPARENT: _text("W3C Trace Context; not signed.")},
-    ),
+    "job": _signed(_JSON, {headers.TRACEPARENT: _text("W3C Trace Context; not signed.")}),
+    "cancel": _signed(headers.CANCEL, {}),
     "inner": _headers(_SEALED, {}),
     "outcome": _headers(_SEALED, {}),
     "reply": _headers(
@@ -113,6 +125,7 @@ HEADERS: Final[Mapping[str, dict[str, Any]]] = {
 }
 PAYLOADS: Final[Mapping[str, dict[str, Any]]] = {
     "job": {"$ref": "#/components/schemas/Envelope"},
+    "cancel": {"type": "null", "description": "No value, or zero bytes."},
     "inner": {"$ref": "#/components/schemas/Envelope"},
     "outcome": {"$ref": "#/components/schemas/Reply"},
     "reply": {"$ref": "#/components/schemas/Reply"},
@@ -120,6 +133,7 @@ PAYLOADS: Final[Mapping[str, dict[str, Any]]] = {
 }
 TITLES: Final[Mapping[str, str]] = {
     "job": "A job, signed by its application",
+    "cancel": "A job is called off, signed by its application; its correlation id names the job",
     "inner": "A job under the broker's seal",
     "outcome": "A job's end under the broker's seal",
     "reply": "The final reply",
@@ -148,7 +162,7 @@ def _channel(channel: Channel) -> dict[str, Any]:
     described: dict[str, Any] = {
         "address": channel.address,
         "description": channel.text,
-        "messages": {channel.message: {"$ref": f"#/components/messages/{channel.message}"}},
+        "messages": {name: {"$ref": f"#/components/messages/{name}"} for name in channel.messages},
     }
     if channel.parameters:
         described["parameters"] = {name: PARAMETERS[name] for name in channel.parameters}
@@ -164,7 +178,7 @@ def _operations() -> Iterator[tuple[str, dict[str, Any]]]:
                 {
                     "action": action,
                     "channel": {"$ref": place},
-                    "messages": [{"$ref": f"{place}/messages/{channel.message}"}],
+                    "messages": [{"$ref": f"{place}/messages/{name}"} for name in channel.messages],
                 },
             )
 

@@ -1,6 +1,10 @@
 """The names of record headers."""
 
 CONTENT_TYPE = "content-type"
+JSON = "application/json"
+"""Content type of envelopes and replies."""
+CANCEL = "application/vnd.headworks.cancel"
+"""Content type of a record on `jobs.*` that has no value and calls off the job of its correlation id."""
 CORRELATION_ID = "correlation_id"
 """The job id, in its 36-character form."""
 REPLY_TO = "reply_to"

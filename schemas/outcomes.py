@@ -32,6 +32,13 @@ class Expired(Record):
     stage: StageName
 
 
+class Cancelled(Record):
+    """Its application called it off before it was answered."""
+
+    kind: Literal["cancelled"] = "cancelled"
+    stage: StageName
+
+
 class Dead(Record):
     """Attempts are used up. The dead letter was written first, at `dead_letter`."""
 
@@ -54,11 +61,19 @@ class Repeat(Record):
     kind: Literal["repeat"] = "repeat"
 
 
+class Cancelling(Record):
+    """A job is called off: no terminal of its own; its sender gets the job's reply, however it ends."""
+
+    kind: Literal["cancelling"] = "cancelling"
+
+
 class Conflict(Record):
     """Another value under a job id already used: refused to its sender, never the first job's terminal."""
 
     kind: Literal["conflict"] = "conflict"
 
 
-Outcome = Answered | Refused | Expired | Dead | Unknown | Repeat | Conflict
-TERMINAL_KINDS = ("answered", "refused", "expired", "dead", "unknown")
+Outcome = Answered | Refused | Expired | Cancelled | Dead | Unknown | Repeat | Cancelling | Conflict
+Asking = Repeat | Cancelling
+"""Those whose sender awaits the end of a job that another record is to bring about."""
+TERMINAL_KINDS = ("answered", "refused", "expired", "cancelled", "dead", "unknown")

@@ -72,6 +72,8 @@ class Failure(StrEnum):
     """The hold had expired before the call; nothing was sent, and no attempt of the job's is used up."""
     DEADLINE_PASSED = "deadline_passed"
     """It passed before the call; nothing was sent."""
+    CANCELLED = "cancelled"
+    """The job was called off: before the call, or while it ran, which was then cut off."""
     INTERNAL_ERROR = "internal_error"
 
 
@@ -82,3 +84,4 @@ class Notice(StrEnum):
     """The answer was given and is no longer retained; digest and cost are on record."""
     OUTCOME_UNKNOWN = "outcome_unknown"
     EXPIRED = "expired"
+    CANCELLED = "cancelled"

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from schemas.base import Extensible
 
-Status = Literal["answered", "refused", "expired", "dead", "unknown"]
+Status = Literal["answered", "refused", "expired", "cancelled", "dead", "unknown"]
 
 
 class ReplyError(Extensible):

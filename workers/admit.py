@@ -4,6 +4,7 @@ jobs.<lane>[.<application>]
   not authentic   → a counter, and a sampled dead letter
   refused         → outcomes
   seen before     → outcomes, as a repeat or a conflict
+  called off      → outcomes
   else            → admitted.<lane>, under the broker's seal
 """
 
@@ -19,9 +20,11 @@ from broker.policy.decide import Policy
 from broker.pricing.project_books import ProjectBooks
 from broker.records import Incoming, Inner, Outgoing
 from broker.settings import Settings
+from broker.store.cancels import CancelRow, Cancels
 from broker.store.jobs import JobRow, Jobs, Seen
-from schemas import topics
-from schemas.outcomes import Conflict, Repeat
+from schemas import headers, topics
+from schemas.envelope import TTL_S_MAX
+from schemas.outcomes import Cancelling, Conflict, Repeat
 from schemas.reasons import Refusal
 from schemas.state import State
 from schemas.topics import ReplyTo
@@ -31,6 +34,12 @@ from workers.tools import Tools
 
 _YIELD_EVERY = 16
 _LOG_APPEND_TIME = 1
+
+
+class _Cancel(NamedTuple):
+    """An authentic word that a job is called off. `state`: the job's, as far as this record tells."""
+
+    state: State
 
 
 class _Job(NamedTuple):
@@ -51,27 +60,32 @@ class Admit:
         books: ProjectBooks,
         policy: Policy,
         jobs: Jobs,
+        cancels: Cancels,
     ) -> None:
         admit = settings.admit
         self._directory = directory
         self._books = books
         self._policy = policy
         self._jobs = jobs
+        self._cancels = cancels
         self._producer = tools.producer
         self._sealer = tools.sealer
         self._clock = tools.clock
         self._metrics = tools.metrics
         self._outlets = tools.outlets
+        self._tombstones = tools.tombstones
         self._bounds = Bounds(admit.request_bytes_max, admit.depth_max)
         self._freshness = Freshness(admit.stale_after_s * 1000, admit.future_within_s * 1000)
         self._by_receipt = settings.kafka.append_time == "receipt"
         self._sampler = Sampler(admit.dead_letter_sample_per_s)
 
     async def handle(self, records: Sequence[Incoming]) -> None:
-        jobs, strangers = await self._examine(records)
+        jobs, cancels, strangers = await self._examine(records)
+        await self._call_off(cancels)
         seen = await self._jobs.register([_row(job) for job in jobs])
         onward = [self._next(job, how) for job, how in zip(jobs, seen, strict=True)]
-        await self._producer.send_all(strangers + onward)
+        asking = [self._outlets.outcome(cancel.state, Cancelling(), b"") for cancel in cancels]
+        await self._producer.send_all(strangers + asking + onward)
 
     def identify(self, record: Incoming) -> Inner | None:
         """The job of a record that ADMIT could not handle, so that it can be ended. None: nobody's."""
@@ -81,35 +95,51 @@ class Admit:
             reply_to = read_reply_to(authentic.reply_to, authentic.key.application)
         except (NotBelieved, JobRefused):
             return None
+        if authentic.content_type == headers.CANCEL:
+            return None
         state = _state(record, appended_ms, authentic, reply_to, None)
         return Inner(state, record.value or b"", authentic.sha256)
 
-    async def _examine(self, records: Sequence[Incoming]) -> tuple[list[_Job], list[Outgoing]]:
+    async def _examine(self, records: Sequence[Incoming]) -> tuple[list[_Job], list[_Cancel], list[Outgoing]]:
         jobs: list[_Job] = []
+        cancels: list[_Cancel] = []
         strangers: list[Outgoing] = []
         for number, record in enumerate(records, 1):
             try:
-                jobs.append(await self._judge(record))
+                judged = await self._judge(record)
             except NotBelieved as error:
                 strangers += self._turn_away(record, error)
+            else:
+                cancels.append(judged) if isinstance(judged, _Cancel) else jobs.append(judged)
             if number % _YIELD_EVERY == 0:
                 await asyncio.sleep(0)
-        return jobs, strangers
+        return jobs, cancels, strangers
 
-    async def _judge(self, record: Incoming) -> _Job:
+    async def _judge(self, record: Incoming) -> _Job | _Cancel:
         appended_ms = self._appended_ms(record)
         authentic = authenticate(record, appended_ms, self._directory.key, self._freshness)
         refused: JobRefused | None = None
         reply_to: ReplyTo | None = None
         admitted: Admitted | None = None
+        is_cancel = authentic.content_type == headers.CANCEL
         try:
             reply_to = await self._reply_to(authentic)
-            project = self._directory.project(authentic.key.project_id)
-            book = self._books.of(project)
-            admitted = judge(record.value or b"", project, book, self._policy, self._bounds)
+            if not is_cancel:
+                project = self._directory.project(authentic.key.project_id)
+                book = self._books.of(project)
+                admitted = judge(record.value or b"", project, book, self._policy, self._bounds)
         except JobRefused as error:
             refused = error
-        return _Job(record, authentic, _state(record, appended_ms, authentic, reply_to, admitted), refused)
+        state = _state(record, appended_ms, authentic, reply_to, admitted)
+        return _Cancel(state) if is_cancel else _Job(record, authentic, state, refused)
+
+    async def _call_off(self, cancels: Sequence[_Cancel]) -> None:
+        """On record before the jobs of the same batch, and before anyone is told."""
+        if cancels:
+            await self._cancels.enter([_cancel_row(cancel.state) for cancel in cancels])
+            await self._tombstones.refresh()
+            for _ in cancels:
+                self._metrics.job("admit", "cancelling")
 
     def _appended_ms(self, record: Incoming) -> int:
         if self._by_receipt:
@@ -146,6 +176,8 @@ class Admit:
             return self._outlets.failed(job.state, Conflict(), "refused", code, None)
         if seen is Seen.REPEAT:
             return self._outlets.outcome(job.state, Repeat(), b"")
+        if seen is Seen.CANCELLED or self._tombstones.covers(job.state):
+            return self._outlets.cancelled(job.state, "admit")
         if job.refused is not None:
             refused = job.refused
             return self._outlets.refused(job.state, "admit", refused.reason, refused.message, refused.param)
@@ -154,7 +186,7 @@ class Admit:
 
 
 def _name(job: _Job, seen: Seen) -> str:
-    if seen in (Seen.CONFLICT, Seen.REPEAT):
+    if seen in (Seen.CONFLICT, Seen.REPEAT, Seen.CANCELLED):
         return str(seen.value)
     return "passed" if job.refused is None else job.refused.reason.value
 
@@ -210,4 +242,16 @@ def _row(job: _Job) -> JobRow:
         project_id=state.project_id,
         appended_ms=state.appended_ms,
         deadline_ms=state.deadline_ms,
+    )
+
+
+def _cancel_row(state: State) -> CancelRow:
+    """Until the longest deadline of a job that came at the same time. A later one ends at ADMIT."""
+    return CancelRow(
+        application_id=state.application_id,
+        job_id=state.job_id,
+        key_id=state.key_id,
+        origin=state.origin,
+        at_ms=state.appended_ms,
+        until_ms=state.appended_ms + TTL_S_MAX * 1000,
     )

@@ -119,6 +119,7 @@ class Worker:
             parts.books,
             parts.policy,
             parts.jobs,
+            parts.cancels,
         )
         sources = {
             lane.value: self._source(f"headworks.admit.{lane.value}", pattern=topics.jobs_pattern(lane))

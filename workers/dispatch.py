@@ -4,7 +4,7 @@
       answered, refused      → outcomes
       failed                 → a verdict, then retry.<delay> or admitted.<lane> for the next attempt
       attempts used up       → dead, then outcomes
-      too late, or hopeless  → outcomes
+      called off, too late   → outcomes
 
 A record that comes again is never simply called again: what the ledger says of its attempt decides.
 What follows a call is insisted upon for as long as the process lives, since the answer is nowhere else.
@@ -18,7 +18,7 @@ from typing import TypeVar
 from broker.errors import NotBelieved, Unavailable
 from broker.identity.directory import Directory
 from broker.pricing.project_books import ProjectBooks
-from broker.providers.provider import Answer, Failed, Rejected
+from broker.providers.provider import Answer, Failed, Rejected, Result
 from broker.quota.gate import Granted, Release, Settlement, StartRequest
 from broker.quota.limits import Limits
 from broker.records import Incoming, Inner
@@ -39,7 +39,17 @@ from workers.outlets import coordinate
 from workers.succession import Succession
 from workers.targets import Targets
 from workers.tools import Tools
-from workers.verdict import Again, GiveUp, Late, Step, TooSlow, Unresolved, after_failure, backoff_ms
+from workers.verdict import (
+    Again,
+    CalledOff,
+    GiveUp,
+    Late,
+    Step,
+    TooSlow,
+    Unresolved,
+    after_failure,
+    backoff_ms,
+)
 
 T = TypeVar("T")
 
@@ -68,6 +78,7 @@ class Dispatch:
         self._clock = tools.clock
         self._metrics = tools.metrics
         self._outlets = tools.outlets
+        self._tombstones = tools.tombstones
         self._running: dict[AttemptKey, asyncio.Future[None]] = {}
         self._latency = RecentLatency()
         self._tried: dict[AttemptKey, AttemptRow] = {}
@@ -108,7 +119,7 @@ class Dispatch:
             return await self._end_uncalled(record, inner, key, prepared, bar)
         left_s = (state.deadline_ms - self._clock()) / 1000
         if (turn := self._targets.enter(key, prepared.target.name, state.lane.value, left_s)) is not None:
-            return turn
+            return self._tombstones.unless_cancelled(state, turn)
         incarnation = self._lease.incarnation
         row = self._tried.get(key)
         if row is None or row.owner != incarnation:
@@ -128,6 +139,8 @@ class Dispatch:
         return certain
 
     def _certain_bar(self, state: State) -> Failure | None:
+        if self._tombstones.covers(state):
+            return Failure.CANCELLED
         return Failure.DEADLINE_PASSED if self._clock() >= state.deadline_ms else None
 
     async def _prepare(self, inner: Inner) -> Prepared | Refusal:
@@ -147,7 +160,7 @@ class Dispatch:
     ) -> None:
         """With the intent on record. Under a hold that lapsed nothing is called: RESERVE takes another.
 
-        To write the intent and start the hold may have taken long, so the deadline is looked at again.
+        To write the intent and start the hold may have taken long, so what bars a call is looked at again.
         """
         state = inner.state
         settings = self._directory.project(state.project_id).settings
@@ -175,8 +188,11 @@ class Dispatch:
         facts = await self._attempts.facts(key)
         if over(facts) or facts.intent is not None:
             return await self._resume(record, inner, key, prepared)
+        self._tried.pop(key, None)
         if isinstance(bar, Refusal):
             await self._refuse(inner.state, bar)
+        elif bar is Failure.CANCELLED:
+            await self._cancel(inner.state)
         else:
             await self._expire(inner.state)
         return None
@@ -245,7 +261,7 @@ class Dispatch:
         self, record: Incoming, inner: Inner, key: AttemptKey, prepared: Prepared, incarnation: str
     ) -> None:
         state = inner.state
-        result = await self._targets.call(key, prepared.target, prepared.call)
+        result = await self._result(state, key, prepared)
         if not self._lease.held_since(incarnation) and await self._insist(lambda: self._taken_over(state)):
             return
         match result:
@@ -256,6 +272,15 @@ class Dispatch:
                 await self._rejected(state, prepared, result)
             case Failed():
                 await self._failed(record, inner, prepared, result)
+
+    async def _result(self, state: State, key: AttemptKey, prepared: Prepared) -> Result:
+        """A call that is cut off, because its job is called off, may have been served."""
+        began_ms = self._clock()
+        call = self._targets.call(key, prepared.target, prepared.call)
+        result = await self._tombstones.unless_cancelled(state, call)
+        if result is None:
+            return Failed(Failure.CANCELLED, sent=True, latency_ms=self._clock() - began_ms)
+        return result
 
     async def _taken_over(self, state: State) -> bool:
         facts = await self._attempts.facts(attempt_key(state))
@@ -342,6 +367,8 @@ class Dispatch:
                 await self._bury(record, inner, state, reason)
             case Late(state):
                 await self._expire(state)
+            case CalledOff(state):
+                await self._cancel(state)
             case TooSlow(state):
                 await self._refuse(state, Refusal.DEADLINE_UNREACHABLE)
             case Unresolved(state, reason):
@@ -374,6 +401,10 @@ class Dispatch:
     async def _expire(self, state: State) -> None:
         self._metrics.job("dispatch", "expired")
         await self._producer.send(self._outlets.expired(state, "dispatch"))
+
+    async def _cancel(self, state: State) -> None:
+        self._metrics.job("dispatch", "cancelled")
+        await self._producer.send(self._outlets.cancelled(state, "dispatch"))
 
     async def _settle_hold(self, state: State, charge: Charge) -> None:
         """Free the hold, or count what it cost, before the next attempt takes its own."""

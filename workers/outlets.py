@@ -7,7 +7,7 @@ from broker.records import Incoming, Inner, Outgoing, Sealer
 from broker.replies import answer, failure
 from schemas import headers, topics
 from schemas.dead_letter import DeadLetter
-from schemas.outcomes import Answered, Expired, Outcome, Refused, StageName
+from schemas.outcomes import Answered, Cancelled, Expired, Outcome, Refused, StageName
 from schemas.reasons import Refusal
 from schemas.reply import Status
 from schemas.state import State
@@ -54,6 +54,10 @@ class Outlets:
     def expired(self, state: State, stage: StageName) -> Outgoing:
         reply = failure(state, "expired", "expired", nanodollars=spent(state))
         return self.outcome(state, Expired(stage=stage), reply)
+
+    def cancelled(self, state: State, stage: StageName) -> Outgoing:
+        reply = failure(state, "cancelled", "cancelled", nanodollars=spent(state))
+        return self.outcome(state, Cancelled(stage=stage), reply)
 
     def failed(self, state: State, outcome: Outcome, status: Status, code: str, dead: str | None) -> Outgoing:
         reply = failure(state, status, code, nanodollars=spent(state), dead_letter=dead)

@@ -20,9 +20,10 @@ from broker.quota.ledger_source import LedgerSource
 from broker.quota.redis_gate import RedisGate, connect
 from broker.quota.self_opening import SelfOpeningGate
 from broker.records import Sealer
-from broker.settings import RedisSettings, Settings
+from broker.settings import KafkaSettings, RedisSettings, Settings
 from broker.settings_faults import EMBEDDED_REDIS
 from broker.store.attempts import Attempts
+from broker.store.cancels import Cancels
 from broker.store.database import Database
 from broker.store.jobs import Jobs
 from broker.store.leases import Leases
@@ -36,6 +37,7 @@ from workers.lease import Lease
 from workers.outlets import Outlets, wall_clock_ms
 from workers.settlements import SettlementBook
 from workers.targets import Targets
+from workers.tombstones import Tombstones
 from workers.tools import Tools
 
 
@@ -51,6 +53,7 @@ class Parts:
     counters: RedisGate
     """What `gate` stands on."""
     jobs: Jobs
+    cancels: Cancels
     parking: Parking
     settlements: Settlements
     settlement_book: SettlementBook
@@ -79,12 +82,7 @@ class Parts:
             stack.push_async_callback(gate.close)
             opening = SelfOpeningGate(gate, LedgerSource(database), metrics.gate_closed)
             await topics.require(settings.kafka)
-            producer = Producer(settings.kafka)
-            await producer.start()
-            stack.push_async_callback(producer.stop)
-            reader = CoordinateReader(settings.kafka)
-            await reader.start()
-            stack.push_async_callback(reader.stop)
+            producer, reader = await _open_kafka(stack, settings.kafka)
             providers = await Providers.open(settings.providers)
             stack.push_async_callback(providers.close)
             settlements = Settlements(database)
@@ -100,9 +98,14 @@ class Parts:
                 if (board := _board(settings, targets, metrics)) is not None:
                     board.start()
                     stack.push_async_callback(board.stop)
+            cancels = Cancels(database)
+            tombstones = await stack.enter_async_context(
+                Tombstones(cancels, settings.admit.cancel_refresh_ms, wall_clock_ms, metrics)
+            )
+            outlets = Outlets(sealer, wall_clock_ms)
             yield cls(
                 settings=settings,
-                tools=Tools(producer, sealer, Outlets(sealer, wall_clock_ms), wall_clock_ms, metrics),
+                tools=Tools(producer, sealer, outlets, wall_clock_ms, metrics, tombstones),
                 books=ProjectBooks(book),
                 policy=Unrestricted(),
                 directory=directory,
@@ -110,6 +113,7 @@ class Parts:
                 gate=opening,
                 counters=gate,
                 jobs=Jobs(database),
+                cancels=cancels,
                 parking=Parking(database),
                 settlements=settlements,
                 settlement_book=settlement_book,
@@ -117,6 +121,16 @@ class Parts:
                 lease=lease,
                 targets=targets,
             )
+
+
+async def _open_kafka(stack: AsyncExitStack, settings: KafkaSettings) -> tuple[Producer, CoordinateReader]:
+    producer = Producer(settings)
+    await producer.start()
+    stack.push_async_callback(producer.stop)
+    reader = CoordinateReader(settings)
+    await reader.start()
+    stack.push_async_callback(reader.stop)
+    return producer, reader
 
 
 def _board(settings: Settings, targets: Targets, metrics: Metrics) -> HealthBoard | None:

@@ -4,7 +4,7 @@ admitted.<lane>
   held               → reserved.<lane>
   can never fit      → outcomes
   over, for now      → parked, until the window turns
-  past its deadline  → outcomes
+  called off, late   → outcomes
 """
 
 import hashlib
@@ -21,6 +21,7 @@ from schemas import topics
 from schemas.reasons import Refusal
 from schemas.state import State
 from schemas.topics import Coordinate
+from workers.tombstones import key_of
 from workers.tools import Tools
 
 
@@ -43,6 +44,7 @@ class Reserve:
         self._clock = tools.clock
         self._metrics = tools.metrics
         self._outlets = tools.outlets
+        self._tombstones = tools.tombstones
 
     async def handle(self, records: Sequence[Incoming]) -> None:
         now_ms = self._clock()
@@ -56,7 +58,7 @@ class Reserve:
         await self._index(parked, sent[len(onward) :])
 
     def _open(self, records: Sequence[Incoming], onward: list[Outgoing], now_ms: int) -> list[Inner]:
-        """The jobs to reserve for; what is forged or expired goes straight to `onward`."""
+        """The jobs to reserve for; what is forged, called off or expired goes straight to `onward`."""
         waiting: list[Inner] = []
         for record in records:
             try:
@@ -65,7 +67,10 @@ class Reserve:
                 self._metrics.dead_letter("reserve", error.reason)
                 onward.append(self._outlets.dead_record(record, "reserve", error.reason.value))
                 continue
-            if now_ms >= inner.state.deadline_ms:
+            if self._tombstones.covers(inner.state):
+                self._metrics.job("reserve", "cancelled")
+                onward.append(self._outlets.cancelled(inner.state, "reserve"))
+            elif now_ms >= inner.state.deadline_ms:
                 self._metrics.job("reserve", "expired")
                 onward.append(self._outlets.expired(inner.state, "reserve"))
             else:
@@ -120,10 +125,14 @@ class Reserve:
         return self._outlets.onward(topics.PARKED, inner, inner.state)._replace(key=key)
 
     async def _index(self, parked: Sequence[Inner], places: Sequence[Coordinate]) -> None:
+        """Whoever calls a job off wakes it, so one that was parked at that very moment is looked for."""
         if parked:
             await self._parking.park(
                 [_row(inner.state, place) for inner, place in zip(parked, places, strict=True)]
             )
+            await self._tombstones.refresh()
+            called_off = [key_of(inner.state) for inner in parked if self._tombstones.covers(inner.state)]
+            await self._parking.hasten(called_off)
 
 
 def hold_id(state: State) -> str:

@@ -2,7 +2,7 @@
 
 retry.<delay>   each record waits until it is due   → admitted.<lane>
 parked          woken by its index, in order        → admitted.<lane>
-past its deadline                                   → outcomes
+called off, or past its deadline                    → outcomes
 """
 
 import asyncio
@@ -31,6 +31,7 @@ class Retry:
         self._clock = tools.clock
         self._metrics = tools.metrics
         self._outlets = tools.outlets
+        self._tombstones = tools.tombstones
 
     async def handle(self, records: Sequence[Incoming]) -> Awaitable[None] | None:
         (record,) = records
@@ -41,9 +42,10 @@ class Retry:
             await self._producer.send(self._outlets.dead_record(record, "retry", error.reason.value))
             return None
         wait_ms = (inner.state.due_ms or 0) - self._clock()
-        if wait_ms > 0:
-            return asyncio.sleep(wait_ms / 1000)
-        await self._producer.send(back(inner, self._outlets, self._clock()))
+        is_off = self._tombstones.covers(inner.state)
+        if wait_ms > 0 and not is_off:
+            return self._tombstones.unless_cancelled(inner.state, asyncio.sleep(wait_ms / 1000))
+        await self._producer.send(back(inner, self._outlets, self._clock(), is_off=is_off))
         return None
 
 
@@ -69,6 +71,7 @@ class Waker:
         self._count_due_ms = 0
         self._partitions = partitions
         self._outlets = tools.outlets
+        self._tombstones = tools.tombstones
 
     async def run(self) -> None:
         """Until cancelled. What is away is waited for."""
@@ -111,14 +114,18 @@ class Waker:
 
     def _back(self, record: Incoming) -> Outgoing:
         try:
-            return back(self._sealer.open(record), self._outlets, self._clock())
+            inner = self._sealer.open(record)
+            is_off = self._tombstones.covers(inner.state)
+            return back(inner, self._outlets, self._clock(), is_off=is_off)
         except NotBelieved as error:
             self._metrics.dead_letter("retry", error.reason)
             return self._outlets.dead_record(record, "retry", error.reason.value)
 
 
-def back(inner: Inner, outlets: Outlets, now_ms: int) -> Outgoing:
-    """To RESERVE, or out when it is too late."""
+def back(inner: Inner, outlets: Outlets, now_ms: int, *, is_off: bool) -> Outgoing:
+    """To RESERVE, or out when it is called off or too late."""
+    if is_off:
+        return outlets.cancelled(inner.state, "retry")
     if now_ms >= inner.state.deadline_ms:
         return outlets.expired(inner.state, "retry")
     state = inner.state.model_copy(update={"due_ms": None, "parked_for": None})

@@ -6,6 +6,7 @@ from broker.kafka.producing import Producer
 from broker.records import Sealer
 from broker.telemetry.metrics import Metrics
 from workers.outlets import Clock, Outlets
+from workers.tombstones import Tombstones
 
 
 @dataclass(frozen=True)
@@ -15,3 +16,4 @@ class Tools:
     outlets: Outlets
     clock: Clock
     metrics: Metrics
+    tombstones: Tombstones

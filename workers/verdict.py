@@ -7,7 +7,13 @@ from schemas.state import Charge, State
 from schemas.topics import RetryDelay
 
 _FREE = frozenset(
-    {Failure.HOLD_LAPSED, Failure.CONNECT_FAILED, Failure.RATE_LIMITED, Failure.DEADLINE_PASSED}
+    {
+        Failure.HOLD_LAPSED,
+        Failure.CONNECT_FAILED,
+        Failure.RATE_LIMITED,
+        Failure.DEADLINE_PASSED,
+        Failure.CANCELLED,
+    }
 )
 """The provider was never asked, or was away, or had no room: the job waits for it until its deadline."""
 _UNPAID_KEPT = 20
@@ -48,7 +54,13 @@ class Unresolved(NamedTuple):
     reason: Failure
 
 
-Step = Again | GiveUp | Late | TooSlow | Unresolved
+class CalledOff(NamedTuple):
+    """Its application does not want it any more."""
+
+    state: State
+
+
+Step = Again | GiveUp | Late | TooSlow | Unresolved | CalledOff
 
 
 def after_failure(
@@ -65,6 +77,8 @@ def after_failure(
             "due_ms": due_ms,
         }
     )
+    if failure is Failure.CANCELLED:
+        return CalledOff(over)
     if unknown and state.retry.at_most_once:
         return Unresolved(over, failure)
     if failure not in _FREE and _used(over) >= state.retry.attempts_max:

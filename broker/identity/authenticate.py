@@ -30,6 +30,7 @@ class Authentic(NamedTuple):
     traceparent: str | None
     sha256: bytes
     """Of the value, 32 bytes."""
+    content_type: str
 
 
 _REQUIRED = (
@@ -63,6 +64,7 @@ def authenticate(
         found[headers.REPLY_TO],
         found.get(headers.TRACEPARENT),
         digest,
+        found[headers.CONTENT_TYPE],
     )
 
 

@@ -35,6 +35,7 @@ class Case(NamedTuple):
     reply_to: str = "replies.reports/3/worker-1"
     job_id: str = FRESH_ID
     value: str = HELLO
+    content_type: str = headers.JSON
 
 
 VALID: Final = (
@@ -43,6 +44,7 @@ VALID: Final = (
     Case("with a topic alone", reply_to="replies.reports.nightly"),
     Case("without a reply", reply_to=""),
     Case("on the application's own topic", topic="jobs.bulk.reports"),
+    Case("that calls a job off", topic="jobs.interactive", value="", content_type=headers.CANCEL),
     Case("not ASCII, with spaces and a line's end", value=UNICODE),
 )
 DERIVED: Final = (("reports", ("invoice-2026-01-4711",)), ("reports", ("Schütz 1", "", "2")), ("a", ()))
@@ -71,7 +73,7 @@ def _record(case: Case) -> dict[str, Any]:
         topic=case.topic,
         application=CREDENTIAL.application,
         key_id=CREDENTIAL.key_id,
-        content_type="application/json",
+        content_type=case.content_type,
         reply_to=case.reply_to,
         issued_at=ISSUED_AT,
         job_id=case.job_id,

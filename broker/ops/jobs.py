@@ -105,6 +105,9 @@ def _events(records: JobRecords) -> Iterator[Event]:
     for parked in records.parked:
         detail = {"reason": parked.reason, "at": f"parked/{parked.partition}/{parked.offset}"}
         yield Event(parked.due_ms, "parked until", parked.run, parked.attempt, detail)
+    for cancel in records.cancels:
+        detail = {"at": cancel.origin, "key": cancel.key_id}
+        yield Event(cancel.at_ms, "called off", None, None, detail)
     for letter in records.dead_letters:
         detail = {"at": letter.coordinate, "reason": letter.reason}
         yield Event(letter.at_ms, "dead letter", letter.run, None, detail)

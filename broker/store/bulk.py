@@ -14,6 +14,7 @@ import orjson
 from pydantic import BaseModel
 from sqlalchemy import (
     JSON,
+    Boolean,
     Column,
     ColumnElement,
     FromClause,
@@ -48,8 +49,11 @@ async def insert_rows(
     rows: Sequence[Any],
     returning: Sequence[str] = (),
     unless_in: Table | None = None,
+    marked_in: Table | None = None,
 ) -> list[AnyRow]:
     """Insert what is not there yet, in the order of the primary key; `returning` those that were inserted.
+
+    With `marked_in`, a table of the same key, each comes back with one column more: whether it stands there.
 
     Rows that collide with what is there, or with one another, are left out, and so are rows whose key stands
     in `unless_in`. The order keeps two processes that insert the same rows from waiting for each other in a
@@ -57,7 +61,8 @@ async def insert_rows(
     """
     if not rows:
         return []
-    statement = _insert(connection.dialect.name, table, _columns(rows[0]), tuple(returning), unless_in)
+    dialect = connection.dialect.name
+    statement = _insert(dialect, table, _columns(rows[0]), tuple(returning), unless_in, marked_in)
     result = await connection.execute(statement, {"rows": encode(rows)})
     return list(result.all()) if returning else []
 
@@ -143,6 +148,7 @@ def _insert(
     columns: tuple[str, ...],
     returning: tuple[str, ...],
     unless_in: Table | None = None,
+    marked_in: Table | None = None,
     parameter: str = "rows",
 ) -> Insert:
     rows = unfolded(dialect, table, columns, parameter)
@@ -151,11 +157,23 @@ def _insert(
     ordered = select(rows).where(condition).order_by(*(rows.c[key.name] for key in table.primary_key))
     make = postgresql.insert if dialect == "postgresql" else sqlite.insert
     statement = make(table).from_select(columns, ordered).on_conflict_do_nothing()
-    return statement.returning(*(table.c[name] for name in returning)) if returning else statement
+    if not returning:
+        return statement
+    marks = [] if marked_in is None else [_is_marked(marked_in, table)]
+    return statement.returning(*(table.c[name] for name in returning), *marks)
 
 
 def _stands_in(table: Table, rows: FromClause) -> ColumnElement[bool]:
     return exists().where(*(key == rows.c[key.name] for key in table.primary_key))
+
+
+def _is_marked(marks: Table, table: Table) -> ColumnElement[bool]:
+    """Not EXISTS, which PostgreSQL may answer by reading all of `marks` into a hash. As text, for on SQLite
+    SQLAlchemy leaves the tables' names out of RETURNING, also where two tables have the column.
+    """
+    same = " AND ".join(f"m.{key.name} = {table.name}.{key.name}" for key in marks.primary_key)
+    found = f"(SELECT 1 FROM {marks.name} AS m WHERE {same}) IS NOT NULL"  # noqa: S608  # names of ours
+    return literal_column(found, Boolean).label("is_marked")
 
 
 @lru_cache
@@ -172,7 +190,7 @@ def _update(
     found = [table.c[column] == rows.c[field] for column, field in match]
     changed = {field: rows.c[field] for field in fields if field not in column_of}
     statement = update(table).where(*found).values(changed).returning(*table.primary_key)
-    inserts = [_insert(dialect, into, shape, (), None, into.name) for into, shape in beside]
+    inserts = [_insert(dialect, into, shape, (), None, None, into.name) for into, shape in beside]
     return statement.add_cte(*(each.cte(f"insert_{number}") for number, each in enumerate(inserts)))
 
 

@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from broker.store import tables
 from broker.store.attempts import AttemptRow, VerdictRow
 from broker.store.bulk import AnyRow
+from broker.store.cancels import CancelRow
 from broker.store.clock import now_ms
 from broker.store.database import Database
 from broker.store.jobs import JobRow
@@ -19,7 +20,7 @@ from broker.store.parking import ParkedRow
 from broker.store.settlement_rows import Terminal
 from schemas.state import Charge, Hold
 
-_R = TypeVar("_R", JobRow, AttemptRow, VerdictRow, ParkedRow, Terminal)
+_R = TypeVar("_R", JobRow, AttemptRow, VerdictRow, ParkedRow, CancelRow, Terminal)
 
 
 class Charged(NamedTuple):
@@ -59,6 +60,7 @@ class JobRecords:
     verdicts: Sequence[VerdictRow] = ()
     charges: Sequence[Charged] = ()
     parked: Sequence[ParkedRow] = ()
+    cancels: Sequence[CancelRow] = ()
     dead_letters: Sequence[DeadLetterRow] = ()
     terminals: Sequence[Terminal] = ()
 
@@ -106,6 +108,7 @@ async def _read(connection: AsyncConnection, row: AnyRow) -> JobRecords:
         living=await _living(connection, {attempt.owner for attempt in attempts}),
         verdicts=[_typed(VerdictRow, each) for each in await _rows(connection, tables.verdicts, key)],
         charges=[Charged(*(getattr(each, name) for name in Charged._fields)) for each in charges],
+        cancels=[_typed(CancelRow, each) for each in await _rows(connection, tables.cancels, key)],
         parked=[_typed(ParkedRow, each) for each in await _rows(connection, tables.parked, key)],
         dead_letters=[DeadLetterRow(each.run, each.coordinate, each.reason, each.at_ms) for each in letters],
         terminals=[_typed(Terminal, each) for each in await _rows(connection, tables.terminals, key)],

@@ -24,6 +24,8 @@ class Seen(Enum):
     """The same value, published again."""
     CONFLICT = "conflict"
     """Another value under the same job id."""
+    CANCELLED = "cancelled"
+    """It is new, and was called off before it came."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +67,16 @@ class Jobs:
         for row in rows:
             first.setdefault(row.key, row)
         async with self._database.connect() as connection:
-            inserted = await insert_rows(connection, tables.jobs, list(first.values()), JOB_COLUMNS)
-            new = {JobKey(*key) for key in inserted}
+            entered = list(first.values())
+            inserted = await insert_rows(
+                connection, tables.jobs, entered, JOB_COLUMNS, marked_in=tables.cancels
+            )
+            new = {JobKey(*key): Seen.CANCELLED if is_off else Seen.NEW for *key, is_off in inserted}
             known = await _registered(connection, [key for key in first if key not in new])
         for key in new:
             known[key] = (first[key].value_sha256, first[key].origin)
         return [
-            Seen.NEW if row.key in new and first[row.key] is row else judge(row, *known[row.key])
+            new[row.key] if row.key in new and first[row.key] is row else judge(row, *known[row.key])
             for row in rows
         ]
 

@@ -5,6 +5,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 _GATE = 0x68775F67617465
 """Any number that no other advisory lock uses: the bytes of `hw_gate`."""
+_CANCELS = 0x68775F63616E63
+"""The bytes of `hw_canc`."""
 _IDLE_MS_MAX = 120_000
 """The transaction that holds the lock idles while another one reads."""
 
@@ -22,3 +24,11 @@ async def gate_lock(connection: AsyncConnection) -> None:
     if connection.dialect.name == "postgresql":
         await connection.exec_driver_sql(f"SET LOCAL idle_in_transaction_session_timeout = {_IDLE_MS_MAX}")
         await connection.execute(_LOCK, {"key": _GATE})
+
+
+async def cancels_lock(connection: AsyncConnection) -> None:
+    """Let cancellations be entered by one process at a time, so that their revisions are committed in order.
+    First in the transaction, which must be `Database.begin`'s.
+    """
+    if connection.dialect.name == "postgresql":
+        await connection.execute(_LOCK, {"key": _CANCELS})

@@ -1,6 +1,6 @@
 """The index over the topic `parked`: which of its records may go on, and when."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from broker.store.bulk import insert_rows
 from broker.store.clock import now_ms
 from broker.store.database import Database
+from broker.store.keys import JobKey
 from broker.store.tables import parked
 from schemas.topics import Lane
 
@@ -81,22 +82,42 @@ class Parking:
             woken = await connection.execute(statement)
         return woken.rowcount
 
+    async def hasten(self, keys: Collection[JobKey]) -> None:
+        """Make these jobs due at once, those of them that are parked."""
+        if keys:
+            async with self._database.connect() as connection:
+                await hasten(connection, keys)
+
     async def count(self) -> int:
         async with self._database.connect() as connection:
             return (await connection.execute(select(func.count()).select_from(parked))).scalar_one()
 
 
+async def hasten(connection: AsyncConnection, keys: Collection[JobKey]) -> None:
+    """As `Parking.hasten`, of one key or more."""
+    await connection.execute(_HASTEN, [{"of_application": key[0], "of_job": key[1]} for key in keys])
+
+
+_HASTEN = (
+    update(parked)
+    .where(
+        parked.c.application_id == bindparam("of_application"),
+        parked.c.job_id == bindparam("of_job"),
+        parked.c.due_ms > now_ms(),
+    )
+    .values(due_ms=now_ms())
+)
 _FORGET = delete(parked).where(
     parked.c.partition == bindparam("partition"), parked.c.offset == bindparam("offset")
 )
-_COLUMNS = tuple(parked.c[name] for name in ParkedRow.__slots__)
+COLUMNS = tuple(parked.c[name] for name in ParkedRow.__slots__)
 
 
 async def _due(
     connection: AsyncConnection, lane: Lane, partitions: Sequence[int], at_ms: int, limit: int
 ) -> list[ParkedRow]:
     statement = (
-        select(*_COLUMNS)
+        select(*COLUMNS)
         .where(parked.c.lane == lane.value, parked.c.due_ms <= at_ms, parked.c.partition.in_(partitions))
         .order_by(parked.c.due_ms, parked.c.partition, parked.c.offset)
         .limit(limit)

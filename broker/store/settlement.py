@@ -21,7 +21,17 @@ from broker.store.settlement_rows import (
     terminal_row,
     waiter_row,
 )
-from schemas.outcomes import Conflict, Dead, Expired, Outcome, Refused, Repeat, StageName
+from schemas.outcomes import (
+    Asking,
+    Cancelled,
+    Cancelling,
+    Conflict,
+    Dead,
+    Expired,
+    Outcome,
+    Refused,
+    StageName,
+)
 from schemas.topics import Coordinate
 
 _BEFORE_DISPATCH: frozenset[StageName] = frozenset({"admit", "reserve", "retry"})
@@ -33,9 +43,9 @@ class Disposition(Enum):
     NEW = "new"
     """It is its run's terminal: its value is the reply."""
     KNOWN = "known"
-    """There was a terminal already: that one's reply is to be sent again; for a repeat, to its sender."""
+    """There was a terminal already: that one's reply is to be sent again; for one who asks, to its sender."""
     WAITING = "waiting"
-    """A repeat of a job under way: its sender is on record and gets the reply with the others."""
+    """One who asks after a job under way: on record, and gets the reply with the others."""
     CONFLICT = "conflict"
     """Refused to its sender: its own value is the reply."""
     OVERTAKEN = "overtaken"
@@ -46,7 +56,7 @@ class Disposition(Enum):
 class Settled(NamedTuple):
     disposition: Disposition
     terminal: Terminal | None
-    """Of the run; of a repeat, that of the job's latest run. None unless NEW or KNOWN."""
+    """Of the run; of one who asks, that of the job's latest run. None unless NEW or KNOWN."""
     waiting: tuple[str, ...] = ()
     """Further `reply_to`s that await this terminal's reply."""
 
@@ -108,7 +118,7 @@ class Settlements:
             ending = [item for item in batch if item.coordinate not in overtaken]
             won, ends = await _end_runs(connection, ending)
             late = await _insert_late_charges(connection, ending, won)
-            noted = late + [item for item in fresh if isinstance(item.outcome, Conflict)]
+            noted = late + [item for item in fresh if isinstance(item.outcome, Conflict | Cancelling)]
             heads, entries = extend_chains(seen, batch, won, noted)
             goals = [_goal(advance, heads) for advance in advances]
             beside = {
@@ -137,7 +147,7 @@ class Settlements:
         and its waiter are written at the same time by two transactions, neither sees the other, but whoever
         commits last does so here. Waiters stay on record, so that a batch that comes again finds them.
         """
-        open_jobs = {item.key.job for item in batch if isinstance(item.outcome, Repeat)}
+        open_jobs = {item.key.job for item in batch if isinstance(item.outcome, Asking)}
         async with self._database.connect() as connection:
             waiting = await _waiting(connection, [item.key for item in batch if item.is_final])
             ends.add(await _terminals(connection, [job for job in open_jobs if ends.of_job(job) is None]))
@@ -161,7 +171,7 @@ async def _overtaken(connection: AsyncConnection, batch: Sequence[Settlement]) -
 
 
 def _is_before_dispatch(outcome: Outcome) -> bool:
-    return isinstance(outcome, Refused | Expired) and outcome.stage in _BEFORE_DISPATCH
+    return isinstance(outcome, Refused | Expired | Cancelled) and outcome.stage in _BEFORE_DISPATCH
 
 
 def _passing_over(
@@ -226,7 +236,7 @@ def _waiters(fresh: Iterable[Settlement], ends: Ends) -> list[Mapping[str, Any]]
     return [
         waiter_row(item, item.state.reply_to)
         for item in fresh
-        if isinstance(item.outcome, Repeat) and item.state.reply_to and ends.of_job(item.key.job) is None
+        if isinstance(item.outcome, Asking) and item.state.reply_to and ends.of_job(item.key.job) is None
     ]
 
 
@@ -249,7 +259,7 @@ def _settled(
 ) -> Settled:
     if isinstance(item.outcome, Conflict):
         return Settled(Disposition.CONFLICT, None)
-    if isinstance(item.outcome, Repeat):
+    if isinstance(item.outcome, Asking):
         latest = ends.of_job(item.key.job)
         return Settled(Disposition.WAITING if latest is None else Disposition.KNOWN, latest)
     disposition = Disposition.NEW if won.get(item.key) is item else Disposition.KNOWN

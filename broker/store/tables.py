@@ -1,7 +1,7 @@
 """Every table, as SQLAlchemy Core. Money is BIGINT nano-dollars; times are BIGINT Unix milliseconds.
 
 identity     organizations, projects, applications, keys, directory_revision
-ledger       jobs, attempts, verdicts, terminals, charges, workers, positions, waiters
+ledger       jobs, cancels, attempts, verdicts, terminals, charges, workers, positions, waiters
 on record    audit, dead_letters, parked
 
 The hot path only inserts: an attempt's end is a row of `verdicts`, not an update of `attempts`.
@@ -100,6 +100,26 @@ jobs = Table(
     PrimaryKeyConstraint("application_id", "job_id"),
 )
 """`origin` is the coordinate at which the job was first seen."""
+
+cancels = Table(
+    "cancels",
+    metadata,
+    Column("application_id", Integer, nullable=False),
+    Column("job_id", Uuid, nullable=False),
+    Column("key_id", String(32), nullable=False),
+    Column("origin", String(300), nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("until_ms", BigInteger, nullable=False),
+    Column("revision", BigInteger, nullable=False),
+    PrimaryKeyConstraint("application_id", "job_id"),
+    Index(None, "revision"),
+    Index(None, "until_ms"),
+)
+"""Jobs that their application called off, maybe before they came: at `origin`, signed with `key_id`.
+
+`until_ms`: the job's deadline, or the latest that it can have. `revision` grows with each commit, so that a
+snapshot asks only for what is new.
+"""
 
 attempts = Table(
     "attempts",
@@ -269,6 +289,7 @@ parked = Table(
     PrimaryKeyConstraint("partition", "offset"),
     Index(None, "lane", "due_ms", "partition", "offset"),
     Index(None, "project_id"),
+    Index(None, "application_id", "job_id"),
 )
 """An index over the topic `parked`; the record itself is there.
 

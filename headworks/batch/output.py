@@ -11,10 +11,19 @@ import orjson
 
 from headworks.batch.identity import Entry
 from headworks.batch.requests import Malformed
-from headworks.client.results import Answered, Dead, Expired, Refused, ResultGone, Unknown, Unrecognized
+from headworks.client.results import (
+    Answered,
+    Cancelled,
+    Dead,
+    Expired,
+    Refused,
+    ResultGone,
+    Unknown,
+    Unrecognized,
+)
 from schemas.reasons import Notice
 
-Unanswered = ResultGone | Refused | Dead | Expired | Unknown | Unrecognized
+Unanswered = ResultGone | Refused | Dead | Expired | Cancelled | Unknown | Unrecognized
 
 
 def answer_line(entry: Entry, custom_id: str, result: Answered) -> bytes:
@@ -51,6 +60,8 @@ def code_of(result: Unanswered) -> str:
             return result.reason
         case Expired():
             return Notice.EXPIRED
+        case Cancelled():
+            return Notice.CANCELLED
         case ResultGone():
             return Notice.RESULT_EXPIRED
 

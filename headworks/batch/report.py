@@ -33,6 +33,7 @@ def _rows(tally: Tally, elapsed_s: float) -> list[tuple[str, str]]:
 def _rare(tally: Tally) -> list[tuple[str, int]]:
     return [
         ("expired", tally.expired),
+        ("cancelled", tally.cancelled),
         ("answered, answer no longer kept", tally.gone),
         ("published again, not acknowledged", tally.undelivered),
     ]

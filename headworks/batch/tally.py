@@ -7,6 +7,7 @@ from typing import Any
 from headworks.batch.latency import Latencies
 from headworks.client.results import (
     Answered,
+    Cancelled,
     Dead,
     Expired,
     Refused,
@@ -31,6 +32,7 @@ class Tally:
     answered: int = 0
     gone: int = 0
     expired: int = 0
+    cancelled: int = 0
     refused: Counter[str] = field(default_factory=Counter)
     dead: Counter[str] = field(default_factory=Counter)
     unknown: Counter[str] = field(default_factory=Counter)
@@ -49,7 +51,7 @@ class Tally:
 
     @property
     def failed(self) -> int:
-        return self.gone + self.expired + self.dead.total() + self.unknown.total()
+        return self.gone + self.expired + self.cancelled + self.dead.total() + self.unknown.total()
 
     @property
     def handled(self) -> int:
@@ -71,6 +73,8 @@ class Tally:
                 self.unknown[result.reason] += 1
             case Expired():
                 self.expired += 1
+            case Cancelled():
+                self.cancelled += 1
             case ResultGone():
                 self.gone += 1
 
@@ -98,6 +102,7 @@ def summary(tally: Tally, elapsed_s: float) -> dict[str, Any]:
         "dead": _by_code(tally.dead),
         "unknown": _by_code(tally.unknown),
         "expired": tally.expired,
+        "cancelled": tally.cancelled,
         "result_expired": tally.gone,
         "malformed": _by_code(tally.malformed),
         "input_tokens": tally.input_tokens,

@@ -70,7 +70,12 @@ COMMANDS = {
     "projects": Place("headworks.cli.projects", "app", "Projects: budgets, limits, models.", _OPERATING),
     "apps": Place("headworks.cli.apps", "app", "Applications: who publishes jobs.", _OPERATING),
     "keys": Place("headworks.cli.keys", "app", "Keys: what applications sign with.", _OPERATING),
-    "jobs": Place("headworks.cli.jobs", "app", "Single jobs: where one is, what became of it.", _OPERATING),
+    "jobs": Place(
+        "headworks.cli.jobs",
+        "app",
+        "Single jobs: where one is, what became of it, and to call it off.",
+        _OPERATING,
+    ),
     "usage": Place("headworks.cli.usage", "usage", "Show what was spent, and by whom.", _OPERATING),
     "dead": Place("headworks.cli.dead", "app", "Dead letters: what could not be done, and why.", _OPERATING),
 }

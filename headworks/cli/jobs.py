@@ -2,6 +2,8 @@
 
 import json
 import time
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
 
@@ -12,9 +14,10 @@ from headworks.cli.output import JsonOption, moment, opened, printable, run, sho
 
 if TYPE_CHECKING:
     from broker.ops.jobs import Event
+    from broker.settings import KafkaSettings
     from broker.store.history import JobRecords
 
-app = group(help="Single jobs: where one is, and what became of it.")
+app = group(help="Single jobs: where one is, what became of it, and to call it off.")
 
 
 @app.command("show")
@@ -44,6 +47,59 @@ def show_job(
     typer.echo()
     rows = [[_when(event.at_ms), _what(event), _detail(event)] for event in events]
     show_table(("at", "event", "detail"), rows, folded=False)
+
+
+@app.command("cancel")
+def cancel_jobs(
+    job_ids: Annotated[list[UUID], typer.Argument(metavar="ID", help="As `submit` prints it.")],
+    *,
+    timeout: Annotated[
+        float, typer.Option(metavar="SECONDS", min=0.1, help="How long to wait for the jobs' ends.")
+    ] = 30,
+    wait: Annotated[
+        bool, typer.Option("--wait/--no-wait", help="Wait for the jobs' ends, or only see that Kafka has it.")
+    ] = True,
+    as_json: JsonOption = False,
+) -> None:
+    """Call jobs off, wherever they are, and say how each ended.
+
+    Examples:
+        headworks jobs cancel 019b76da-a800-7d3f-8a5b-1c2d3e4f5061
+        xargs headworks jobs cancel --no-wait < ids.txt
+
+    The credential is that of the application whose jobs they are; no other can call them off. A call under
+    way is cut off and charged in full. A job that has ended stays as it ended. One that has not come yet is
+    called off when it comes, so an id that nobody used is `open` at the end of --timeout.
+
+    Exit status: 0 all are cancelled (or, with --no-wait, will be); 1 some ended otherwise, or are still open;
+    2 wrong usage.
+    """
+    from headworks.cli.connection import connect
+
+    ends = run(_cancel(connect(), list(dict.fromkeys(job_ids)), timeout if wait else None))
+    if as_json:
+        typer.echo(json.dumps([{"job": str(job_id), "status": status} for job_id, status in ends.items()]))
+    else:
+        for job_id, status in ends.items():
+            typer.echo(f"{job_id}  {status}")
+    raise typer.Exit(0 if set(ends.values()) <= {"cancelled", "requested"} else 1)
+
+
+async def _cancel(
+    kafka: "KafkaSettings", job_ids: "Sequence[UUID]", timeout_s: float | None
+) -> dict[UUID, str]:
+    """How each ended. `timeout_s` is for all of them together; None: nothing is waited for."""
+    from headworks.client import Client, ResultTimeout
+
+    ends = dict.fromkeys(job_ids, "requested" if timeout_s is None else "open")
+    async with Client(kafka=kafka) as client:
+        for job_id in job_ids:
+            await client.cancel(job_id, reply=timeout_s is not None)
+        if timeout_s is not None:
+            with suppress(ResultTimeout):
+                async for result in client.as_completed(job_ids, timeout_s):
+                    ends[result.job_id] = type(result).__name__.lower()
+    return ends
 
 
 async def _records(job_id: UUID, application: str | None) -> "JobRecords":

@@ -81,7 +81,7 @@ def run(
     was answered before is answered again, free of charge. To have it done anew, give it a --run-id.
 
     Exit status: 0 all lines are answered, refused or malformed; 1 the run could not start or go on; 2 wrong
-    usage; 3 some jobs failed (dead, expired, or of unknown outcome); 130 interrupted.
+    usage; 3 some jobs failed (dead, expired, cancelled, or of unknown outcome); 130 interrupted.
     """
     from headworks.batch.files import errors_beside
     from headworks.batch.session import Options

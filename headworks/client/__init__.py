@@ -15,6 +15,7 @@ from headworks.client.errors import (
 from headworks.client.job import Job
 from headworks.client.results import (
     Answered,
+    Cancelled,
     Dead,
     Expired,
     Refused,
@@ -26,6 +27,7 @@ from headworks.client.results import (
 
 __all__ = [
     "Answered",
+    "Cancelled",
     "Client",
     "ClientClosed",
     "ClientError",

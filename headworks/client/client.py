@@ -23,7 +23,7 @@ from headworks.client.mailbox import Mailbox
 from headworks.client.publisher import Outgoing, Publication, Publisher
 from headworks.client.replies import address
 from headworks.client.results import Result
-from schemas import topics
+from schemas import headers, topics
 from schemas.topics import Lane
 
 OPEN_MAX = 100_000
@@ -183,6 +183,18 @@ class Client:
             raise JobInvalid("a job without a reply cannot be awaited: use submit")
         return await self._started().result(job_id, begun.slot, timeout_s)
 
+    async def cancel(self, job_id: UUID, *, reply: bool = True) -> None:
+        """Call off a job of this application, whoever submitted it; return when Kafka has acknowledged that.
+
+        How it ended is then awaited with `result`, unless `reply` is False: as `Cancelled`, or as what came
+        first. A call under way is cut off and charged in full. A job that has not come yet is called off when
+        it comes; one that never comes has no result. Again, or after the end, it does nothing.
+
+        Raises as `submit`, but for JobInvalid and JobTooLarge.
+        """
+        topic = topics.jobs(Lane.INTERACTIVE, self.application if self._own_topics else None)
+        await self._finish(await self._send(topic, job_id, b"", reply=reply, content_type=headers.CANCEL))
+
     async def missed(self) -> AsyncGenerator[Result, None]:
         """Results that came for a named instance while it was away, and others that nobody here awaits.
 
@@ -217,13 +229,27 @@ class Client:
         return mailbox
 
     async def _begin(self, job: Job) -> _Begun:
-        mailbox = self._started()
+        self._started()
         job_id = self._identified(job)
         value = encode(job)
         lane = self._lane if job.lane is None else _lane(job.lane)
         topic = topics.jobs(lane, self.application if self._own_topics else None)
-        slot = mailbox.open(job_id) if job.reply else None
-        outgoing = Outgoing(topic, job_id, value, mailbox.address if job.reply else "", job.traceparent)
+        return await self._send(topic, job_id, value, reply=job.reply, traceparent=job.traceparent)
+
+    async def _send(
+        self,
+        topic: str,
+        job_id: UUID,
+        value: bytes,
+        *,
+        reply: bool,
+        traceparent: str | None = None,
+        content_type: str = headers.JSON,
+    ) -> _Begun:
+        mailbox = self._started()
+        slot = mailbox.open(job_id) if reply else None
+        address_ = mailbox.address if reply else ""
+        outgoing = Outgoing(topic, job_id, value, address_, traceparent, content_type)
         try:
             return _Begun(await self._publisher.publish(outgoing), slot)
         except BaseException:

@@ -33,7 +33,6 @@ from schemas import headers
 DELIVERY_S = 60.0
 _BATCH_BYTES_MAX = 128 * 1024
 _LOG_APPEND_TIME = 1
-_CONTENT_TYPE = "application/json"
 _VERSION = "1"
 _FRESHNESS = AdmitSettings()
 
@@ -44,6 +43,7 @@ class Outgoing(NamedTuple):
     value: bytes
     reply_to: str
     traceparent: str | None = None
+    content_type: str = headers.JSON
 
 
 class Publication(NamedTuple):
@@ -154,7 +154,7 @@ class Publisher:
                 topic=record.topic,
                 application=own.application,
                 key_id=own.key_id,
-                content_type=_CONTENT_TYPE,
+                content_type=record.content_type,
                 reply_to=record.reply_to,
                 issued_at=issued_at,
                 job_id=job_id,
@@ -162,7 +162,7 @@ class Publisher:
             ),
         )
         named = {
-            headers.CONTENT_TYPE: _CONTENT_TYPE,
+            headers.CONTENT_TYPE: record.content_type,
             headers.CORRELATION_ID: job_id,
             headers.REPLY_TO: record.reply_to,
             headers.VERSION: _VERSION,

@@ -76,6 +76,13 @@ class Expired(_Ended):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Cancelled(_Ended):
+    """Its application called it off first. A call that was cut off for it is charged in full."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Unknown(_Ended):
     """An at-most-once job whose only call may or may not have been answered."""
 
@@ -93,7 +100,7 @@ class Unrecognized(_Ended):
     response: dict[str, Any] | None
 
 
-Result = Answered | ResultGone | Refused | Dead | Expired | Unknown | Unrecognized
+Result = Answered | ResultGone | Refused | Dead | Expired | Cancelled | Unknown | Unrecognized
 
 
 def result_of(reply: Reply) -> Result:
@@ -114,6 +121,8 @@ def result_of(reply: Reply) -> Result:
             return Dead(**ended, reason=code, message=message, dead_letter=reply.dead_letter)
         case "expired":
             return Expired(**ended, message=message)
+        case "cancelled":
+            return Cancelled(**ended, message=message)
         case "unknown":
             return Unknown(**ended, reason=code, message=message)
         case status:

@@ -14,6 +14,7 @@ from broker.store.tables import (
     applications,
     attempts,
     audit,
+    cancels,
     charges,
     dead_letters,
     jobs,
@@ -52,6 +53,9 @@ class Ledger:
 
     async def parked(self, application: str) -> Rows:
         return await self._of(parked, application)
+
+    async def cancels(self, application: str) -> Rows:
+        return await self._of(cancels, application)
 
     async def dead_letters(self, application: str) -> Rows:
         return await self._of(dead_letters, application)

@@ -35,6 +35,7 @@ def signed_headers(
     job_id: UUID,
     reply_to: str,
     issued_at_ms: int | None = None,
+    content_type: str = headers.JSON,
 ) -> dict[str, bytes]:
     """What docs/envelope.md asks for."""
     issued_at = str(time.time_ns() // 1_000_000 if issued_at_ms is None else issued_at_ms)
@@ -43,14 +44,14 @@ def signed_headers(
         topic=topic,
         application=credential.application,
         key_id=credential.key_id,
-        content_type="application/json",
+        content_type=content_type,
         reply_to=reply_to,
         issued_at=issued_at,
         job_id=str(job_id),
         value_sha256=hashlib.sha256(value).digest(),
     )
     named = {
-        headers.CONTENT_TYPE: "application/json",
+        headers.CONTENT_TYPE: content_type,
         headers.CORRELATION_ID: str(job_id),
         headers.REPLY_TO: reply_to,
         headers.VERSION: "1",

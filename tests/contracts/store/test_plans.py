@@ -8,6 +8,7 @@ from sqlalchemy import text
 
 from broker.settings import DatabaseSettings
 from broker.store.attempts import Attempts
+from broker.store.cancels import CancelRow, Cancels
 from broker.store.database import Database
 from broker.store.jobs import Jobs
 from broker.store.migrate import upgrade
@@ -27,6 +28,7 @@ _READ = text(
 )
 _GROWTH = {
     "jobs": "'a', 'b', 'c', 3, 1, 1",
+    "cancels": "'k', 'o', 1, 1, 1",
     "attempts": "1, 1, 'o', 3, 't', 'm', '{}', 'v', 1",
     "verdicts": "1, 1, 'failed', 'r', '{}', 1, 1",
     "terminals": "1, 'answered', NULL, 'o', 'd', 1, 1, 1",
@@ -62,7 +64,8 @@ async def test_no_statement_of_the_hot_path_reads_a_table_that_has_grown(
 
 def _works(database: Database) -> list[Callable[[], Awaitable[object]]]:
     jobs, attempts, settlements = Jobs(database), Attempts(database), Settlements(database)
-    parking = Parking(database)
+    parking, cancels = Parking(database), Cancels(database)
+    called_off = [CancelRow(1, row.job_id, "k", "o", 1, 2**52) for row in (job() for _ in range(10))]
     known = [job() for _ in range(10)]
     begun = [intent() for _ in range(10)]
 
@@ -79,6 +82,9 @@ def _works(database: Database) -> list[Callable[[], Awaitable[object]]]:
         lambda: attempts.record_verdicts([verdict(row) for row in begun]),
         lambda: attempts.facts([row.key for row in begun]),
         end,
+        lambda: cancels.enter(called_off),
+        lambda: cancels.beyond(1),
+        lambda: parking.hasten([row.key for row in known]),
         lambda: parking.unpark([Place(0, 1), Place(0, 2)]),
         lambda: parking.due([0, 1], 1, 10),
     ]

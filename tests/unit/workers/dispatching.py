@@ -3,7 +3,7 @@
 import dataclasses
 import hashlib
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from itertools import count
 from typing import Any, cast
 
@@ -22,7 +22,16 @@ from broker.store.keys import AttemptKey
 from schemas import topics
 from schemas.state import Hold, State
 from schemas.topics import Lane
-from tests.unit.workers.memory import NOW_MS, MemoryProducer, Received, received, state, targets, tools
+from tests.unit.workers.memory import (
+    NOW_MS,
+    MemoryCancels,
+    MemoryProducer,
+    Received,
+    received,
+    state,
+    targets,
+    tools,
+)
 from workers.attempts import AttemptBook
 from workers.dispatch import Dispatch
 from workers.lease import Lease
@@ -85,9 +94,13 @@ class Provider:
         self.calls: list[Call] = []
         self.results: deque[Result] = deque()
         """What the next calls come to; after them, all are answered in 5 ms."""
+        self.during: Callable[[], Awaitable[None]] | None = None
+        """What happens while a call is under way."""
 
     async def call(self, target: Target, call: Call) -> Result:
         self.calls.append(call)
+        if self.during is not None:
+            await self.during()
         return self.results.popleft() if self.results else answered(5)
 
 
@@ -121,8 +134,12 @@ class Bench:
         self.targets = targets(self.provider)
         self.later_ms = 0
         ticks = count(NOW_MS)
-        own = dataclasses.replace(tools(self.producer), clock=lambda: next(ticks) + self.later_ms)
+        self.cancels = MemoryCancels()
+        own = dataclasses.replace(
+            tools(self.producer, self.cancels), clock=lambda: next(ticks) + self.later_ms
+        )
         self._sealer = own.sealer
+        self.tombstones = own.tombstones
         self.dispatch = Dispatch(
             Settings(),
             own,

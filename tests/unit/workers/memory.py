@@ -1,15 +1,18 @@
 """What stages work with, in memory, and states with something in every field."""
 
+import asyncio
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, cast
 from uuid import UUID
 
-from broker.errors import KafkaUnavailable
+from broker.errors import DatabaseUnavailable, KafkaUnavailable
 from broker.kafka.producing import Producer
 from broker.providers.registry import Providers
 from broker.records import Outgoing, ReceivedHeaders, Sealer, partition_of
 from broker.settings import ProviderTarget, Settings
+from broker.store.cancels import Cancel, CancelRow
+from broker.store.keys import JobKey
 from broker.telemetry.metrics import Metrics
 from schemas.envelope import RetryPolicy
 from schemas.state import Charge, Estimate, Hold, State
@@ -17,6 +20,7 @@ from schemas.topics import Coordinate, Lane
 from workers.lanes import LANE_WEIGHTS
 from workers.outlets import Outlets
 from workers.targets import Targets
+from workers.tombstones import Tombstones
 from workers.tools import Tools
 
 NOW_MS = 1_700_000_000_000
@@ -74,9 +78,36 @@ def targets(providers: object, clock: Callable[[], float] = time.monotonic, **se
     return Targets(given, cast(Providers, providers), LANE_WEIGHTS, Metrics(), clock)
 
 
-def tools(producer: MemoryProducer) -> Tools:
+class MemoryCancels:
+    """Jobs that are called off, each by a commit of its own. `away`: nothing can be read or entered."""
+
+    def __init__(self) -> None:
+        self.entered: list[Cancel] = []
+        self.away = False
+        self.refused = asyncio.Event()
+        """Somebody has met it away."""
+
+    async def enter(self, rows: Sequence[CancelRow]) -> None:
+        known = {cancel.key for cancel in self.entered}
+        for row in rows:
+            if row.key not in known:
+                self.entered.append(Cancel(row.key, row.until_ms, len(self.entered) + 1))
+
+    async def beyond(self, revision: int) -> list[Cancel]:
+        if self.away:
+            self.refused.set()
+            raise DatabaseUnavailable("away")
+        return [cancel for cancel in self.entered if cancel.revision > revision]
+
+    def call_off(self, job_id: UUID = JOB, until_ms: int = NOW_MS + 60_000) -> None:
+        self.entered.append(Cancel(JobKey(1, job_id), until_ms, len(self.entered) + 1))
+
+
+def tools(producer: MemoryProducer, cancels: MemoryCancels | None = None) -> Tools:
     sealer = Sealer(SEAL_KEY)
-    return Tools(cast(Producer, producer), sealer, Outlets(sealer, lambda: NOW_MS), lambda: NOW_MS, Metrics())
+    outlets, metrics = Outlets(sealer, lambda: NOW_MS), Metrics()
+    tombstones = Tombstones(cancels or MemoryCancels(), 1_000, lambda: NOW_MS, metrics)
+    return Tools(cast(Producer, producer), sealer, outlets, lambda: NOW_MS, metrics, tombstones)
 
 
 def received(record: Outgoing, partition: int = 0, offset: int = 0) -> Received:

@@ -12,6 +12,7 @@ from broker.providers.provider import Failed
 from broker.quota.gate import Gate, Over, ReserveRequest
 from broker.records import Incoming
 from broker.settings import Settings
+from broker.store.keys import JobKey
 from broker.store.parking import ParkedRow, Parking, Place
 from schemas import topics
 from schemas.outcomes import Expired, Refused
@@ -44,6 +45,7 @@ class Index:
 
     def __init__(self, *rows: ParkedRow) -> None:
         self.rows = list(rows)
+        self.hastened: list[JobKey] = []
 
     async def park(self, rows: Sequence[ParkedRow]) -> None:
         self.rows += rows
@@ -53,6 +55,9 @@ class Index:
 
     async def unpark(self, places: Sequence[Place]) -> None:
         self.rows = [row for row in self.rows if row.place not in places]
+
+    async def hasten(self, keys: Collection[JobKey]) -> None:
+        self.hastened += keys
 
     async def count(self) -> int:
         return len(self.rows)

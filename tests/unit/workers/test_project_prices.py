@@ -19,6 +19,7 @@ from broker.quota.gate import Granted, StartRequest
 from broker.records import Outgoing
 from broker.settings import ProviderTarget, Settings
 from broker.store.attempts import AttemptFacts, AttemptRow
+from broker.store.cancels import Cancels
 from broker.store.jobs import JobRow, Jobs, Seen
 from broker.store.keys import AttemptKey
 from schemas import topics
@@ -26,7 +27,7 @@ from schemas.outcomes import Answered, Refused
 from schemas.reasons import Refusal
 from schemas.state import Hold, State, Usage
 from schemas.topics import Lane
-from tests.unit.workers.memory import NOW_MS, MemoryProducer, received, targets, tools
+from tests.unit.workers.memory import NOW_MS, MemoryCancels, MemoryProducer, received, targets, tools
 from tests.unit.workers.signing import KEY, signed
 from workers.admit import Admit
 from workers.attempts import AttemptBook
@@ -124,7 +125,8 @@ class Way:
         self.providers = MemoryProviders(usage)
         self.tools = tools(self.producer)
         directory, books = cast(Directory, self.directory), ProjectBooks(SHIPPED)
-        self.admit = Admit(Settings(), self.tools, directory, books, Unrestricted(), cast(Jobs, MemoryJobs()))
+        jobs, cancels = cast(Jobs, MemoryJobs()), cast(Cancels, MemoryCancels())
+        self.admit = Admit(Settings(), self.tools, directory, books, Unrestricted(), jobs, cancels)
         self.dispatch = Dispatch(
             Settings(),
             self.tools,

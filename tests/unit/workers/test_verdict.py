@@ -11,9 +11,27 @@ from schemas.reasons import Failure
 from schemas.state import State
 from schemas.topics import RetryDelay
 from tests.unit.workers.memory import NOW_MS, charge, state
-from workers.verdict import Again, GiveUp, Late, Step, TooSlow, Unresolved, after_failure, backoff_ms, tier
+from workers.verdict import (
+    Again,
+    CalledOff,
+    GiveUp,
+    Late,
+    Step,
+    TooSlow,
+    Unresolved,
+    after_failure,
+    backoff_ms,
+    tier,
+)
 
-FREE = {Failure.HOLD_LAPSED, Failure.CONNECT_FAILED, Failure.RATE_LIMITED, Failure.DEADLINE_PASSED}
+FREE = {
+    Failure.HOLD_LAPSED,
+    Failure.CONNECT_FAILED,
+    Failure.RATE_LIMITED,
+    Failure.DEADLINE_PASSED,
+    Failure.CANCELLED,
+}
+WAITING = FREE - {Failure.CANCELLED}
 UNPAID_KEPT = 20
 
 
@@ -92,7 +110,7 @@ def test_a_job_gives_up_for_its_last_failure_and_not_before(life: Life) -> None:
         assert last.reason not in FREE
 
 
-@given(st.lists(ends.filter(lambda end: end.failure in FREE and not end.unknown), min_size=1, max_size=60))
+@given(st.lists(ends.filter(lambda end: end.failure in WAITING and not end.unknown), min_size=1, max_size=60))
 def test_while_nobody_was_asked_a_job_waits_until_its_deadline(waits: list[End]) -> None:
     life = Life(RetryPolicy(attempts_max=1), waits, deadline_ms=NOW_MS + 10**9)
     assert all(isinstance(step, Again) for step in life.steps)
@@ -148,8 +166,15 @@ def test_an_at_most_once_job_is_never_tried_again_after_an_unknown_outcome(
 ) -> None:
     life = Life(RetryPolicy(attempts_max=attempts_max, at_most_once=True), given_ends)
     for end, step in zip(life.ends, life.steps, strict=True):
-        assert isinstance(step, Unresolved) == end.unknown
+        is_off = end.failure is Failure.CANCELLED
+        assert isinstance(step, Unresolved) == (end.unknown and not is_off)
     assert not any(end.unknown for end in life.ends[:-1])
+
+
+@given(lives)
+def test_a_job_that_is_called_off_ends_so_and_no_other_does(life: Life) -> None:
+    for end, step in zip(life.ends, life.steps, strict=True):
+        assert isinstance(step, CalledOff) == (end.failure is Failure.CANCELLED)
 
 
 @given(lives)

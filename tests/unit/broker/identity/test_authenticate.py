@@ -59,7 +59,8 @@ def with_more(*more: tuple[str, bytes | None]) -> Received:
 @pytest.mark.parametrize("own", [None, "shop"])
 def test_a_signed_record_is_believed_on_shared_and_own_topics(lane: Lane, own: str | None) -> None:
     found = believed(signed(VALUE, topic=topics.jobs(lane, own), reply_to="replies.shop/1"))
-    assert found == Authentic(KEY, lane, JOB, "replies.shop/1", None, hashlib.sha256(VALUE).digest())
+    digest = hashlib.sha256(VALUE).digest()
+    assert found == Authentic(KEY, lane, JOB, "replies.shop/1", None, digest, "application/json")
 
 
 def test_other_headers_do_no_harm_and_the_trace_is_taken_along() -> None:

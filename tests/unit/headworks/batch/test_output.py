@@ -54,7 +54,7 @@ def test_an_answer() -> None:
             {"code": "worker_lost", "message": "worker lost"},
         ),
         (
-            Unrecognized(**ENDED, status="cancelled", reason="by_operator", message="m", response=None),
+            Unrecognized(**ENDED, status="withdrawn", reason="by_operator", message="m", response=None),
             {"code": "by_operator", "message": "m"},
         ),
         (ResultGone(**ENDED, message=""), {"code": "result_expired", "message": "result expired"}),

@@ -49,6 +49,7 @@ def test_the_summary_is_plain_json() -> None:
         "dead": {"timeout": 1},
         "unknown": {"worker_lost": 1},
         "expired": 1,
+        "cancelled": 0,
         "result_expired": 1,
         "malformed": {"invalid_json": 1},
         "input_tokens": 10,
@@ -62,7 +63,7 @@ def test_the_summary_is_plain_json() -> None:
 
 def test_an_end_that_this_version_does_not_know_is_a_failed_line() -> None:
     counted = Tally(lines=1)
-    end = Unrecognized(**ENDED, status="cancelled", reason="by_operator", message="", response=None)
+    end = Unrecognized(**ENDED, status="withdrawn", reason="by_operator", message="", response=None)
     counted.ended(end, 1)
     assert (counted.handled, counted.failed, counted.unknown["by_operator"]) == (1, 1, 1)
 

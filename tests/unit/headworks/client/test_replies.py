@@ -85,10 +85,10 @@ def test_what_a_newer_broker_adds_is_passed_over() -> None:
 
 
 def test_an_end_of_a_newer_broker_s_is_an_end() -> None:
-    told = {"version": 1, "job_id": str(JOB), "status": "cancelled", "by": "ann"}
+    told = {"version": 1, "job_id": str(JOB), "status": "withdrawn", "by": "ann"}
     result = opened(Record(json.dumps(told).encode()), JOB)
     assert isinstance(result, Unrecognized)
-    assert (result.status, result.reason) == ("cancelled", "cancelled")
+    assert (result.status, result.reason) == ("withdrawn", "withdrawn")
 
 
 @pytest.mark.parametrize(

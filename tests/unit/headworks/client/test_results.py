@@ -54,14 +54,14 @@ def reply(status: str, **fields: Any) -> Reply:
         (reply("expired"), Expired(**ENDED, message="")),
         (reply("unknown", error=ERROR), Unknown(**ENDED, reason="timeout", message=ERROR.message)),
         (
-            reply("cancelled", error=ERROR, response={"e": 1}),
+            reply("withdrawn", error=ERROR, response={"e": 1}),
             Unrecognized(
-                **ENDED, status="cancelled", reason="timeout", message=ERROR.message, response={"e": 1}
+                **ENDED, status="withdrawn", reason="timeout", message=ERROR.message, response={"e": 1}
             ),
         ),
         (
-            reply("cancelled"),
-            Unrecognized(**ENDED, status="cancelled", reason="cancelled", message="", response=None),
+            reply("withdrawn"),
+            Unrecognized(**ENDED, status="withdrawn", reason="withdrawn", message="", response=None),
         ),
     ],
 )
