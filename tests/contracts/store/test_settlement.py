@@ -15,7 +15,7 @@ from broker.store.keys import RunKey
 from broker.store.positions import Position
 from broker.store.settlement import Advance, Disposition, Settled, Settlements
 from broker.store.settlement_rows import Settlement, Terminal
-from schemas.outcomes import Conflict, Dead, Expired, Outcome, Refused, Repeat, Unknown
+from schemas.outcomes import Cancelled, Conflict, Dead, Expired, Outcome, Refused, Repeat, Unknown
 from schemas.reasons import Failure, Refusal
 from schemas.state import State
 from tests.contracts.store.builders import HOLD, OUTCOMES, charge, intent, settle, settlement, state
@@ -162,6 +162,7 @@ async def test_the_first_outcome_of_a_run_stays(database: Database) -> None:
     [
         Expired(stage="retry"),
         Refused(reason=Refusal.OVER_QUOTA, stage="reserve"),
+        Cancelled(stage="admit"),
     ],
 )
 async def test_a_second_record_of_an_attempt_that_has_begun_ends_nothing(
