@@ -14,8 +14,8 @@ a target that has a queue: the cut is undone, and the latency taken as the basel
 The gradient of latencies is the idea of Netflix's concurrency-limits and Envoy's adaptive concurrency filter;
 they differ in measuring the baseline by an average or by letting few calls through for a while.
 
-Calls that began before the last cut tell of the time before it and count for nothing: a thousand calls
-that are turned away together cut once.
+Calls that began before the last cut tell of the time before it and cause none: a thousand calls that are
+turned away together cut once. How many of them were, says how low the limit is to begin.
 """
 
 import math
@@ -25,6 +25,8 @@ from typing import Final
 
 LOAD_FACTOR: Final = 0.7
 """Of what is under way, where a call was turned away for load."""
+TOGETHER_LEAST: Final = 0.1
+"""Of what was under way, however many of it were turned away together."""
 FAILURE_FACTOR: Final = 0.5
 LATENCY_FACTORS: Final = (0.5, 0.7)
 """Least and most: a smaller step could not be told from chance when its effect is looked for."""
@@ -76,6 +78,8 @@ class Cut:
     peak: float
     """What was under way when the trouble was met."""
     rising_since: float | None = None
+    turned_away: int = 1
+    """Of a cut for calls that were turned away: those that were under way together."""
     per_s: float | None = None
     """Of a cut for latency: calls served a second before it, until it is known whether it was right."""
     before: "Cut | None" = None
@@ -133,7 +137,11 @@ class AdaptiveLimit:
 
         `is_timed`: the target is what its latency tells of.
         """
-        if began < self._epoch or ending is Ending.NOTHING:
+        if began < self._epoch:
+            if ending is Ending.OVERLOADED:
+                self._turned_away_with_others()
+            return None
+        if ending is Ending.NOTHING:
             return None
         if ending is Ending.OVERLOADED:
             return self._lower(Cause.OVERLOADED, LOAD_FACTOR, now, under_way)
@@ -160,6 +168,14 @@ class AdaptiveLimit:
         if low >= limit:
             return None
         return self._take(Cut(now, Cause.OTHERS, factor, low, min(limit, low / factor)))
+
+    def _turned_away_with_others(self) -> None:
+        cut = self.cut
+        if cut is None or cut.cause is not Cause.OVERLOADED or cut.rising_since is not None:
+            return
+        turned_away = cut.turned_away + 1
+        low = max(TOGETHER_LEAST * cut.peak, min(cut.low, cut.peak - turned_away))
+        self.cut = replace(cut, turned_away=turned_away, low=low)
 
     def _failed(self, window: _Window, now: float, under_way: int) -> Cut | None:
         window.failed += 1
@@ -217,7 +233,7 @@ class AdaptiveLimit:
         if cause is Cause.FAILURES and former is not None and limit < former.peak:
             peak = max(peak, former.peak if low == limit else former.peak * PEAK_KEPT)
         before = former if per_s is not None else None
-        return self._take(Cut(now, cause, factor, low, peak, None, per_s, before))
+        return self._take(Cut(now, cause, factor, low, peak, per_s=per_s, before=before))
 
     def _take(self, cut: Cut) -> Cut:
         self.cut = cut

@@ -80,7 +80,19 @@ def test_calls_turned_away_together_cut_once() -> None:
     rule = limit()
     cuts = [rule.ended(Ending.OVERLOADED, 0.0, 1.0 + number / 1000, 100 - number) for number in range(100)]
     assert [cut is not None for cut in cuts] == [True] + [False] * 99
-    assert rule.at(1.2) == 70
+    assert rule.at(1.2) == 10
+
+
+@pytest.mark.parametrize(("turned_away", "low"), [(1, 70), (30, 70), (60, 40), (99, 10)])
+def test_of_calls_under_way_together_those_that_were_served_say_how_many_it_bears(
+    turned_away: int, low: int
+) -> None:
+    rule = limit()
+    for number in range(turned_away):
+        rule.ended(Ending.OVERLOADED, 0.0, 1.0 + number / 1000, 100 - number)
+    for _ in range(100 - turned_away):
+        rule.ended(Ending.SERVED, 0.0, 2.0, 5)
+    assert rule.at(2.0) == low
 
 
 def test_it_stays_low_until_a_call_is_served_and_is_forgotten_with_time() -> None:
