@@ -153,7 +153,7 @@ class Settle:
                 self._metrics.ended(state.lane, kind, now_ms - state.appended_ms)
 
 
-def _standing(ended: _Ended, settled: Sequence[Settled]) -> tuple[_Ended, Sequence[Settled]]:
+def _standing(ended: _Ended, settled: Sequence[Settled]) -> tuple[_Ended, list[Settled]]:
     """Without what is no end, whose hold is that of an attempt under way."""
     kept = [
         (each, result)
