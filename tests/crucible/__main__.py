@@ -1,15 +1,17 @@
 """`python -m tests.crucible --seconds 120 --seed 1`, or `make crucible SECONDS=120 SEED=1`.
 
 Everything is real: Kafka, PostgreSQL, Redis, two worker processes for each group of pools; only the provider
-is simulated, and it fails. The last line printed is one JSON object with the counts; the exit status is 1
-where one that must be zero is not.
+is simulated, and it fails. The last line printed is one JSON object with the counts, whatever happens; the
+exit status is 1 where one that must be zero is not.
 """
 
 import argparse
 import asyncio
 import logging
+import signal
 import sys
 import tempfile
+import traceback
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -19,32 +21,44 @@ import uvloop
 
 from broker.identity.directory import ProjectSettings
 from tests.crucible import evidence, provider
-from tests.crucible.arena import Arena, prepared, servers, workers_of
+from tests.crucible.arena import Arena, Servers, prepared, servers, workers_of
 from tests.crucible.checker import Report, check
 from tests.crucible.gauges import Gauges, Node
 from tests.crucible.history import History
 from tests.crucible.nemesis import Nemesis
 from tests.crucible.plan import plan
 from tests.crucible.traffic import SOURCES, Source, Traffic, request
-from tests.services import KafkaServer, PostgresServer, RedisServer
 from tests.stack import RealStack
+from tests.stack.detour import detour
 from tests.stack.jobs import bound_nanodollars
 from tests.stack.stack import DOLLARS_PER_DAY
 
 _SHOWN_MAX = 40
+_REST_S = 240.0
+"""Beside the load: to start, to come to rest, and to gather what is on record."""
 
 
 def main() -> int:
     options = _options()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        report = _report(options)
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the last line is owed all the same
+        traceback.print_exc()
+        report = check(History(budgets={}, errors=(repr(error),)))
+    _write(orjson.dumps(asdict(report.counts)).decode())
+    return 0 if report.holds_good else 1
+
+
+def _report(options: argparse.Namespace) -> Report:
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # that servers are away is what we are here for
-    with tempfile.TemporaryDirectory(prefix="headworks-crucible-") as folder, servers() as (kafka, db, redis):
-        history = uvloop.run(_run(options, Path(folder), kafka, db, redis))
+    with tempfile.TemporaryDirectory(prefix="headworks-crucible-") as folder, servers() as found:
+        history = uvloop.run(_run(options, Path(folder), found))
     options.history.parent.mkdir(parents=True, exist_ok=True)
     options.history.write_bytes(orjson.dumps(history, default=str))
     report = check(history)
     _tell(report, history, options)
-    _write(orjson.dumps(asdict(report.counts)).decode())
-    return 0 if report.holds_good else 1
+    return report
 
 
 def _options() -> argparse.Namespace:
@@ -57,25 +71,22 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-async def _run(
-    options: argparse.Namespace,
-    folder: Path,
-    kafka: KafkaServer,
-    postgres: PostgresServer,
-    redis: RedisServer,
-) -> History:
-    async with postgres.fresh_database() as database_url:
-        stack = await prepared(kafka, database_url, redis, folder)
+async def _run(options: argparse.Namespace, folder: Path, found: Servers) -> History:
+    """Raises TimeoutError where it hangs."""
+    async with asyncio.timeout(options.seconds + _REST_S), found.postgres.fresh_database() as database_url:
+        stack = await prepared(found, database_url, folder)
         try:
             simulator = stack.simulator()
             simulator.behave(provider.ORDINARY)
-            budgets = _budgets(options.seconds)
-            traffics = [await _traffic(stack, source, budgets) for source in SOURCES]
-            arena = Arena(stack, kafka, postgres, redis, simulator, workers_of(stack))
-            return await _fight(options, arena, traffics, budgets)
+            with detour(stack, found.to_kafka, found.postgres, found.redis, simulator) as proxies:
+                budgets = _budgets(options.seconds)
+                traffics = [await _traffic(stack, source, budgets) for source in SOURCES]
+                workers = workers_of(stack)
+                arena = Arena(stack, found.kafka, found.postgres, found.redis, simulator, proxies, workers)
+                return await _fight(options, arena, traffics, budgets)
         finally:
             stack.close()
-            await asyncio.to_thread(postgres.restore)
+            await asyncio.to_thread(found.postgres.restore)
 
 
 async def _fight(
@@ -104,7 +115,7 @@ async def _fight(
             await watching
         for traffic in traffics:
             await traffic.client.close()
-    return await evidence.history(arena, traffics, budgets, gauges, nemesis.harms)
+    return await evidence.history(arena, traffics, budgets, gauges, nemesis)
 
 
 async def _traffic(stack: RealStack, source: Source, budgets: dict[str, int]) -> Traffic:

@@ -8,27 +8,29 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.crucible.mortal import PLACES, VARIABLE, MortalWorker
-from tests.crucible.plan import Point
+from tests.crucible.plan import LEASE_S, RENEW_S, Point
 from tests.services import KafkaServer, PostgresServer, RedisServer
+from tests.services.proxy import Proxy
 from tests.stack import RealStack, SimulatorProcess, WorkerProcess
+from tests.stack.detour import Proxies, kafka_behind_proxy
 
 GROUPS = (("admit", "reserve"), ("dispatch",), ("settle", "retry"))
 WORKERS_A_GROUP = 2
 HOLD_TTL_S = 10
-LEASE_S = 5
 _KAFKA = {"session_timeout_ms": 3_000, "heartbeat_interval_ms": 300, "reply_partitions": 3}
 _SETTINGS = {
-    "HEADWORKS_DISPATCH__LEASE_S": str(LEASE_S),
-    "HEADWORKS_DISPATCH__LEASE_RENEW_S": "1",
+    "HEADWORKS_DISPATCH__LEASE_S": str(int(LEASE_S)),
+    "HEADWORKS_DISPATCH__LEASE_RENEW_S": str(RENEW_S),
     "HEADWORKS_DISPATCH__TAKEOVER_CHECK_MS": "200",
     "HEADWORKS_RESERVE__HOLD_TTL_S": str(HOLD_TTL_S),
     "HEADWORKS_RESERVE__PARK_RECHECK_MS": "500",
     "HEADWORKS_RETRY__BASE_MS": "50",
     "HEADWORKS_RETRY__MAX_MS": "2000",
     "HEADWORKS_PROVIDERS__SIMULATED__TIMEOUT_S": "4",
+    "HEADWORKS_CONCURRENCY__CALLS_MIN": "8",
     "HEADWORKS_DRAIN_S": "10",
 }
-"""What makes waits short, so that a run meets many faults."""
+"""What makes waits short, so that a run meets many faults; and calls go on though some fail all the time."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,7 @@ class Arena:
     postgres: PostgresServer
     redis: RedisServer
     provider: SimulatorProcess
+    proxies: Proxies
     workers: list[WorkerProcess]
 
     def mortal(self, point: Point, passes: int) -> tuple[WorkerProcess, MortalWorker]:
@@ -57,6 +60,8 @@ class Arena:
 
     async def made_whole(self) -> None:
         """Return when every server answers and every worker is ready."""
+        for proxy in self.proxies.values():
+            proxy.restore()
         for server in (self.kafka, self.postgres, self.redis):
             await asyncio.to_thread(server.restore)
         self.revive()
@@ -64,14 +69,22 @@ class Arena:
             await asyncio.to_thread(worker.wait_until_ready)
 
 
+@dataclass(frozen=True)
+class Servers:
+    kafka: KafkaServer
+    to_kafka: Proxy
+    postgres: PostgresServer
+    redis: RedisServer
+
+
 @contextmanager
-def servers() -> Iterator[tuple[KafkaServer, PostgresServer, RedisServer]]:
-    with KafkaServer() as kafka, PostgresServer() as postgres, RedisServer() as redis:
-        yield kafka, postgres, redis
+def servers() -> Iterator[Servers]:
+    with kafka_behind_proxy() as (kafka, proxy), PostgresServer() as postgres, RedisServer() as redis:
+        yield Servers(kafka, proxy, postgres, redis)
 
 
-async def prepared(kafka: KafkaServer, database_url: str, redis: RedisServer, folder: Path) -> RealStack:
-    stack = RealStack(kafka.bootstrap_servers, database_url, redis.url, folder, **_KAFKA)
+async def prepared(found: Servers, database_url: str, folder: Path) -> RealStack:
+    stack = RealStack(found.kafka.bootstrap_servers, database_url, found.redis.url, folder, **_KAFKA)
     await stack.prepare()
     return stack
 

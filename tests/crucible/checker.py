@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import chain
 from uuid import UUID
@@ -17,6 +17,7 @@ MUST_BE_ZERO = (
     "overspent",
     "holds_left",
     "second_calls_unexplained",
+    "errors",
 )
 
 
@@ -38,6 +39,8 @@ class Counts:
     faults: int
     recover_p99_s: float | None
     """From a fault's end until the first probe published after it is answered. None: none was seen."""
+    errors: int
+    """Of the run itself: it showed less than it was meant to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +50,7 @@ class Report:
     """One line for each that was counted and must not be."""
     second_calls_by_cause: dict[str, int]
     recovered_s: tuple[tuple[str, float | None], ...]
-    """Kind of fault and seconds, in the order of the faults."""
+    """Kind of fault, with those that came before it was over, and seconds; in the order of the faults."""
 
     @property
     def holds_good(self) -> bool:
@@ -60,7 +63,7 @@ def check(history: History) -> Report:
     charged, overspent, held = _charged_twice(history), _overspent(history), _holds_left(history)
     again = second_calls(history)
     unexplained = [f"unexplained call: {call.id}: {call.cause}" for call in again if not call.explained]
-    recovered = tuple((harm.kind, _recovery_s(harm, history)) for harm in history.harms)
+    recovered = tuple(_recoveries(history))
     replied = {reply.job_id for reply in history.replies}
     counts = Counts(
         published=len(history.published),
@@ -74,8 +77,10 @@ def check(history: History) -> Report:
         second_calls_unexplained=len(unexplained),
         faults=len(history.harms),
         recover_p99_s=_p99([seconds for _, seconds in recovered if seconds is not None]),
+        errors=len(history.errors),
     )
-    broken = (*lost, *twice, *charged, *overspent, *held, *unexplained)
+    errors = (f"error of the run: {error}" for error in history.errors)
+    broken = (*lost, *twice, *charged, *overspent, *held, *unexplained, *errors)
     return Report(counts, broken, dict(Counter(call.cause for call in again)), recovered)
 
 
@@ -169,6 +174,14 @@ def _charged(history: History) -> Counter[tuple[str, int]]:
     for charge in history.charges:
         sums[charge.project, charge.day] += charge.nanodollars
     return sums
+
+
+def _recoveries(history: History) -> Iterator[tuple[str, float | None]]:
+    for harm in history.harms:
+        seconds = _recovery_s(harm, history)
+        until_s = harm.ended_s + (seconds or 0.0)
+        between = [other.kind for other in history.harms if harm.ended_s <= other.began_s < until_s]
+        yield " then ".join([harm.kind, *between]), seconds
 
 
 def _recovery_s(harm: Harm, history: History) -> float | None:

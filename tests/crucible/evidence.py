@@ -16,13 +16,13 @@ from tests.crucible.history import (
     AttemptId,
     Call,
     Charge,
-    Harm,
     History,
     Reply,
     Sample,
     Terminal,
     Verdict,
 )
+from tests.crucible.nemesis import Nemesis
 from tests.crucible.patience import within
 from tests.crucible.traffic import TTL_S, Traffic
 from tests.stack.account import logged
@@ -68,17 +68,16 @@ async def history(
     traffics: Sequence[Traffic],
     budgets: dict[str, int],
     gauges: Gauges,
-    harms: Iterable[Harm],
+    nemesis: Nemesis,
 ) -> History:
     ledger = arena.stack.ledger
-    pids = {row.incarnation: row.pid for row in await ledger.workers()}
+    owners = {row.incarnation: row for row in await ledger.workers()}
     return History(
         budgets=budgets,
         published=tuple(job for traffic in traffics for job in traffic.published),
         calls=tuple(map(_call, await logged(arena.provider))),
         attempts=tuple(
-            Attempt(_id(row), pids.get(row.owner), row.started_ms / 1000)
-            for row in await _rows(ledger.attempts, traffics)
+            _attempt(row, owners.get(row.owner)) for row in await _rows(ledger.attempts, traffics)
         ),
         verdicts=tuple(
             Verdict(_id(row), row.kind, row.reason, row.at_ms / 1000)
@@ -93,7 +92,8 @@ async def history(
         samples=tuple(sorted(gauges.samples, key=_order)),
         at_rest=tuple(await gauges.read()),
         holds=tuple(await gauges.holds()),
-        harms=tuple(harms),
+        harms=tuple(nemesis.harms),
+        errors=tuple(nemesis.errors),
     )
 
 
@@ -134,6 +134,12 @@ async def _rows(read: Callable[[str], Awaitable[Rows]], traffics: Iterable[Traff
 
 def _id(row: Any) -> AttemptId:
     return AttemptId(row.job_id, row.run, row.attempt)
+
+
+def _attempt(row: Any, owner: Any) -> Attempt:
+    if owner is None:
+        return Attempt(_id(row), None, row.started_ms / 1000)
+    return Attempt(_id(row), owner.pid, row.started_ms / 1000, owner.lease_until_ms / 1000)
 
 
 def _call(line: Mapping[str, Any]) -> Call:

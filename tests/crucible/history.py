@@ -41,6 +41,8 @@ class Attempt:
     owner_pid: int | None
     """None where the worker has left in good order."""
     at_s: float
+    lease_until_s: float | None = None
+    """When the lease of that worker ran out, or would have; by the database's clock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,3 +124,5 @@ class History:
     holds: tuple[str, ...] = ()
     """Ids of the holds that the gate still had then."""
     harms: tuple[Harm, ...] = ()
+    errors: tuple[str, ...] = ()
+    """What went wrong with the run itself."""

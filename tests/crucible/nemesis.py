@@ -11,11 +11,14 @@ from tests.crucible.history import Harm
 from tests.crucible.patience import within
 from tests.crucible.plan import Fault
 from tests.services import Server
+from tests.services.proxy import Proxy
 from tests.stack import WorkerProcess
 
 _COMES_THERE_WITHIN_S = 10.0
 _ENDS_WITHIN_S = 40.0
-"""A worker that was told to stop; then it is killed, which is a fault of its own."""
+"""A worker that was told to stop; then it is killed, and that is an error of the run."""
+_CUT_EVERY_S = 0.3
+_OF_PARTS = frozenset({"still", "cut"})
 
 
 class Nemesis:
@@ -23,13 +26,19 @@ class Nemesis:
         self._arena = arena
         self._say = say
         self.harms: list[Harm] = []
+        self.errors: list[str] = []
+        """What could not be carried out as it was meant."""
 
     async def carry_out(self, faults: Sequence[Fault]) -> None:
         start = time.monotonic()
         for fault in faults:
             await asyncio.sleep(max(0.0, start + fault.at_s - time.monotonic()))
-            self._arena.revive()
-            await self._strike(fault, time.monotonic() - start)
+            try:
+                self._arena.revive()
+                await self._strike(fault, time.monotonic() - start)
+            except Exception as error:  # noqa: BLE001 - the others are carried out all the same
+                self.errors.append(f"{fault.kind}: {type(error).__name__}: {error}")
+                self._say(f"          {self.errors[-1]}")
 
     async def _strike(self, fault: Fault, at_s: float) -> None:
         if fault.kind == "kill_at":
@@ -39,14 +48,16 @@ class Nemesis:
         act, struck = self._act(fault, worker)
         pids = (worker.pid,) if struck is worker else ()
         shown = f"{worker.name} {pids}" if pids else ""
-        self._say(f"{at_s:6.1f} s  {fault.kind} {shown}".rstrip())
+        kind = f"{fault.kind} {fault.part}" if fault.kind in _OF_PARTS else fault.kind
+        self._say(f"{at_s:6.1f} s  {kind} {shown}".rstrip())
         began_s = time.time()
-        await act
-        self.harms.append(Harm(fault.kind, began_s, time.time(), pids))
+        try:
+            await act
+        finally:
+            self.harms.append(Harm(kind, began_s, time.time(), pids))
 
     def _act(self, fault: Fault, worker: WorkerProcess) -> tuple[Awaitable[None], WorkerProcess | None]:
         """What is to be done, and the worker that it strikes."""
-        arena = self._arena
         match fault.kind:
             case "kill":
                 return self._kill(worker), worker
@@ -54,17 +65,27 @@ class Nemesis:
                 return self._pause(worker, fault.still_s), worker
             case "renew":
                 return self._renew(worker), worker
-            case "flush":
-                return asyncio.to_thread(arena.redis.flush), None
-            case "redis" | "postgres" | "kafka":
-                server: Server = getattr(arena, fault.kind)
-                return self._restart(server, fault.still_s), None
+            case "kill_at":
+                raise AssertionError("it strikes a worker that it brings itself")
             case "silence":
                 return self._silence(fault.still_s), None
             case "errors" | "hangs" | "limits":
                 return self._worsen(fault.kind, fault.still_s), None
-            case "kill_at":
-                raise AssertionError("it strikes a worker that it brings itself")
+            case _:
+                return self._on_server(fault), None
+
+    def _on_server(self, fault: Fault) -> Awaitable[None]:
+        arena = self._arena
+        match fault.kind:
+            case "flush":
+                return asyncio.to_thread(arena.redis.flush)
+            case "still":
+                return self._still(getattr(arena, fault.part), fault.still_s)
+            case "cut":
+                return self._cut(arena.proxies[fault.part], fault.still_s)
+            case _:
+                server: Server = getattr(arena, fault.kind)
+                return self._restart(server, fault.still_s)
 
     async def _kill(self, worker: WorkerProcess) -> None:
         await asyncio.to_thread(worker.kill)
@@ -94,13 +115,26 @@ class Nemesis:
         worker.send(signal.SIGCONT)
 
     async def _renew(self, worker: WorkerProcess) -> None:
-        await asyncio.to_thread(worker.terminate, _ENDS_WITHIN_S)
-        worker.start(wait=False)
+        try:
+            await asyncio.to_thread(worker.terminate, _ENDS_WITHIN_S)
+        finally:
+            worker.start(wait=False)
 
     async def _restart(self, server: Server, still_s: float) -> None:
         await asyncio.to_thread(server.kill)
         await asyncio.sleep(still_s)
         await asyncio.to_thread(server.start)
+
+    async def _still(self, server: Server, still_s: float) -> None:
+        await asyncio.to_thread(server.pause)
+        await asyncio.sleep(still_s)
+        await asyncio.to_thread(server.resume)
+
+    async def _cut(self, proxy: Proxy, still_s: float) -> None:
+        over = time.monotonic() + still_s
+        while time.monotonic() < over:
+            await asyncio.to_thread(proxy.cut)
+            await asyncio.sleep(_CUT_EVERY_S)
 
     async def _silence(self, still_s: float) -> None:
         provider_ = self._arena.provider

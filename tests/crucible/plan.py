@@ -5,6 +5,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from tests.stack.detour import Part
+
 Kind = Literal[
     "kill",
     "kill_at",
@@ -14,6 +16,8 @@ Kind = Literal[
     "redis",
     "postgres",
     "kafka",
+    "still",
+    "cut",
     "errors",
     "hangs",
     "limits",
@@ -24,6 +28,8 @@ kill_at               a worker dies at a named point of its work
 flush                 Redis forgets everything
 redis, postgres,      the server is killed and started again
 kafka
+still                 a server stands still: its connections are open, and nothing answers
+cut                   the connections to a part are reset again and again
 errors, hangs,        the provider's answers, for a while
 limits, silence
 """
@@ -39,11 +45,20 @@ committed      SETTLE's transaction is, and no reply is sent
 
 _DECK: Sequence[Kind] = (
     *("kill", "kill", "kill_at", "kill_at", "kill_at", "pause", "renew", "flush"),
-    *("redis", "postgres", "errors", "hangs", "limits", "silence"),
+    *("redis", "postgres", "still", "cut", "cut", "errors", "hangs", "limits", "silence"),
 )
 """Every kind comes round; workers die most often."""
+_PARTS: dict[Kind, Sequence[Part]] = {
+    "still": ("kafka", "postgres", "redis"),
+    "cut": ("kafka", "postgres", "redis", "provider"),
+}
+LEASE_S = 5.0
+"""Of a worker."""
+RENEW_S = 1.0
 _STILL_S: dict[Kind, tuple[float, float]] = {
-    "pause": (6.5, 8.0),
+    "pause": (LEASE_S + 1.5, LEASE_S + 3.0),
+    "still": (1.0, LEASE_S + 2.0),
+    "cut": (0.5, 3.0),
     "errors": (1.0, 4.0),
     "hangs": (1.0, 4.0),
     "limits": (1.0, 4.0),
@@ -72,6 +87,8 @@ class Fault:
     point: Point
     passes: int
     """At which time of passing the point it dies."""
+    part: Part
+    """For those that strike one."""
 
 
 def plan(seed: int, seconds: float, workers: int) -> tuple[Fault, ...]:
@@ -99,4 +116,5 @@ def _dealt(dice: random.Random) -> Iterator[Kind]:
 def _fault(dice: random.Random, at_s: float, kind: Kind, workers: int) -> Fault:
     still_s = round(dice.uniform(*_STILL_S.get(kind, (0.0, 0.0))), 1)
     point = dice.choice(get_args(Point))
-    return Fault(at_s, kind, dice.randrange(workers), still_s, point, dice.randint(1, _PASSES_MAX))
+    part = dice.choice(_PARTS.get(kind, get_args(Part)))
+    return Fault(at_s, kind, dice.randrange(workers), still_s, point, dice.randint(1, _PASSES_MAX), part)

@@ -6,10 +6,14 @@ from typing import NamedTuple
 from uuid import UUID
 
 from schemas.reasons import Failure
-from tests.crucible.history import AttemptId, Call, History, Verdict
+from tests.crucible.history import Attempt, AttemptId, Call, Harm, History, Verdict
+from tests.crucible.plan import LEASE_S, RENEW_S
 
-_LOSES_WORKERS = frozenset({"kill", "kill_at", "pause"})
-_CUTS_OFF_LEASES = frozenset({"postgres"})
+_KILLS = frozenset({"kill", "kill_at"})
+_STOPS = frozenset({"pause"})
+_DATABASE_AWAY = frozenset({"postgres", "still postgres"})
+_LATE_S = 1.5
+"""By which a renewal may be late where two cores carry everything."""
 _ANSWERED_WITH_ERROR = frozenset({Failure.PROVIDER_ERROR, Failure.RATE_LIMITED})
 _ERROR_STATUS_MIN = 400
 
@@ -66,13 +70,32 @@ class Explainer:
         return verdict.reason, True
 
     def _was_lost(self, verdict: Verdict) -> bool:
-        """A worker that died or stood still while it had the attempt, or could not renew its lease."""
         attempt = self._attempts.get(verdict.id)
         return attempt is not None and any(
-            harm.kind in _CUTS_OFF_LEASES or (harm.kind in _LOSES_WORKERS and attempt.owner_pid in harm.pids)
+            _loses(harm, attempt)
             for harm in self._harms
             if harm.began_s <= verdict.at_s and harm.ended_s >= attempt.at_s
         )
+
+
+def _loses(harm: Harm, attempt: Attempt) -> bool:
+    """Whether the fault takes the attempt from its worker: kills it, or keeps it from renewing its lease."""
+    if harm.kind in _KILLS:
+        return attempt.owner_pid in harm.pids
+    if harm.kind in _STOPS:
+        return attempt.owner_pid in harm.pids and _outlasts_lease(harm, attempt)
+    return harm.kind in _DATABASE_AWAY and _outlasts_lease(harm, attempt)
+
+
+def _outlasts_lease(harm: Harm, attempt: Attempt) -> bool:
+    """A worker renews its lease every RENEW_S. None of those tries can have come through if the fault began
+    before the first try after the last renewal, and ended after the last try before the lease ran out.
+    """
+    if attempt.lease_until_s is None:
+        return False
+    first_try_s = attempt.lease_until_s - LEASE_S + RENEW_S
+    last_try_s = attempt.lease_until_s - RENEW_S
+    return harm.began_s <= first_try_s + _LATE_S and harm.ended_s >= last_try_s - _LATE_S
 
 
 def second_calls(history: History) -> list[SecondCall]:

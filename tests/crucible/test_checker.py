@@ -38,7 +38,7 @@ SOUND = History(
     published=(Published("web", JOB, 10), Published("web", OTHER, 13, probe=True)),
     calls=(Call(FIRST, 10.2, 200), Call(SECOND, 18, 200), Call(AttemptId(OTHER, 1, 1), 14, 200)),
     attempts=(
-        Attempt(FIRST, PID, 10.1),
+        Attempt(FIRST, PID, 10.1, lease_until_s=16.5),
         Attempt(SECOND, None, 17.9),
         Attempt(AttemptId(OTHER, 1, 1), None, 13.9),
     ),
@@ -86,6 +86,7 @@ def test_a_run_in_which_all_promises_held() -> None:
         "second_calls_unexplained": 0,
         "faults": 1,
         "recover_p99_s": 2.5,
+        "errors": 0,
     }
     assert report.second_calls_by_cause == {"worker_lost": 1}
 
@@ -127,6 +128,32 @@ BROKEN: Sequence[tuple[str, str, History]] = (
         replace(SOUND, harms=(replace(KILLED, began_s=8, ended_s=9),)),
     ),
     ("second_calls_unexplained", "renewed only", replace(SOUND, harms=(replace(KILLED, kind="renew"),))),
+    (
+        "second_calls_unexplained",
+        "the database was back in time",
+        replace(SOUND, harms=(Harm("postgres", 11, 13.5),)),
+    ),
+    (
+        "second_calls_unexplained",
+        "the lease was renewed while the database was there",
+        replace(SOUND, harms=(Harm("still postgres", 14.5, 16.9),)),
+    ),
+    ("second_calls_unexplained", "not the database", replace(SOUND, harms=(Harm("still kafka", 11, 16.9),))),
+    (
+        "second_calls_unexplained",
+        "it stood still too briefly",
+        replace(SOUND, harms=(Harm("pause", 11, 13, (PID,)),)),
+    ),
+    (
+        "second_calls_unexplained",
+        "its worker left in good order",
+        replace(
+            SOUND,
+            attempts=(Attempt(FIRST, None, 10.1), *SOUND.attempts[1:]),
+            harms=(Harm("postgres", 11, 16.9),),
+        ),
+    ),
+    ("errors", "of the run itself", replace(SOUND, errors=("renew: it did not end",))),
     ("second_calls_unexplained", "was answered", with_verdict(Failure.PROVIDER_ERROR)),
     ("second_calls_unexplained", "was called", with_verdict(Failure.HOLD_LAPSED)),
     (
@@ -162,7 +189,8 @@ def test_an_attempt_that_was_charged_twice_is_found_by_the_attempt_and_by_the_su
         (first_answered(429, with_verdict(Failure.RATE_LIMITED)), "rate_limited"),
         (first_answered(None, with_verdict(Failure.TIMEOUT, "unknown")), "timeout"),
         (replace(SOUND, harms=(Harm("postgres", 11, 16),)), "worker_lost"),
-        (replace(SOUND, harms=(replace(KILLED, kind="pause"),)), "worker_lost"),
+        (replace(SOUND, harms=(Harm("still postgres", 11.5, 16.5),)), "worker_lost"),
+        (replace(SOUND, harms=(Harm("pause", 11, 17, (PID,)),)), "worker_lost"),
     ],
 )
 def test_a_call_again_for_a_reason_is_counted_by_its_cause(history: History, cause: str) -> None:
@@ -174,3 +202,9 @@ def test_a_fault_that_nothing_was_published_after_has_no_recovery() -> None:
     report = check(replace(SOUND, harms=(replace(KILLED, began_s=14, ended_s=15),)))
     assert report.counts.recover_p99_s is None
     assert report.recovered_s == (("kill", None),)
+
+
+def test_faults_that_came_before_one_was_over_are_named_with_it() -> None:
+    later = Harm("pause", began_s=13, ended_s=14, pids=(PID + 1,))
+    report = check(replace(SOUND, harms=(KILLED, later)))
+    assert report.recovered_s == (("kill then pause", 2.5), ("pause", None))

@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 COUNTS = [
     *("published", "answered", "lost", "two_outcomes", "charged_twice", "overspent", "holds_left"),
-    *("second_calls", "second_calls_unexplained", "faults", "recover_p99_s"),
+    *("second_calls", "second_calls_unexplained", "faults", "recover_p99_s", "errors"),
 ]
 SECONDS = 15
 SEED = 2
