@@ -70,9 +70,9 @@ class Worker:
         self._parts = await self._stack.enter_async_context(
             Parts.open(self.settings, self.metrics, with_calls="dispatch" in self.pools)
         )
-        questions: dict[str, Callable[[], Awaitable[None]]] = {"the database": self._parts.directory.refresh}
+        questions: dict[str, Callable[[], Awaitable[None]]] = {"database": self._parts.directory.refresh}
         if _HOLDING.intersection(self.pools):
-            questions["Redis"] = self._parts.counters.check
+            questions["redis"] = self._parts.counters.check
         self._watch = await self._stack.enter_async_context(Watch(questions, _WATCH_EVERY_S))
 
     async def start(self) -> None:
@@ -98,8 +98,7 @@ class Worker:
         stalled = [(pump.name, pump.stalled(after_s)) for pump in self._pumps]
         causes = [f"{name}: {cause}" for name, cause in stalled if cause is not None]
         if self._watch is not None:
-            away = self._watch.away(min(_AWAY_AFTER_S, after_s))
-            causes += [f"{part} does not answer" for part in away]
+            causes += self._watch.away(min(_AWAY_AFTER_S, after_s))
         if self._waker is not None and self._waker.done():
             causes.append("retry: the waker of parked jobs has stopped")
         return causes

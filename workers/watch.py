@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
@@ -24,6 +23,7 @@ class Watch:
         self._every_s = every_s
         self._clock = clock
         self._answered_at = dict.fromkeys(questions, clock())
+        self._code: dict[str, str] = {}
         self._asking: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Self:
@@ -41,13 +41,21 @@ class Watch:
         await asyncio.gather(*self._asking, return_exceptions=True)
 
     def away(self, after_s: float) -> list[str]:
-        """Parts that have not answered for so long."""
+        """Parts that have not answered for so long, each with the code of its error."""
         latest = self._clock() - self._every_s - after_s
-        return [part for part, answered_at in self._answered_at.items() if answered_at < latest]
+        return [
+            f"{part}: {self._code.get(part, 'no answer')}"
+            for part, answered_at in self._answered_at.items()
+            if answered_at < latest
+        ]
 
     async def _ask(self, part: str, question: Callable[[], Awaitable[None]]) -> None:
         while True:
-            with suppress(HeadworksError):
+            try:
                 await question()
+            except HeadworksError as error:
+                self._code[part] = error.code
+            else:
                 self._answered_at[part] = self._clock()
+                self._code.pop(part, None)
             await asyncio.sleep(self._every_s)

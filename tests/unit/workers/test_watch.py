@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from broker.errors import RedisUnavailable, RedisUnfit
+from broker.errors import HeadworksError, RedisUnavailable, RedisUnfit
 from workers.watch import Watch
 
 AFTER_S = 5.0
@@ -41,7 +41,7 @@ class Clock:
 
 
 @pytest.mark.parametrize("fault", [RedisUnavailable("it is away"), RedisUnfit("it evicts")])
-async def test_a_part_that_fails_is_named_until_it_answers(fault: Exception) -> None:
+async def test_a_part_that_fails_is_named_until_it_answers(fault: HeadworksError) -> None:
     part, clock = Part(), Clock()
     async with Watch({"redis": part.question}, EVERY_S, clock) as watch:
         await part.next(part.answered)
@@ -50,7 +50,7 @@ async def test_a_part_that_fails_is_named_until_it_answers(fault: Exception) -> 
         assert watch.away(AFTER_S) == []
         clock.now += AFTER_S + 1
         await part.next(part.asked)
-        assert watch.away(AFTER_S) == ["redis"]
+        assert watch.away(AFTER_S) == [f"redis: {fault.code}"]
         part.fault = None
         await part.next(part.answered)
         assert watch.away(AFTER_S) == []
@@ -63,4 +63,4 @@ async def test_a_part_that_hangs_is_named_and_the_others_are_not() -> None:
     async with Watch(questions, EVERY_S, clock) as watch:
         clock.now += AFTER_S + 1
         await sound.next(sound.answered)
-        assert watch.away(AFTER_S) == ["kafka"]
+        assert watch.away(AFTER_S) == ["kafka: no answer"]
