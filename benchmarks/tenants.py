@@ -1,7 +1,7 @@
 """How other projects fare beside one that floods their lane: `python -m benchmarks.tenants`.
 
-The provider takes 200 ms and the lane has few slots. One project offers ten times what they can serve; the
-others together offer a tenth of it.
+The provider takes 100 to 300 ms and the lane has few slots. One project offers ten times what they can
+serve; the others together offer a tenth of it.
 """
 
 import argparse
@@ -17,9 +17,9 @@ from benchmarks.plant import Plant, plant, say
 from headworks.client import Client
 from schemas.topics import Lane
 
-PROVIDER_MS = 200
+LATENCY = {"kind": "uniform", "min_ms": 100, "max_ms": 300}
 SLOTS = 10
-CAPACITY_PER_S = SLOTS * 1000 // PROVIDER_MS
+CAPACITY_PER_S = 50
 FLOOD_PER_S = 10 * CAPACITY_PER_S
 OTHERS = 5
 OTHERS_PER_S = CAPACITY_PER_S // 10
@@ -61,7 +61,7 @@ async def _compare(works: Plant, noisy: Client, others: Sequence[Client], second
     request = load.chat(PROMPT_BYTES)
     say("warming up")
     await load.at_once(noisy, request, WARM_UP_JOBS, 200)
-    works.provider.behave({"latency": {"kind": "fixed", "ms": PROVIDER_MS}})
+    works.provider.behave({"latency": LATENCY})
     say("the others alone")
     alone = await _others(others, request, seconds)
     say(f"one project offers {FLOOD_PER_S} jobs a second")

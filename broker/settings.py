@@ -122,6 +122,10 @@ class ReserveSettings(Section):
     hold_ttl_s: int = Field(900, ge=10)
     """A hold whose call never started expires after this."""
     park_recheck_ms: int = Field(1_000, ge=10)
+    jobs_in_flight_max: int = Field(10_000, ge=1)
+    """Of one project, held and not ended; more of its jobs wait parked, but for those of the interactive
+    lane. At least twice the slots of all dispatch processes.
+    """
 
 
 class DispatchSettings(Section):

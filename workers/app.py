@@ -24,6 +24,7 @@ from schemas import topics
 from schemas.outcomes import StageName
 from schemas.topics import Coordinate, Lane, RetryDelay
 from workers.admit import Admit
+from workers.crowds import Crowds, Room
 from workers.dispatch import Dispatch
 from workers.engine.pump import Limits, Pump
 from workers.engine.slots import Slots
@@ -43,6 +44,8 @@ from workers.watch import Watch
 Pool = Literal["admit", "reserve", "dispatch", "settle", "retry"]
 POOLS: tuple[Pool, ...] = ("admit", "reserve", "dispatch", "settle", "retry")
 _SLOT_BYTES = 256 * 1024
+_READ_AHEAD = 5_000
+"""Records of a partition that DISPATCH has at hand, so that it can choose whose turn it is."""
 _HOLDING: frozenset[Pool] = frozenset({"reserve", "dispatch", "settle"})
 """Pools that speak to the gate."""
 _WATCH_EVERY_S = 1.0
@@ -63,6 +66,7 @@ class Worker:
         self._pumps: list[Pump[Incoming]] = []
         self._waker: asyncio.Task[None] | None = None
         self._parts: Parts | None = None
+        self._crowds: Crowds | None = None
         self._watch: Watch | None = None
 
     async def open(self) -> None:
@@ -70,6 +74,10 @@ class Worker:
         self._parts = await self._stack.enter_async_context(
             Parts.open(self.settings, self.metrics, with_calls="dispatch" in self.pools)
         )
+        if "reserve" in self.pools:
+            every_s = self.settings.reserve.park_recheck_ms / 1000
+            crowds = Crowds(self._parts.waiting, every_s, self.metrics)
+            self._crowds = await self._stack.enter_async_context(crowds)
         questions: dict[str, Callable[[], Awaitable[None]]] = {"database": self._parts.directory.refresh}
         if _HOLDING.intersection(self.pools):
             questions["redis"] = self._parts.counters.check
@@ -108,6 +116,11 @@ class Worker:
             raise RuntimeError("open() comes first")
         return self._parts
 
+    def _crowded(self) -> Crowds:
+        if self._crowds is None:
+            raise RuntimeError("open() comes first")
+        return self._crowds
+
     # one pool each
 
     def _admit(self, parts: Parts) -> Pump[Incoming]:
@@ -135,6 +148,7 @@ class Worker:
             parts.directory,
             parts.gate,
             parts.parking,
+            self._crowded(),
         )
         limits = self._limits(batch_max=200, under_way_max=1, span_max=2_000)
         sources = self._by_lane("reserve", topics.admitted)
@@ -157,7 +171,9 @@ class Worker:
         )
         slot_bytes = max(_SLOT_BYTES, settings.bytes_in_flight_max // settings.slots)
         limits = replace(
-            self._limits(batch_max=1, under_way_max=settings.slots, span_max=2 * settings.slots),
+            self._limits(
+                batch_max=1, under_way_max=settings.slots, span_max=max(_READ_AHEAD, 2 * settings.slots)
+            ),
             slot_bytes=slot_bytes,
         )
         reserved = {"interactive": min(settings.slots_interactive, settings.slots - 1)}
@@ -193,6 +209,7 @@ class Worker:
             parts.tools,
             parts.parking,
             parts.reader,
+            Room(parts.waiting, parts.gate, parts.directory, parts.settings.reserve.jobs_in_flight_max),
             parts.settings.reserve.park_recheck_ms / 1000,
             lambda: [at.partition for at in pump.partitions() if at.topic == first],
         )

@@ -24,6 +24,7 @@ from broker.settings import KafkaSettings, RedisSettings, Settings
 from broker.settings_faults import EMBEDDED_REDIS
 from broker.store.attempts import Attempts
 from broker.store.cancels import Cancels
+from broker.store.crowds import Waiting
 from broker.store.database import Database
 from broker.store.jobs import Jobs
 from broker.store.leases import Leases
@@ -55,6 +56,7 @@ class Parts:
     jobs: Jobs
     cancels: Cancels
     parking: Parking
+    waiting: Waiting
     settlements: Settlements
     settlement_book: SettlementBook
     attempts: AttemptBook
@@ -115,6 +117,7 @@ class Parts:
                 jobs=Jobs(database),
                 cancels=cancels,
                 parking=Parking(database),
+                waiting=Waiting(database),
                 settlements=settlements,
                 settlement_book=settlement_book,
                 attempts=attempts,

@@ -3,7 +3,7 @@
 admitted.<lane>
   held               → reserved.<lane>
   can never fit      → outcomes
-  over, for now      → parked, until the window turns
+  over, for now      → parked, until the window turns, or others of its project have ended
   called off, late   → outcomes
 """
 
@@ -16,11 +16,13 @@ from broker.quota.gate import Gate, Granted, Over, ReserveRequest, Settled
 from broker.quota.limits import Limits
 from broker.records import Incoming, Inner, Outgoing
 from broker.settings import Settings
+from broker.store.crowds import CROWDED
 from broker.store.parking import ParkedRow, Parking
 from schemas import topics
 from schemas.reasons import Refusal
 from schemas.state import State
-from schemas.topics import Coordinate
+from schemas.topics import Coordinate, Lane
+from workers.crowds import Crowds
 from workers.tombstones import key_of
 from workers.tools import Tools
 
@@ -33,7 +35,10 @@ class Reserve:
         directory: Directory,
         gate: Gate,
         parking: Parking,
+        crowds: Crowds,
     ) -> None:
+        self._jobs_in_flight_max = settings.reserve.jobs_in_flight_max
+        self._crowds = crowds
         self._hold_ttl_ms = settings.reserve.hold_ttl_s * 1000
         self._recheck_ms = settings.reserve.park_recheck_ms
         self._directory = directory
@@ -49,9 +54,9 @@ class Reserve:
     async def handle(self, records: Sequence[Incoming]) -> None:
         now_ms = self._clock()
         onward: list[Outgoing] = []
-        waiting = self._open(records, onward, now_ms)
-        verdicts = await self._gate.reserve([self._request(inner.state) for inner in waiting])
         parked: list[Inner] = []
+        waiting = self._in_line(self._open(records, onward, now_ms), parked)
+        verdicts = await self._gate.reserve([self._request(inner.state) for inner in waiting])
         for inner, verdict in zip(waiting, verdicts, strict=True):
             self._sort(inner, verdict, onward, parked)
         sent = await self._producer.send_all(onward + [self._park(inner) for inner in parked])
@@ -77,6 +82,23 @@ class Reserve:
                 waiting.append(inner)
         return waiting
 
+    def _in_line(self, jobs: Sequence[Inner], parked: list[Inner]) -> list[Inner]:
+        """The jobs whose turn it is; those behind others of their project that wait, wait with them."""
+        mine: list[Inner] = []
+        for inner in jobs:
+            if self._crowds.stand_before(inner.state):
+                parked.append(self._crowded(inner))
+            else:
+                mine.append(inner)
+        return mine
+
+    def _crowded(self, inner: Inner) -> Inner:
+        """It is woken when there is room, or when it is too late."""
+        self._metrics.job("reserve", "parked")
+        self._crowds.joined(inner.state.project_id)
+        update = {"due_ms": inner.state.deadline_ms, "parked_for": CROWDED}
+        return inner._replace(state=inner.state.model_copy(update=update))
+
     def _request(self, state: State) -> ReserveRequest:
         estimate = state.estimate
         if estimate is None:
@@ -89,7 +111,11 @@ class Reserve:
             nanodollars=estimate.nanodollars,
             input_tokens=estimate.input_tokens,
             output_tokens=estimate.output_tokens,
-            limits=Limits(settings.nanodollars_per_day, settings.requests_per_minute),
+            limits=Limits(
+                settings.nanodollars_per_day,
+                settings.requests_per_minute,
+                None if state.lane is Lane.INTERACTIVE else self._jobs_in_flight_max,
+            ),
             ttl_ms=self._hold_ttl_ms,
         )
 
@@ -105,8 +131,10 @@ class Reserve:
         self._metrics.hold(type(verdict).__name__.lower())
         if isinstance(verdict, Granted | Settled):
             self._metrics.job("reserve", "passed")
-            held = state.model_copy(update={"hold": verdict.hold})
+            held = state.model_copy(update={"hold": verdict.hold, "parked_for": None})
             onward.append(self._outlets.onward(topics.reserved(state.lane), inner, held))
+        elif verdict.reason == CROWDED:
+            parked.append(self._crowded(inner))
         elif verdict.never or (verdict.retry_at_ms >= state.deadline_ms and not verdict.held):
             self._metrics.job("reserve", "over_quota")
             onward.append(

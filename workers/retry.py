@@ -11,9 +11,11 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 from broker.errors import NotBelieved, Unavailable
 from broker.kafka.reading import CoordinateReader
 from broker.records import Incoming, Inner, Outgoing
+from broker.store.crowds import CROWDED
 from broker.store.parking import Parking
 from schemas import topics
 from schemas.topics import Coordinate
+from workers.crowds import Room
 from workers.engine.backoff import delays
 from workers.outlets import Outlets
 from workers.tools import Tools
@@ -50,19 +52,23 @@ class Retry:
 
 
 class Waker:
-    """Wakes parked jobs whose time has come: best lane first, then oldest, a bounded number at a time."""
+    """Wakes parked jobs whose time has come, or for whom there is room: best lane first, then oldest, a
+    bounded number at a time.
+    """
 
     def __init__(
         self,
         tools: Tools,
         parking: Parking,
         reader: CoordinateReader,
+        room: Room,
         every_s: float,
         partitions: Callable[[], Collection[int]],
     ) -> None:
         """`partitions`: those of `parked` that this worker looks after; no two workers share one."""
         self._parking = parking
         self._reader = reader
+        self._room = room
         self._producer = tools.producer
         self._sealer = tools.sealer
         self._clock = tools.clock
@@ -89,18 +95,20 @@ class Waker:
         raise AssertionError("delays() has no end")
 
     async def wake(self) -> int:
-        """One round; how many were woken.
+        """One round; how many were woken because of the time.
 
         A worker that dies between publishing and forgetting wakes the same jobs again, which is harmless:
         RESERVE and DISPATCH know a hold and an attempt by their names.
         """
         await self._count()
-        rows = await self._parking.due(sorted(self._partitions()), self._clock(), _WAKE_MAX)
-        if rows:
-            places = [Coordinate(topics.PARKED, row.partition, row.offset) for row in rows]
+        partitions = sorted(self._partitions())
+        due = [row.place for row in await self._parking.due(partitions, self._clock(), _WAKE_MAX)]
+        fitting = [row.place for row in await self._room.first(partitions, _WAKE_MAX)]
+        if woken := list(dict.fromkeys(due + fitting)):
+            places = [Coordinate(topics.PARKED, *place) for place in woken]
             await self._producer.send_all(await self._read(places))
-            await self._parking.unpark([row.place for row in rows])
-        return len(rows)
+            await self._parking.unpark(woken)
+        return len(due)
 
     async def _count(self) -> None:
         now_ms = self._clock()
@@ -123,10 +131,11 @@ class Waker:
 
 
 def back(inner: Inner, outlets: Outlets, now_ms: int, *, is_off: bool) -> Outgoing:
-    """To RESERVE, or out when it is called off or too late."""
+    """To RESERVE, or out when it is called off or too late. Who waited for room keeps the place in line."""
     if is_off:
         return outlets.cancelled(inner.state, "retry")
     if now_ms >= inner.state.deadline_ms:
         return outlets.expired(inner.state, "retry")
-    state = inner.state.model_copy(update={"due_ms": None, "parked_for": None})
+    in_line = CROWDED if inner.state.parked_for == CROWDED else None
+    state = inner.state.model_copy(update={"due_ms": None, "parked_for": in_line})
     return outlets.onward(topics.admitted(state.lane), inner, state)

@@ -290,6 +290,7 @@ parked = Table(
     Index(None, "lane", "due_ms", "partition", "offset"),
     Index(None, "project_id"),
     Index(None, "application_id", "job_id"),
+    Index(None, "reason", "project_id", "lane", "partition", "offset"),
 )
 """An index over the topic `parked`; the record itself is there.
 

@@ -7,8 +7,8 @@ of one batch, each in its order. A lane that shares keeps the order inside a ten
 Tenants share what is read ahead. A partition is a queue, whose reader stands still at `Limits.span_max`
 records or `Limits.waiting_bytes_max` waiting bytes of it. So a record is seen, and waits from then on for its
 tenant's turns only, as soon as less than both lies before it in its own partition. Behind a longer flood it
-waits until all but so much of the flood has gone, whatever the weights. Only the stage before can keep floods
-shorter than that, by how much of one tenant it passes on.
+waits until all but so much of the flood has gone, whatever the weights. The stage before keeps floods short,
+by how much of one tenant it passes on.
 """
 
 import asyncio

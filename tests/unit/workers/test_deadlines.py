@@ -9,9 +9,10 @@ import pytest
 from broker.identity.directory import Directory
 from broker.kafka.reading import CoordinateReader
 from broker.providers.provider import Failed
-from broker.quota.gate import Gate, Over, ReserveRequest
+from broker.quota.gate import Gate, Over, ProjectOf, ReserveRequest
 from broker.records import Incoming
 from broker.settings import Settings
+from broker.store.crowds import Waiting
 from broker.store.keys import JobKey
 from broker.store.parking import ParkedRow, Parking, Place
 from schemas import topics
@@ -21,6 +22,7 @@ from schemas.state import State
 from schemas.topics import Coordinate, Lane, RetryDelay
 from tests.unit.workers.dispatching import Bench, OneProject, answered
 from tests.unit.workers.memory import HOLD, NOW_MS, MemoryProducer, Received, received, state, tools
+from workers.crowds import Crowds, Room
 from workers.latency import ENOUGH
 from workers.reserve import Reserve
 from workers.retry import Retry, Waker
@@ -38,6 +40,14 @@ class FullGate:
     async def reserve(self, requests: Sequence[ReserveRequest]) -> list[Over]:
         self.asked += requests
         return [self._verdict] * len(requests)
+
+    async def jobs_in_flight(self, projects: Sequence[ProjectOf]) -> list[int]:
+        return [0] * len(projects)
+
+
+class NobodyWaits:
+    async def projects(self) -> list[int]:
+        return []
 
 
 class Index:
@@ -87,7 +97,8 @@ class Stages:
 
     async def reserve(self, record: Received) -> None:
         directory, parking = cast(Directory, OneProject()), cast(Parking, self.index)
-        stage = Reserve(Settings(), self.tools, directory, cast(Gate, self.gate), parking)
+        crowds = Crowds(NobodyWaits(), 1.0, self.tools.metrics)
+        stage = Reserve(Settings(), self.tools, directory, cast(Gate, self.gate), parking, crowds)
         await stage.handle([record])
 
     async def wake(self, record: Received) -> None:
@@ -95,7 +106,8 @@ class Stages:
             ParkedRow(0, 0, 1, UUID(int=7), 1, 1, 3, "standard", NOW_MS, "requests_per_minute")
         ]
         reader, parking = cast(CoordinateReader, OneRecord(record)), cast(Parking, self.index)
-        await Waker(self.tools, parking, reader, 1.0, lambda: [0]).wake()
+        room = Room(cast(Waiting, NobodyWaits()), cast(Gate, self.gate), cast(Directory, OneProject()), 10)
+        await Waker(self.tools, parking, reader, room, 1.0, lambda: [0]).wake()
 
     @property
     def ended(self) -> State:
