@@ -18,7 +18,7 @@ from headworks.client.credentials import resolve
 from headworks.client.errors import ClientClosed, JobInvalid
 from headworks.client.identifiers import derived_job_id, fresh_job_id
 from headworks.client.inbox import Inbox, Slot
-from headworks.client.job import Job, JobOptions, encode, job_of
+from headworks.client.job import Job, JobOptions, check, encode, job_of
 from headworks.client.mailbox import Mailbox
 from headworks.client.publisher import Outgoing, Publication, Publisher
 from headworks.client.replies import address
@@ -230,6 +230,7 @@ class Client:
 
     async def _begin(self, job: Job) -> _Begun:
         self._started()
+        check(job)
         job_id = self._identified(job)
         value = encode(job)
         lane = self._lane if job.lane is None else _lane(job.lane)
@@ -247,7 +248,7 @@ class Client:
         content_type: str = headers.JSON,
     ) -> _Begun:
         mailbox = self._started()
-        slot = mailbox.open(job_id) if reply else None
+        slot = mailbox.open(job_id, value) if reply else None
         address_ = mailbox.address if reply else ""
         outgoing = Outgoing(topic, job_id, value, address_, traceparent, content_type)
         try:

@@ -6,18 +6,21 @@ Nothing is kept of a job that is not open, so memory is bounded by `open_max` ho
 import asyncio
 from uuid import UUID
 
-from headworks.client.errors import NotOpen, TooManyOpen
+from headworks.client.errors import JobInvalid, NotOpen, TooManyOpen
 from headworks.client.results import Result
 
 
 class Slot:
-    """Where one job's result arrives. `submits` counts the submits that rely on it."""
+    """Where one job's result arrives. `submits` counts the submits that rely on it; `value` is the hash of
+    what they submitted, None where that is not known.
+    """
 
-    __slots__ = ("arrival", "submits")
+    __slots__ = ("arrival", "submits", "value")
 
-    def __init__(self, arrival: "asyncio.Future[Result]") -> None:
+    def __init__(self, arrival: "asyncio.Future[Result]", value: int | None) -> None:
         self.arrival = arrival
         self.submits = 1
+        self.value = value
 
 
 class Inbox:
@@ -31,13 +34,15 @@ class Inbox:
     def __contains__(self, job_id: UUID) -> bool:
         return job_id in self._slots
 
-    def open(self, job_id: UUID) -> Slot:
+    def open(self, job_id: UUID, value: bytes = b"") -> Slot:
         """Before the publish, since the reply may be here before the acknowledgement.
 
-        A job that is open already shares its slot. Raises TooManyOpen.
+        A job that is open already shares its slot. Raises TooManyOpen; JobInvalid where another value is open
+        under the id: their replies could not be told apart. An empty `value` goes with any.
         """
-        slot = self._slots.get(job_id)
+        slot, hashed = self._slots.get(job_id), hash(value) if value else None
         if slot is not None:
+            slot.value = _agreed(job_id, slot.value, hashed)
             slot.submits += 1
             return slot
         if len(self._slots) >= self._open_max:
@@ -45,7 +50,7 @@ class Inbox:
                 f"{self._open_max} jobs are open: take results (result, as_completed) before submitting "
                 "more, or submit with reply=False"
             )
-        slot = self._slots[job_id] = Slot(asyncio.get_running_loop().create_future())
+        slot = self._slots[job_id] = Slot(asyncio.get_running_loop().create_future(), hashed)
         return slot
 
     def withdraw(self, job_id: UUID, slot: Slot) -> None:
@@ -81,3 +86,9 @@ class Inbox:
         for slot in self._slots.values():
             slot.arrival.cancel()
         self._slots.clear()
+
+
+def _agreed(job_id: UUID, known: int | None, given: int | None) -> int | None:
+    if known is not None and given is not None and known != given:
+        raise JobInvalid(f"another request is open under job id {job_id}: give this one an id of its own")
+    return given if known is None else known

@@ -12,6 +12,8 @@ from headworks.client.errors import JobInvalid
 from schemas.envelope import ENVELOPE_VERSION, TTL_S_DEFAULT, Endpoint, Envelope, RetryPolicy, Tags
 from schemas.topics import Lane
 
+TEXT_MAX = 1_024
+"""Bytes of an idempotency key or a traceparent."""
 NO_TAGS = Tags()
 NO_RETRY = RetryPolicy()
 """The defaults; a job that has these very objects is encoded without a look into them."""
@@ -54,6 +56,15 @@ def job_of(request: Mapping[str, Any] | Job, options: JobOptions) -> Job:
     if not isinstance(request, Job):
         return Job(request, **options)
     return replace(request, **options) if options else request
+
+
+def check(job: Job) -> None:
+    """What is not part of the envelope. Raises JobInvalid, without what stood in the fields."""
+    if not isinstance(job.job_id, UUID | None):
+        raise JobInvalid(f"job_id: a uuid.UUID is needed, not {type(job.job_id).__name__}")
+    for name, text in (("idempotency_key", job.idempotency_key), ("traceparent", job.traceparent)):
+        if text is not None and not (text.isprintable() and len(text.encode("utf-8", "replace")) <= TEXT_MAX):
+            raise JobInvalid(f"{name}: printable text of at most {TEXT_MAX} bytes is needed")
 
 
 def encode(job: Job) -> bytes:

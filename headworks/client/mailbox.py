@@ -61,11 +61,11 @@ class Mailbox:
         await self._save_position()
         await self._reader.stop()
 
-    def open(self, job_id: UUID) -> Slot:
-        """Raises TooManyOpen, ClientClosed."""
+    def open(self, job_id: UUID, value: bytes) -> Slot:
+        """As `Inbox.open`. Raises ClientClosed too."""
         if self._ended is not None:
             raise ClientClosed(self._ended)
-        return self._inbox.open(job_id)
+        return self._inbox.open(job_id, value)
 
     async def result(self, job_id: UUID, slot: Slot, timeout_s: float | None) -> Result:
         """Raises ResultTimeout, ClientClosed, NotOpen (it was forgotten meanwhile)."""

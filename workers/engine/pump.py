@@ -12,7 +12,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar, cast
 
 from workers.engine.backoff import delays
 from workers.engine.lane import Flow, Lane, Piece, size
@@ -76,6 +76,8 @@ class Pump(Generic[R]):
         self._on_trouble = on_trouble
         self._flows: dict[Partition, Flow[R]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._waiting: set[asyncio.Task[Any] | None] = set()
+        """Those of `_tasks` that wait without slots."""
         self._committer: asyncio.Task[None] | None = None
         self._stopping = False
         self._crashed: BaseException | None = None
@@ -91,7 +93,8 @@ class Pump(Generic[R]):
         self._committer = asyncio.create_task(self._commit_always(), name=f"{self.name}-commit")
 
     async def stop(self, drain_s: float) -> bool:
-        """Stop fetching, commit, leave the groups, then let work under way end. True when all of it did.
+        """Stop fetching, commit, leave the groups, then let work under way end. True when all of it did. What
+        waits without slots is left to others at once.
 
         Where Kafka is away the commit and the leaving are given up: what is not committed comes again.
         """
@@ -101,6 +104,8 @@ class Pump(Generic[R]):
             _cancel(lane.feeder)
         for flow in self._flows.values():
             flow.end()
+        for task in self._waiting:
+            _cancel(task)
         await self._settle_down(min(self._limits.revoke_wait_s, drain_s))
         _cancel(self._committer)
         await self._within(self._limits.leave_s, self._commit(list(self._flows.values())))
@@ -256,7 +261,7 @@ class Pump(Generic[R]):
             while batch and (later := await self._do([piece.record for piece in batch])) is not None:
                 self.slots.release(lane.name, cost)
                 held = False
-                await later
+                await self._waited(later)
                 await self.slots.acquire(lane.name, cost)
                 held = True
             for piece in batch:
@@ -271,6 +276,17 @@ class Pump(Generic[R]):
             for flow in {piece.flow for piece in batch}:
                 self._note(flow)
             lane.end()
+
+    async def _waited(self, later: Awaitable[None]) -> None:
+        """A wait that nobody needs to see the end of: whoever gets the partition waits anew."""
+        task = asyncio.current_task()
+        self._waiting.add(task)
+        if self._stopping:
+            _cancel(task)
+        try:
+            await later
+        finally:
+            self._waiting.discard(task)
 
     async def _do(self, work: Sequence[R | Unreadable]) -> Awaitable[None] | None:
         first = work[0]
@@ -296,7 +312,7 @@ class Pump(Generic[R]):
 
     async def _alone(self, record: R) -> None:
         while (later := await self._process([record])) is not None:
-            await later
+            await self._waited(later)
 
     async def _insist(self, act: Callable[[], Awaitable[T]]) -> T:
         """Each act has a trouble of its own: that one partition can be fetched says nothing of a database."""
@@ -359,6 +375,6 @@ def _turn(event: asyncio.Event, *, on: bool) -> None:
         event.clear()
 
 
-def _cancel(task: asyncio.Task[None] | None) -> None:
+def _cancel(task: asyncio.Task[Any] | None) -> None:
     if task is not None:
         task.cancel()

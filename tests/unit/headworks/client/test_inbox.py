@@ -4,7 +4,7 @@ from uuid import UUID
 
 import pytest
 
-from headworks.client.errors import NotOpen, TooManyOpen
+from headworks.client.errors import JobInvalid, NotOpen, TooManyOpen
 from headworks.client.inbox import Inbox
 from headworks.client.results import Expired
 
@@ -74,3 +74,21 @@ async def test_at_the_end_whoever_waits_is_woken() -> None:
     inbox.close()
     assert slot.arrival.cancelled()
     assert len(inbox) == 0
+
+
+async def test_another_request_under_an_open_id_is_refused_and_the_first_keeps_its_result() -> None:
+    inbox = Inbox(1)
+    slot = inbox.open(JOB, b"one")
+    with pytest.raises(JobInvalid, match="another request is open"):
+        inbox.open(JOB, b"two")
+    assert inbox.open(JOB, b"one") is slot
+    assert inbox.open(JOB) is slot
+    assert slot.submits == 3
+
+
+async def test_who_opened_it_without_a_request_goes_with_the_first_that_comes() -> None:
+    inbox = Inbox(1)
+    inbox.open(JOB)
+    inbox.open(JOB, b"one")
+    with pytest.raises(JobInvalid):
+        inbox.open(JOB, b"two")

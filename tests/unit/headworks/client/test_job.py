@@ -1,6 +1,7 @@
 """The envelope made of a job: the same job has the same bytes, and what is wrong is told by its field."""
 
 from typing import Any
+from uuid import uuid4
 
 import orjson
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headworks.client.errors import JobInvalid
-from headworks.client.job import Job, encode, job_of
+from headworks.client.job import TEXT_MAX, Job, check, encode, job_of
 from schemas.envelope import ATTEMPTS_DEFAULT, TTL_S_DEFAULT, Envelope, RetryPolicy, Tags
 from schemas.topics import Lane
 
@@ -78,3 +79,24 @@ def test_options_overlay_a_job() -> None:
     job = job_of(Job(REQUEST, ttl_s=60, lane=Lane.BULK), {"lane": Lane.INTERACTIVE})
     assert (job.lane, job.ttl_s) == (Lane.INTERACTIVE, 60)
     assert job_of(REQUEST, {"ttl_s": 5}) == Job(REQUEST, ttl_s=5)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"job_id": "019b76da-a800-7d3f-8a5b-1c2d3e4f5061"},
+        {"idempotency_key": "\ud800"},
+        {"idempotency_key": "x" * (TEXT_MAX + 1)},
+        {"traceparent": "\ud800"},
+        {"traceparent": "00-\n"},
+        {"traceparent": "é" * TEXT_MAX},
+    ],
+)
+def test_what_cannot_be_sent_beside_the_envelope_is_named(fields: Any) -> None:
+    with pytest.raises(JobInvalid, match=next(iter(fields))):
+        check(Job({}, **fields))
+
+
+def test_what_can_be_sent_passes() -> None:
+    check(Job({}))
+    check(Job({}, job_id=uuid4(), idempotency_key="ä/1", traceparent="00-" + "a" * 32))

@@ -156,6 +156,23 @@ async def test_a_wait_holds_no_slot_and_comes_round_again() -> None:
     assert handled == [b"now", b"later"]
 
 
+async def test_what_waits_without_a_slot_is_left_to_others_at_the_stop() -> None:
+    source = MemorySource({P0: [b"done", b"later", b"done"]})
+
+    async def endless() -> None:
+        await asyncio.Event().wait()
+
+    async def handle(records: Sequence[MemoryRecord]) -> Awaitable[None] | None:
+        return endless() if records[0].value == b"later" else None
+
+    limits, slots = replace(LIMITS, batch_max=1), Slots(9, {"bulk": 1})
+    pump: Pump[MemoryRecord] = Pump("test", {"bulk": source}, handle, Poisoned(), slots, limits)
+    await pump.start()
+    await until(lambda: source.committed.get(P0) == 1 and slots.in_use == 0)
+    assert await pump.stop(60) is True
+    assert source.committed == {P0: 1}
+
+
 async def test_a_revoked_partition_commits_what_is_done_and_no_more() -> None:
     source = MemorySource({P0: [b"done", b"stuck"]})
     gate = asyncio.Event()
