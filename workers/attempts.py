@@ -6,6 +6,7 @@ from broker.quota.gate import Gate, Granted, Over, Release, Settled, Settlement,
 from broker.store.attempts import AttemptFacts, AttemptRow, Attempts, VerdictRow
 from broker.store.grouped import Grouped
 from broker.store.keys import AttemptKey
+from schemas.state import State
 
 _GROUP_MAX = 500
 
@@ -53,3 +54,7 @@ class AttemptBook:
     async def _settle_all(self, settlements: Sequence[Settlement]) -> list[None]:
         await self._gate.settle(settlements)
         return [None] * len(settlements)
+
+
+def attempt_key(state: State) -> AttemptKey:
+    return AttemptKey(state.application_id, state.job_id, state.run, state.attempt)

@@ -8,7 +8,7 @@ import orjson
 from broker.errors import JobRefused
 from broker.pricing.book import ModelPrice, PriceBook
 from broker.pricing.cost import charge as cost_of
-from broker.providers.provider import Answer, Call
+from broker.providers.provider import Answer, Call, Rejected
 from broker.providers.routes import Routes, Target
 from broker.records import Inner
 from schemas.reasons import Failure, Refusal
@@ -53,20 +53,31 @@ def prepare(inner: Inner, routes: Routes, book: PriceBook) -> Prepared | Refusal
 
 def answered_charge(state: State, prepared: Prepared, answer: Answer) -> Charge:
     """By the usage that came back; by the hold, marked as estimated, where none can be believed."""
-    if state.hold is None:
-        raise ValueError("an attempt has a hold")
-    usage = answer.usage
-    cost = state.hold.nanodollars if usage is None else cost_of(usage, prepared.price)
+    hold, usage = held(state), answer.usage
+    cost = hold.nanodollars if usage is None else cost_of(usage, prepared.price)
     return Charge(
         attempt=state.attempt,
         verdict="answered",
-        hold=state.hold,
+        hold=hold,
         nanodollars=cost,
         estimated=usage is None,
         usage=usage,
         price_version=prepared.price_version,
         target=prepared.target.name,
         latency_ms=answer.latency_ms,
+    )
+
+
+def rejected_charge(state: State, prepared: Prepared, rejected: Rejected) -> Charge:
+    """A call that the provider refused costs nothing."""
+    return Charge(
+        attempt=state.attempt,
+        verdict="refused",
+        hold=held(state),
+        nanodollars=0,
+        price_version=prepared.price_version,
+        target=prepared.target.name,
+        reason=rejected.refusal.value,
     )
 
 
@@ -85,3 +96,10 @@ def failed_charge(
         reason=failure.value,
         latency_ms=latency_ms,
     )
+
+
+def held(state: State) -> Hold:
+    """The hold of an attempt. Raises ValueError where there is none, which RESERVE does not let happen."""
+    if state.hold is None:
+        raise ValueError("an attempt has a hold")
+    return state.hold

@@ -7,51 +7,35 @@
       called off, too late   → outcomes
 
 A record that comes again is never simply called again: what the ledger says of its attempt decides.
-What follows a call is insisted upon for as long as the process lives, since the answer is nowhere else.
+What follows an attempt is in `completer`.
 """
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar
+from collections.abc import Awaitable, Sequence
 
-from broker.errors import NotBelieved, Unavailable
+from broker.errors import NotBelieved
 from broker.identity.directory import Directory
 from broker.pricing.project_books import ProjectBooks
 from broker.providers.provider import Answer, Failed, Rejected, Result
-from broker.quota.gate import Granted, Release, Settlement, StartRequest
+from broker.quota.gate import Granted, Release, StartRequest
 from broker.quota.limits import Limits
 from broker.records import Incoming, Inner
 from broker.settings import Settings
-from broker.store.attempts import AttemptFacts, AttemptRow, VerdictRow
+from broker.store.attempts import AttemptFacts, AttemptRow
 from broker.store.keys import AttemptKey
-from schemas import topics
-from schemas.outcomes import Answered, Dead, Unknown
 from schemas.reasons import Failure, Refusal
-from schemas.state import Charge, Hold, State
-from schemas.topics import RetryDelay
-from workers.attempts import AttemptBook
-from workers.call import Prepared, answered_charge, failed_charge, prepare
-from workers.engine.backoff import delays
+from schemas.state import State
+from workers.attempts import AttemptBook, attempt_key
+from workers.call import Prepared, held, prepare
+from workers.completer import Completer
+from workers.insistence import insist
 from workers.latency import RecentLatency
 from workers.lease import Lease
-from workers.outlets import coordinate
 from workers.succession import Succession
 from workers.targets import Targets
 from workers.tools import Tools
-from workers.verdict import (
-    Again,
-    CalledOff,
-    GiveUp,
-    Late,
-    Step,
-    TooSlow,
-    Unresolved,
-    after_failure,
-    backoff_ms,
-)
-
-T = TypeVar("T")
+from workers.verdict import backoff_ms
 
 
 class Dispatch:
@@ -80,6 +64,7 @@ class Dispatch:
         self._outlets = tools.outlets
         self._tombstones = tools.tombstones
         self._running: dict[AttemptKey, asyncio.Future[None]] = {}
+        self._completer = Completer(tools, attempts)
         self._latency = RecentLatency()
         self._tried: dict[AttemptKey, AttemptRow] = {}
         """Intents that were sent, until their hold is started: one that is on record just as it was sent here
@@ -165,14 +150,14 @@ class Dispatch:
         state = inner.state
         settings = self._directory.project(state.project_id).settings
         limits = Limits(settings.nanodollars_per_day, settings.requests_per_minute)
-        request = StartRequest(_held(state), state.organization_id, state.project_id, limits)
+        request = StartRequest(held(state), state.organization_id, state.project_id, limits)
         verdict = await self._attempts.start(request)
         self._tried.pop(key, None)
         bar = self._certain_bar(state)
         if not isinstance(verdict, Granted) or verdict.hold != state.hold:
-            await self._end_attempt(record, inner, prepared, Failure.HOLD_LAPSED)
+            await self._completer.failed(record, inner, prepared, Failure.HOLD_LAPSED)
         elif bar is not None:
-            await self._end_attempt(record, inner, prepared, bar)
+            await self._completer.failed(record, inner, prepared, bar)
         else:
             await self._call(record, inner, key, prepared, incarnation)
 
@@ -189,12 +174,7 @@ class Dispatch:
         if over(facts) or facts.intent is not None:
             return await self._resume(record, inner, key, prepared)
         self._tried.pop(key, None)
-        if isinstance(bar, Refusal):
-            await self._refuse(inner.state, bar)
-        elif bar is Failure.CANCELLED:
-            await self._cancel(inner.state)
-        else:
-            await self._expire(inner.state)
+        await self._completer.uncalled(inner.state, bar)
         return None
 
     # a record that comes again
@@ -207,10 +187,10 @@ class Dispatch:
             self._tried.pop(key, None)
         if over(facts):
             if facts.intent is None:
-                await self._attempts.release(Release(_held(inner.state).id, inner.state.organization_id))
+                await self._attempts.release(Release(held(inner.state).id, inner.state.organization_id))
             return None
         if facts.verdict is not None:
-            await self._follow(record, inner, facts.verdict)
+            await self._completer.follow(record, inner, facts.verdict)
             return None
         if facts.intent is None:
             return self._succession.wait()
@@ -233,45 +213,34 @@ class Dispatch:
             return None
         if owner_alive or not await self._succession.settled_up_to_now(state):
             return self._succession.wait()
-        row = self._lost(state, intent.hold, intent.target)
-        if await self._attempts.decide(row):
-            self._metrics.takeover()
+        await self._completer.lost(state, intent.hold, intent.target)
         return await self._resume(record, inner, key, prepared)
 
-    def _lost(self, state: State, hold: Hold, target: str) -> VerdictRow:
-        charge = failed_charge(state, hold, target, Failure.WORKER_LOST, unknown=True, latency_ms=0)
-        return self._verdict(state, charge, Failure.WORKER_LOST, self._clock())
-
-    async def _follow(self, record: Incoming, inner: Inner, row: VerdictRow) -> None:
-        """Go on from a verdict on record; again, if a worker died between writing it and publishing."""
-        step = after_failure(
-            inner.state,
-            row.charge,
-            Failure(row.reason),
-            unknown=row.kind == "unknown",
-            due_ms=row.due_ms,
-            now_ms=self._clock(),
-        )
-        await self._insist(lambda: self._take_step(record, inner, step))
-        await self._settle_hold(inner.state, row.charge)
-
-    # the call and what follows
+    # the call
 
     async def _call(
         self, record: Incoming, inner: Inner, key: AttemptKey, prepared: Prepared, incarnation: str
     ) -> None:
         state = inner.state
         result = await self._result(state, key, prepared)
-        if not self._lease.held_since(incarnation) and await self._insist(lambda: self._taken_over(state)):
+        if not self._lease.held_since(incarnation) and await self._taken_over(key):
             return
         match result:
             case Answer():
                 self._latency.note(prepared.target, result.latency_ms, self._clock())
-                await self._answered(state, prepared, result)
+                await self._completer.answered(state, prepared, result)
             case Rejected():
-                await self._rejected(state, prepared, result)
+                await self._completer.rejected(state, prepared, result)
             case Failed():
-                await self._failed(record, inner, prepared, result)
+                await self._completer.failed(
+                    record,
+                    inner,
+                    prepared,
+                    result.failure,
+                    unknown=result.sent,
+                    wait_ms=self._wait_ms(state, prepared, result),
+                    latency_ms=result.latency_ms,
+                )
 
     async def _result(self, state: State, key: AttemptKey, prepared: Prepared) -> Result:
         """A call that is cut off, because its job is called off, may have been served."""
@@ -282,49 +251,9 @@ class Dispatch:
             return Failed(Failure.CANCELLED, sent=True, latency_ms=self._clock() - began_ms)
         return result
 
-    async def _taken_over(self, state: State) -> bool:
-        facts = await self._attempts.facts(attempt_key(state))
+    async def _taken_over(self, key: AttemptKey) -> bool:
+        facts = await insist(lambda: self._attempts.facts(key), self._metrics, "dispatch")
         return over(facts) or facts.verdict is not None
-
-    async def _answered(self, state: State, prepared: Prepared, answer: Answer) -> None:
-        charge = answered_charge(state, prepared, answer)
-        ended = state.model_copy(update={"charges": (*state.charges, charge)})
-        outcome = Answered(
-            model=prepared.target.model,
-            request_sha256=prepared.request_sha256,
-            response_sha256=answer.response_sha256,
-        )
-        record = self._outlets.answered(ended, outcome, answer.body, answer.status)
-        self._metrics.job("dispatch", "answered")
-        await self._insist(lambda: self._producer.send(record))
-
-    async def _rejected(self, state: State, prepared: Prepared, rejected: Rejected) -> None:
-        charge = Charge(
-            attempt=state.attempt,
-            verdict="refused",
-            hold=_held(state),
-            nanodollars=0,
-            price_version=prepared.price_version,
-            target=prepared.target.name,
-            reason=rejected.refusal.value,
-        )
-        ended = state.model_copy(update={"charges": (*state.charges, charge)})
-        record = self._outlets.refused(
-            ended, "dispatch", rejected.refusal, rejected.code, status_code=rejected.status
-        )
-        self._metrics.job("dispatch", rejected.refusal.value)
-        await self._insist(lambda: self._producer.send(record))
-
-    async def _failed(self, record: Incoming, inner: Inner, prepared: Prepared, failed: Failed) -> None:
-        await self._end_attempt(
-            record,
-            inner,
-            prepared,
-            failed.failure,
-            unknown=failed.sent,
-            wait_ms=self._wait_ms(inner.state, prepared, failed),
-            latency_ms=failed.latency_ms,
-        )
 
     def _wait_ms(self, state: State, prepared: Prepared, failed: Failed) -> int | None:
         """Until the next attempt. None where one that starts then is not expected to end in time."""
@@ -337,89 +266,6 @@ class Dispatch:
         too_slow = left_ms > 0 and self._latency.is_too_slow(prepared.target, left_ms, now_ms)
         return None if too_slow else wait_ms
 
-    async def _end_attempt(
-        self,
-        record: Incoming,
-        inner: Inner,
-        prepared: Prepared,
-        failure: Failure,
-        *,
-        unknown: bool = False,
-        wait_ms: int | None = 0,
-        latency_ms: int = 0,
-    ) -> None:
-        """The verdict first; then what follows from it, if it was ours to give."""
-        state = inner.state
-        charge = failed_charge(
-            state, _held(state), prepared.target.name, failure, unknown=unknown, latency_ms=latency_ms
-        )
-        due_ms = None if wait_ms is None else self._clock() + wait_ms
-        row = self._verdict(state, charge, failure, due_ms)
-        self._metrics.job("dispatch", failure.value)
-        if await self._insist(lambda: self._attempts.decide(row)):
-            await self._follow(record, inner, row)
-
-    async def _take_step(self, record: Incoming, inner: Inner, step: Step) -> None:
-        match step:
-            case Again(state, delay):
-                await self._try_again(inner, state, delay)
-            case GiveUp(state, reason):
-                await self._bury(record, inner, state, reason)
-            case Late(state):
-                await self._expire(state)
-            case CalledOff(state):
-                await self._cancel(state)
-            case TooSlow(state):
-                await self._refuse(state, Refusal.DEADLINE_UNREACHABLE)
-            case Unresolved(state, reason):
-                outcome = Unknown(reason=reason)
-                await self._producer.send(
-                    self._outlets.failed(state, outcome, "unknown", "outcome_unknown", None)
-                )
-
-    async def _try_again(self, inner: Inner, state: State, delay: RetryDelay | None) -> None:
-        if delay is None:
-            topic = topics.admitted(state.lane)
-        else:
-            self._metrics.retry(delay)
-            topic = topics.retry(delay)
-        await self._producer.send(self._outlets.onward(topic, inner, state))
-
-    async def _bury(self, record: Incoming, inner: Inner, state: State, reason: Failure) -> None:
-        self._metrics.dead_letter("dispatch", reason)
-        letter = self._outlets.dead_job(
-            inner._replace(state=state), "dispatch", reason.value, coordinate(record)
-        )
-        place = str(await self._producer.send(letter))
-        outcome = Dead(reason=reason, dead_letter=place)
-        await self._producer.send(self._outlets.failed(state, outcome, "dead", reason.value, place))
-
-    async def _refuse(self, state: State, reason: Refusal) -> None:
-        self._metrics.job("dispatch", reason.value)
-        await self._producer.send(self._outlets.refused(state, "dispatch", reason))
-
-    async def _expire(self, state: State) -> None:
-        self._metrics.job("dispatch", "expired")
-        await self._producer.send(self._outlets.expired(state, "dispatch"))
-
-    async def _cancel(self, state: State) -> None:
-        self._metrics.job("dispatch", "cancelled")
-        await self._producer.send(self._outlets.cancelled(state, "dispatch"))
-
-    async def _settle_hold(self, state: State, charge: Charge) -> None:
-        """Free the hold, or count what it cost, before the next attempt takes its own."""
-        settlement = Settlement(charge.hold, state.organization_id, state.project_id, charge.nanodollars)
-        await self._insist(lambda: self._attempts.settle(settlement))
-
-    async def _insist(self, act: Callable[[], Awaitable[T]]) -> T:
-        for delay in delays():
-            try:
-                return await act()
-            except Unavailable as error:
-                self._metrics.trouble("dispatch", error)
-                await asyncio.sleep(delay)
-        raise AssertionError("delays() has no end")
-
     def _row(self, state: State, prepared: Prepared, incarnation: str) -> AttemptRow:
         return AttemptRow(
             *attempt_key(state),
@@ -427,32 +273,12 @@ class Dispatch:
             project_id=state.project_id,
             target=prepared.target.name,
             model=state.model or "",
-            hold=_held(state),
+            hold=held(state),
             price_version=prepared.price_version,
             started_ms=self._clock(),
         )
-
-    def _verdict(self, state: State, charge: Charge, failure: Failure, due_ms: int | None) -> VerdictRow:
-        return VerdictRow(
-            *attempt_key(state),
-            kind="unknown" if charge.verdict == "unknown" else "failed",
-            reason=failure.value,
-            charge=charge,
-            due_ms=due_ms,
-            at_ms=self._clock(),
-        )
-
-
-def attempt_key(state: State) -> AttemptKey:
-    return AttemptKey(state.application_id, state.job_id, state.run, state.attempt)
 
 
 def over(facts: AttemptFacts) -> bool:
     """Whether nothing is left to do for the attempt: its job has ended, or SETTLE has charged it."""
     return facts.charged or facts.terminal is not None
-
-
-def _held(state: State) -> Hold:
-    if state.hold is None:
-        raise ValueError("an attempt has a hold")
-    return state.hold

@@ -8,7 +8,7 @@ called off, or past its deadline                    → outcomes
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Sequence
 
-from broker.errors import NotBelieved, Unavailable
+from broker.errors import NotBelieved
 from broker.kafka.reading import CoordinateReader
 from broker.records import Incoming, Inner, Outgoing
 from broker.store.crowds import CROWDED
@@ -16,7 +16,7 @@ from broker.store.parking import Parking
 from schemas import topics
 from schemas.topics import Coordinate
 from workers.crowds import Room
-from workers.engine.backoff import delays
+from workers.insistence import insist
 from workers.outlets import Outlets
 from workers.tools import Tools
 
@@ -82,17 +82,8 @@ class Waker:
     async def run(self) -> None:
         """Until cancelled. What is away is waited for."""
         while True:
-            if await self._insist() < _WAKE_MAX:
+            if await insist(self.wake, self._metrics, "retry") < _WAKE_MAX:
                 await asyncio.sleep(self._every_s)
-
-    async def _insist(self) -> int:
-        for delay in delays():
-            try:
-                return await self.wake()
-            except Unavailable as error:
-                self._metrics.trouble("retry", error)
-                await asyncio.sleep(delay)
-        raise AssertionError("delays() has no end")
 
     async def wake(self) -> int:
         """One round; how many were woken because of the time.

@@ -14,6 +14,7 @@ from headworks.cli import main
 from tests.crucible.plan import Point
 from tests.stack import WorkerProcess
 from workers.attempts import AttemptBook
+from workers.completer import Completer
 from workers.dispatch import Dispatch
 from workers.settlements import SettlementBook
 
@@ -33,8 +34,8 @@ PLACES: Mapping[Point, Place] = {
     "held": Place(0, SelfOpeningGate, "reserve", "after"),
     "fetched": Place(1, Dispatch, "handle", "before"),
     "intended": Place(1, AttemptBook, "begin", "after"),
-    "answered": Place(1, Dispatch, "_answered", "before"),
-    "acknowledged": Place(1, Dispatch, "_answered", "after"),
+    "answered": Place(1, Completer, "answered", "before"),
+    "acknowledged": Place(1, Completer, "answered", "after"),
     "committed": Place(2, SettlementBook, "settle", "after"),
 }
 
