@@ -43,16 +43,16 @@ class SelfOpeningGate:
     async def jobs_in_flight(self, projects: Sequence[ProjectOf]) -> list[int]:
         return await self._opened(lambda: self._gate.jobs_in_flight(projects))
 
-    async def _rebuild(self) -> None:
+    async def _opened(self, verb: Callable[[], Awaitable[T]]) -> T:
         try:
-            await self._gate.rebuild(self._source)
+            return await self._rebuilt(verb)
         except RedisUnfit as error:
             raise GateClosed(str(error)) from error  # an operator mends it while the jobs wait
 
-    async def _opened(self, verb: Callable[[], Awaitable[T]]) -> T:
+    async def _rebuilt(self, verb: Callable[[], Awaitable[T]]) -> T:
         try:
             return await verb()
         except GateClosed:
             self._on_closed()
-            await self._rebuild()
+            await self._gate.rebuild(self._source)
             return await verb()
