@@ -10,7 +10,6 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Protocol, Self, TypeVar
 
-from broker.errors import Unavailable
 from broker.store.cancels import Cancel
 from broker.store.keys import JobKey
 from broker.telemetry.metrics import Metrics
@@ -55,9 +54,7 @@ class Tombstones:
                 await following
 
     def covers(self, state: State) -> bool:
-        """Whether the job is called off. Raises what ended the following: none is missed unnoticed."""
-        if self._following is not None and self._following.done():
-            self._following.result()
+        """Whether the job is called off."""
         return bool(self._until_ms) and key_of(state) in self._until_ms
 
     async def unless_cancelled(self, state: State, act: Awaitable[T]) -> T | None:
@@ -106,11 +103,12 @@ class Tombstones:
             del self._under_way[key]
 
     async def _follow(self) -> None:
+        """Whatever a look comes to, another follows: without it no cancellation would be seen again."""
         while True:
             await asyncio.sleep(self._refresh_ms / 1000)
             try:
                 await self.refresh()
-            except Unavailable as error:
+            except Exception as error:  # noqa: BLE001 - counted and logged
                 self._metrics.trouble("cancels", error)
 
 

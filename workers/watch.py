@@ -25,6 +25,8 @@ class Watch:
         self._answered_at = dict.fromkeys(questions, clock())
         self._code: dict[str, str] = {}
         self._asking: list[asyncio.Task[None]] = []
+        self._stopping = False
+        """Not by cancelling alone: a Redis client may swallow that in the middle of a command."""
 
     async def __aenter__(self) -> Self:
         self._asking = [
@@ -36,6 +38,7 @@ class Watch:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._stopping = True
         for asking in self._asking:
             asking.cancel()
         await asyncio.gather(*self._asking, return_exceptions=True)
@@ -50,7 +53,7 @@ class Watch:
         ]
 
     async def _ask(self, part: str, question: Callable[[], Awaitable[None]]) -> None:
-        while True:
+        while not self._stopping:
             try:
                 await question()
             except HeadworksError as error:
@@ -58,4 +61,5 @@ class Watch:
             else:
                 self._answered_at[part] = self._clock()
                 self._code.pop(part, None)
-            await asyncio.sleep(self._every_s)
+            if not self._stopping:
+                await asyncio.sleep(self._every_s)

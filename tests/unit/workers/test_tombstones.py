@@ -8,7 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from broker.errors import DatabaseUnavailable
+from broker.store.cancels import Cancel
 from broker.telemetry.metrics import Metrics
+from tests.unit.workers.engine.turning import until
 from tests.unit.workers.memory import JOB, NOW_MS, MemoryCancels, state
 from workers.tombstones import Tombstones
 
@@ -49,6 +51,32 @@ async def test_it_keeps_up_by_itself_and_comes_back_when_the_database_does() -> 
             await cancels.refused.wait()
             cancels.away = False
             assert await waiting is None
+
+
+async def test_a_look_that_fails_in_an_unforeseen_way_is_not_the_last_and_harms_no_job() -> None:
+    """A cached plan that a migration made invalid, say: no job may end as dead for it."""
+    cancels = Faulty()
+    async with tombstones(cancels, refresh_ms=1) as known:
+        cancels.is_faulty = True
+        async with asyncio.timeout(10):
+            await cancels.failed.wait()
+        assert not known.covers(state())
+        cancels.call_off()
+        cancels.is_faulty = False
+        await until(lambda: known.covers(state()))
+
+
+class Faulty(MemoryCancels):
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_faulty = False
+        self.failed = asyncio.Event()
+
+    async def beyond(self, revision: int) -> list[Cancel]:
+        if self.is_faulty:
+            self.failed.set()
+            raise RuntimeError("nobody thought of it")
+        return await super().beyond(revision)
 
 
 async def test_no_process_starts_without_them() -> None:

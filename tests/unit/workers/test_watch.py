@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import pytest
 
@@ -54,6 +55,22 @@ async def test_a_part_that_fails_is_named_until_it_answers(fault: HeadworksError
         part.fault = None
         await part.next(part.answered)
         assert watch.away(AFTER_S) == []
+
+
+async def test_it_ends_though_a_client_swallows_the_cancellation() -> None:
+    asked = asyncio.Event()
+    asks: list[str] = []
+
+    async def question() -> None:
+        asks.append("again")
+        asked.set()
+        with suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+
+    async with asyncio.timeout(10):
+        async with Watch({"redis": question}, EVERY_S):
+            await asked.wait()
+    assert asks == ["again"]
 
 
 async def test_a_part_that_hangs_is_named_and_the_others_are_not() -> None:
