@@ -76,7 +76,7 @@ class Worker:
         )
         if "reserve" in self.pools:
             every_s = self.settings.reserve.park_recheck_ms / 1000
-            crowds = Crowds(self._parts.waiting, every_s, self.metrics)
+            crowds = Crowds(_room(self._parts), every_s, self.metrics)
             self._crowds = await self._stack.enter_async_context(crowds)
         questions: dict[str, Callable[[], Awaitable[None]]] = {"database": self._parts.directory.refresh}
         if _HOLDING.intersection(self.pools):
@@ -209,7 +209,7 @@ class Worker:
             parts.tools,
             parts.parking,
             parts.reader,
-            Room(parts.waiting, parts.gate, parts.directory, parts.settings.reserve.jobs_in_flight_max),
+            _room(parts),
             parts.settings.reserve.park_recheck_ms / 1000,
             lambda: [at.partition for at in pump.partitions() if at.topic == first],
         )
@@ -259,6 +259,10 @@ class Worker:
         lags = {lane: partial(pump.lag, lane) for lane in sources}
         parts.tools.metrics.watch(name, lambda: slots.in_use, lambda: pump.backlog, lags)
         return pump
+
+
+def _room(parts: Parts) -> Room:
+    return Room(parts.waiting, parts.gate, parts.directory, parts.settings.reserve.jobs_in_flight_max)
 
 
 def application(worker: Worker) -> AsgiFastStream:

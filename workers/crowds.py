@@ -10,7 +10,6 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Protocol, Self
 
-from broker.errors import Unavailable
 from broker.identity.directory import Directory
 from broker.quota.gate import Gate, ProjectOf
 from broker.store.crowds import CROWDED, Waiting
@@ -21,11 +20,14 @@ from schemas.topics import Lane
 
 
 class Source(Protocol):
-    async def projects(self) -> list[int]: ...
+    async def projects(self) -> list[int]:
+        """Those whose jobs that wait come before others of theirs."""
+        ...
 
 
 class Crowds:
-    """Which projects have jobs that wait, as this process knows it: asked of memory, never of a server.
+    """Which projects have jobs that others stand behind, as this process knows it: asked of memory, never of
+    a server.
 
     A job of such a project stands behind those that wait already, so that none is overtaken for ever.
     `async with Crowds(...)` keeps up; what it knows is `every_s` old at most.
@@ -37,6 +39,8 @@ class Crowds:
         self._metrics = metrics
         self._projects: set[int] = set()
         self._following: asyncio.Task[None] | None = None
+        self._stopping = False
+        """Not by cancelling alone: a Redis client may swallow that in the middle of a command."""
 
     async def __aenter__(self) -> Self:
         self._following = asyncio.create_task(self._follow(), name="crowds")
@@ -45,6 +49,7 @@ class Crowds:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._stopping = True
         following, self._following = self._following, None
         if following is not None:
             following.cancel()
@@ -52,10 +57,13 @@ class Crowds:
                 await following
 
     def stand_before(self, state: State) -> bool:
-        """Whether others of its project come first. Who was woken, as there was room, has waited."""
+        """Whether others of its project come first. Who was woken, as there was room, has waited; so has who
+        comes for another attempt.
+        """
         return (
             state.project_id in self._projects
             and state.lane is not Lane.INTERACTIVE
+            and state.attempt == 1
             and state.parked_for != CROWDED
         )
 
@@ -64,21 +72,22 @@ class Crowds:
         self._projects.add(project_id)
 
     async def refresh(self) -> None:
-        """Raises DatabaseUnavailable."""
+        """Raises what the source raises."""
         self._projects = set(await self._source.projects())
 
     async def _follow(self) -> None:
-        """A ledger that is away changes no crowd: what waits, waits on."""
-        while True:
+        """A source that is away, or fails, changes no crowd: what waits, waits on."""
+        while not self._stopping:
             try:
                 await self.refresh()
-            except Unavailable as error:
+            except Exception as error:  # noqa: BLE001 - counted and logged
                 self._metrics.trouble("reserve", error)
-            await asyncio.sleep(self._every_s)
+            if not self._stopping:
+                await asyncio.sleep(self._every_s)
 
 
 class Room:
-    """Which of those that wait may go on now."""
+    """How much there is for those that wait: which of them may go on now, and who must stand behind them."""
 
     def __init__(self, waiting: Waiting, gate: Gate, directory: Directory, jobs_in_flight_max: int) -> None:
         self._waiting = waiting
@@ -86,13 +95,24 @@ class Room:
         self._directory = directory
         self._jobs_in_flight_max = jobs_in_flight_max
 
+    async def projects(self) -> list[int]:
+        """Those that have jobs that wait, and more than half as many in flight as they may. With fewer, who
+        comes now takes nobody's room; and a project whose line is short, or longer than is woken in a second,
+        would else never get out of line. Raises Unavailable.
+        """
+        return [one for one, in_flight in await self._in_flight() if 2 * in_flight > self._jobs_in_flight_max]
+
     async def first(self, partitions: Collection[int], limit: int) -> list[ParkedRow]:
         """At most `limit` a project, of these partitions of `parked`. Raises Unavailable."""
-        projects = await self._waiting.projects()
-        whose = [ProjectOf(each, self._directory.project(each).organization_id) for each in projects]
         rows: list[ParkedRow] = []
-        for project, in_flight in zip(projects, await self._gate.jobs_in_flight(whose), strict=True):
+        for project, in_flight in await self._in_flight():
             room = min(self._jobs_in_flight_max - in_flight, limit)
             if room > 0:
                 rows += await self._waiting.first(project, sorted(partitions), room)
         return rows
+
+    async def _in_flight(self) -> list[tuple[int, int]]:
+        """Of each project that has jobs that wait, how many are in flight."""
+        projects = await self._waiting.projects()
+        whose = [ProjectOf(each, self._directory.project(each).organization_id) for each in projects]
+        return list(zip(projects, await self._gate.jobs_in_flight(whose), strict=True))

@@ -29,11 +29,14 @@ class Index:
     def __init__(self, **projects: int) -> None:
         self.numbers = {int(name.removeprefix("p")): number for name, number in projects.items()}
         self.is_away = False
+        self.fault: Exception | None = None
         self.rows: list[ParkedRow] = []
 
     async def projects(self) -> list[int]:
         if self.is_away:
             raise DatabaseUnavailable("away")
+        if self.fault is not None:
+            raise self.fault
         return sorted(self.numbers)
 
     async def first(self, project_id: int, partitions: Sequence[int], limit: int) -> list[ParkedRow]:
@@ -122,6 +125,14 @@ async def test_who_was_woken_has_waited_and_goes_on_unmarked() -> None:
     assert held.parked_for is None
 
 
+async def test_who_comes_for_another_attempt_has_waited() -> None:
+    """Else each 429 would send a job behind all that its project has."""
+    desk = Desk()
+    desk.crowds.joined(state().project_id)
+    await desk.handle(state(attempt=2))
+    assert desk.sent_to == [RESERVED]
+
+
 async def test_the_interactive_lane_waits_for_nobody() -> None:
     desk = Desk()
     desk.crowds.joined(state().project_id)
@@ -141,6 +152,24 @@ async def test_a_crowd_is_forgotten_when_nobody_waits_and_kept_while_the_ledger_
         assert following.stand_before(mine)
         desk.index.is_away = False
         await until(lambda: not following.stand_before(mine))
+
+
+async def test_a_crowd_is_still_known_after_a_look_that_failed_in_an_unforeseen_way() -> None:
+    desk, mine = Desk(), state()
+    desk.index.fault = RuntimeError("nobody thought of it")
+    async with Crowds(desk.index, 0.0, desk.tools.metrics) as following:
+        await asyncio.sleep(0)
+        desk.index.fault, desk.index.numbers = None, {mine.project_id: 1}
+        await until(lambda: following.stand_before(mine))
+
+
+async def test_nobody_stands_behind_a_line_while_half_of_the_room_is_free() -> None:
+    """Else a line never ends: who comes now joins it, faster than it is woken perhaps."""
+    waiting = cast(Waiting, Index(p3=9, p5=9, p7=9, p9=9))
+    room = Room(waiting, cast(Gate, Counting(0, 5, 6, 10)), cast(Directory, OneProject()), 10)
+    assert await room.projects() == [7, 9]
+    narrow = Room(waiting, cast(Gate, Counting(0, 1, 0, 1)), cast(Directory, OneProject()), 1)
+    assert await narrow.projects() == [5, 9]
 
 
 async def test_as_many_of_each_project_are_woken_as_there_is_room() -> None:
