@@ -14,8 +14,6 @@ from schemas.outcomes import Outcome
 from schemas.reasons import Failure
 from schemas.topics import Lane
 
-STATE_VERSION = 1
-
 
 class Hold(Record):
     """Money and quota held for one attempt, and the windows that they belong to."""

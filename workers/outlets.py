@@ -8,7 +8,7 @@ from broker.replies import answer, failure
 from schemas import headers, topics
 from schemas.dead_letter import DeadLetter
 from schemas.outcomes import Answered, Cancelled, Expired, Outcome, Refused, StageName
-from schemas.reasons import Refusal
+from schemas.reasons import Refusal, Unauthentic
 from schemas.reply import Status
 from schemas.state import State
 from schemas.topics import Coordinate
@@ -68,7 +68,7 @@ class Outlets:
         return self._sealer.seal(topic, state, inner.value, inner.sha256)
 
     def dead_job(self, inner: Inner, stage: StageName, reason: str, origin: Coordinate) -> Outgoing:
-        """A job whose attempts are used up, sealed so that it can be replayed."""
+        """A job whose attempts are used up, sealed with its state."""
         note = self._note(stage, reason, origin)
         return self._sealer.seal(topics.DEAD, inner.state, inner.value, inner.sha256, extra=[note])
 
@@ -83,7 +83,7 @@ class Outlets:
 
     def unreadable(self, origin: Coordinate, stage: StageName, error: str, raw: bytes) -> Outgoing:
         """A record that could not be decoded: its bytes in the log, as far as they can be told."""
-        note = self._note(stage, "undecodable", origin, error)
+        note = self._note(stage, Unauthentic.UNDECODABLE.value, origin, error)
         return Outgoing(topics.DEAD, None, raw, [note])
 
     def _note(

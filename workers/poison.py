@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from broker.errors import HeadworksError, NotBelieved
 from broker.records import Incoming, Inner
 from schemas.outcomes import Dead, StageName
-from schemas.reasons import Failure
+from schemas.reasons import Failure, Unauthentic
 from schemas.topics import Coordinate
 from workers.engine.source import Unreadable
 from workers.outlets import coordinate
@@ -40,7 +40,7 @@ class Poison:
             await self._pass_over(Coordinate(record.topic, record.partition, record.offset))
 
     async def _keep(self, record: Incoming | Unreadable, error: BaseException | None) -> None:
-        reason = "undecodable" if error is None else Failure.INTERNAL_ERROR.value
+        reason = (Unauthentic.UNDECODABLE if error is None else Failure.INTERNAL_ERROR).value
         self._metrics.dead_letter(self._stage, reason)
         if isinstance(record, Unreadable):
             place = Coordinate(record.topic, record.partition, record.offset)

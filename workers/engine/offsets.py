@@ -28,11 +28,6 @@ class Tracker:
         self._open.append(offset)
         self._next = offset + 1
 
-    def skip_to(self, offset: int) -> None:
-        """The next record to be fetched is `offset`: what lies before it needs no work."""
-        if self._next is None or offset > self._next:
-            self._next = offset
-
     def finish(self, offset: int) -> None:
         self._finished.add(offset)
         while self._open and self._open[0] in self._finished:
