@@ -56,10 +56,8 @@ CHANNELS: Final = (
         ("lane",),
     ),
     Channel("retry", "retry.{delay}", ("inner",), "both", "Waits for the next attempt.", ("delay",)),
-    Channel("parked", topics.PARKED, ("inner",), "both", "Waits for a budget's window."),
-    Channel(
-        "dead", topics.DEAD, ("deadLetter",), "send", "What could not be done; operators read and replay it."
-    ),
+    Channel("parked", topics.PARKED, ("inner",), "both", "Waits for a budget's window, or for room."),
+    Channel("dead", topics.DEAD, ("deadLetter",), "send", "What could not be done; operators read it."),
 )
 
 PARAMETERS: Final[Mapping[str, dict[str, Any]]] = {
@@ -117,7 +115,7 @@ HEADERS: Final[Mapping[str, dict[str, Any]]] = {
             headers.CORRELATION_ID: _JOB_ID,
             headers.REPLY_TO: _text("As the job gave it."),
             headers.STATUS: {"$ref": "#/components/schemas/Reply/properties/status"},
-            headers.RUN: _text("1; a replay of a dead letter is the next one.", pattern=_DECIMAL),
+            headers.RUN: _text("1 so far: kept for further runs of a job.", pattern=_DECIMAL),
         },
         {headers.TRACEPARENT: _text("As the job gave it.")},
     ),

@@ -11,7 +11,7 @@ from schemas.reply import Reply
 class _Ended:
     job_id: UUID
     run: int
-    """1; a replay of a dead letter is the next one."""
+    """1 so far: kept for further runs of a job."""
     cost_nanodollars: int
     """Of all attempts together."""
     attempts: int
@@ -60,7 +60,7 @@ class Refused(_Ended):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dead(_Ended):
-    """Its attempts are used up; an operator can replay the dead letter."""
+    """Its attempts are used up; the dead letter keeps the job."""
 
     reason: str
     message: str

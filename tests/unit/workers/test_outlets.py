@@ -123,7 +123,7 @@ def inner_of(value: bytes, of: State | None = None) -> Inner:
 # dead letters
 
 
-def test_a_dead_job_is_sealed_for_a_replay_beside_its_note() -> None:
+def test_a_dead_job_is_sealed_beside_its_note() -> None:
     record = OUTLETS.dead_job(inner_of(b"prompt", COSTLY), "dispatch", "timeout", ORIGIN)
     assert record.topic == topics.DEAD
     assert opened(record) == inner_of(b"prompt", COSTLY)
@@ -173,7 +173,7 @@ def test_of_too_many_headers_the_first_are_kept_and_none_is_without_a_value() ->
     ]
 
 
-def test_a_replayable_record_copied_by_a_stranger_is_none() -> None:
+def test_a_sealed_dead_letter_copied_by_a_stranger_is_none() -> None:
     """A genuine seal, sent by somebody else to a topic of theirs, is not kept beside the bytes."""
     genuine = OUTLETS.dead_job(inner_of(b"prompt"), "dispatch", "timeout", ORIGIN)
     copied = received(genuine)._replace(topic="jobs.bulk")
