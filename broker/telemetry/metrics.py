@@ -89,7 +89,9 @@ class Metrics:
         self._alarms = self._counter("alarms_total", "Things that must not happen", "code")
         self._troubles = self._counter("troubles_total", "Errors that were met and survived", "stage", "code")
         self._parked = Gauge(
-            "headworks_parked_jobs", "Jobs that wait for a budget's window", registry=self.registry
+            "headworks_parked_jobs",
+            "Jobs that wait for a budget's window, or for room",
+            registry=self.registry,
         )
         self._in_flight = self._gauge("in_flight", "Slots in use", "stage")
         self._backlog = self._gauge("backlog", "Fetched records that are not finished", "stage")
