@@ -9,6 +9,6 @@ sweep()
 
 local reply = {STAMP}
 for _, name in ipairs(batch) do
-  reply[#reply + 1] = tonumber(redis.call('HGET', node_key(name), JOBS) or 0)
+  reply[#reply + 1] = right_jobs(name, redis.call('HGET', node_key(name), JOBS))
 end
 return reply

@@ -127,6 +127,16 @@ local function look_up(items, days)
   return known
 end
 
+-- A node's number of jobs, put right where it cannot be: no node has more holds than its organization, none
+-- less than none. No window ends this counter, so what a worker of another version did not count, while one
+-- took the other's place, would stay for ever. Before the script changes a hold.
+local function right_jobs(name, found)
+  local jobs = tonumber(found or 0)
+  local right = math.max(0, math.min(jobs, redis.call('HLEN', HOLDS)))
+  if right ~= jobs then redis.call('HSET', node_key(name), JOBS, decimal(right)) end
+  return right
+end
+
 -- Counters of nodes in the present windows, read once a script; changes are written by `write_nodes`.
 local nodes = {}
 
@@ -144,7 +154,7 @@ local function node(name)
       spent_field(DAY), held_field(DAY), requests_field(MINUTE), JOBS)
     if not found[3] then forget_closed_windows(name) end
     nodes[name] = {spent = tonumber(found[1] or 0), held = tonumber(found[2] or 0),
-      requests = tonumber(found[3] or 0), jobs = tonumber(found[4] or 0),
+      requests = tonumber(found[3] or 0), jobs = right_jobs(name, found[4]),
       held_more = 0, requests_more = 0, jobs_more = 0}
   end
   return nodes[name]

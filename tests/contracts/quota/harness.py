@@ -82,6 +82,9 @@ class Bench:
     async def jobs(self, project_id: int = PROJECT) -> int:
         return int(await self.client.hget(self._node(project_id), "jobs") or 0)
 
+    async def miscount_jobs(self, number: int, project_id: int = PROJECT) -> None:
+        await self.client.hincrby(self._node(project_id), "jobs", number)
+
     def _node(self, project_id: int) -> str:
         return f"{self.prefix}:{{o{ORGANIZATION}}}:node:p{project_id}"
 

@@ -68,6 +68,19 @@ async def test_jobs_in_flight_are_bounded_until_they_end(bench: Bench) -> None:
     assert await bench.gate.jobs_in_flight([]) == []
 
 
+@pytest.mark.parametrize("wrong", [30_000, -30_000])
+async def test_a_number_of_jobs_that_cannot_be_is_put_right(bench: Bench, wrong: int) -> None:
+    """After workers of two versions counted differently, say: no window ends what is counted too much."""
+    limits, project = Limits(jobs_in_flight=2), ProjectOf(PROJECT, ORGANIZATION)
+    await bench.miscount_jobs(wrong)
+    assert await bench.gate.jobs_in_flight([project]) == [0]
+    await bench.miscount_jobs(wrong)
+    answers = await bench.gate.reserve([request(name, 1, limits) for name in "abc"])
+    assert [type(answer) for answer in answers] == [Granted, Granted, Over]
+    assert await bench.gate.jobs_in_flight([project]) == [2]
+    assert await bench.jobs() == 2
+
+
 async def test_a_window_that_is_full_lasts_longer_than_a_crowd(bench: Bench) -> None:
     limits = Limits(requests_per_minute=1, jobs_in_flight=1)
     _, over = await bench.gate.reserve([request("a", 1, limits), request("b", 1, limits)])
