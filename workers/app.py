@@ -46,7 +46,7 @@ POOLS: tuple[Pool, ...] = ("admit", "reserve", "dispatch", "settle", "retry")
 _SLOT_BYTES = 256 * 1024
 _READ_AHEAD = 5_000
 """Records of a partition that DISPATCH has at hand, so that it can choose whose turn it is."""
-_HOLDING: frozenset[Pool] = frozenset({"reserve", "dispatch", "settle"})
+_HOLDING: frozenset[Pool] = frozenset({"reserve", "dispatch", "settle", "retry"})
 """Pools that speak to the gate."""
 _WATCH_EVERY_S = 1.0
 _AWAY_AFTER_S = 5.0

@@ -12,7 +12,7 @@ from broker.errors import NotBelieved
 from broker.kafka.reading import CoordinateReader
 from broker.records import Incoming, Inner, Outgoing
 from broker.store.crowds import CROWDED
-from broker.store.parking import Parking
+from broker.store.parking import ParkedRow, Parking
 from schemas import topics
 from schemas.topics import Coordinate
 from workers.crowds import Room
@@ -80,26 +80,36 @@ class Waker:
         self._tombstones = tools.tombstones
 
     async def run(self) -> None:
-        """Until cancelled. What is away is waited for."""
+        """Until cancelled. What is away is waited for. After a round that failed otherwise there is another:
+        nobody else wakes what is parked here.
+        """
         while True:
-            if await insist(self.wake, self._metrics, "retry") < _WAKE_MAX:
+            try:
+                woken = await insist(self.wake, self._metrics, "retry")
+            except Exception as error:  # noqa: BLE001 - counted and logged
+                self._metrics.trouble("retry", error)
+                woken = 0
+            if woken < _WAKE_MAX:
                 await asyncio.sleep(self._every_s)
 
     async def wake(self) -> int:
-        """One round; how many were woken because of the time.
+        """One round; how many were woken because of the time, which is done without the gate.
 
         A worker that dies between publishing and forgetting wakes the same jobs again, which is harmless:
         RESERVE and DISPATCH know a hold and an attempt by their names.
         """
         await self._count()
         partitions = sorted(self._partitions())
-        due = [row.place for row in await self._parking.due(partitions, self._clock(), _WAKE_MAX)]
-        fitting = [row.place for row in await self._room.first(partitions, _WAKE_MAX)]
-        if woken := list(dict.fromkeys(due + fitting)):
-            places = [Coordinate(topics.PARKED, *place) for place in woken]
-            await self._producer.send_all(await self._read(places))
-            await self._parking.unpark(woken)
+        due = await self._parking.due(partitions, self._clock(), _WAKE_MAX)
+        await self._let_go(due)
+        await self._let_go(await self._room.first(partitions, _WAKE_MAX))
         return len(due)
+
+    async def _let_go(self, rows: Sequence[ParkedRow]) -> None:
+        if rows:
+            places = [row.place for row in rows]
+            await self._producer.send_all(await self._read([Coordinate(topics.PARKED, *at) for at in places]))
+            await self._parking.unpark(places)
 
     async def _count(self) -> None:
         now_ms = self._clock()
