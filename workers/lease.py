@@ -11,8 +11,13 @@ import socket
 import time
 from contextlib import suppress
 
-from broker.errors import LeaseLost, Unavailable
+import structlog
+
+from broker.errors import HeadworksError, LeaseLost, Unavailable
 from broker.store.leases import Leases
+from broker.telemetry.events import Event
+
+_log = structlog.stdlib.get_logger(__name__)
 
 
 class Lease:
@@ -54,11 +59,18 @@ class Lease:
         self._until = asked + self._lease_ms / 1000
 
     async def _renew_always(self) -> None:
+        """However a renewal fails, another is tried: without a lease the process calls nobody any more."""
         while True:
             await asyncio.sleep(self._renew_s)
-            asked = time.monotonic()
-            with suppress(Unavailable):
-                if await self._leases.renew(self._incarnation, self._lease_ms):
-                    self._until = asked + self._lease_ms / 1000
-                else:
-                    await self._join()
+            try:
+                with suppress(Unavailable):
+                    await self._renew()
+            except Exception as error:  # noqa: BLE001 - logged; where it goes on, the lease runs out
+                _log.warning(Event.TROUBLE, stage="lease", code=HeadworksError.code, exc_info=error)
+
+    async def _renew(self) -> None:
+        asked = time.monotonic()
+        if await self._leases.renew(self._incarnation, self._lease_ms):
+            self._until = asked + self._lease_ms / 1000
+        else:
+            await self._join()

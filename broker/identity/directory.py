@@ -161,9 +161,12 @@ class Directory:
             self._adopt(await self._load(self._snapshot))
 
     def _current(self) -> _Snapshot:
-        """Raises what ended the refreshing: a directory that no longer follows must not be believed."""
+        """Raises DirectoryBehind where an unforeseen error has ended the refreshing: a directory that no
+        longer follows must not be believed, and no job may end for it.
+        """
         if self._following is not None and self._following.done():
-            self._following.result()
+            cause = self._following.exception()
+            raise DirectoryBehind("changes are followed no more: start the process anew") from cause
         return self._snapshot
 
     async def _follow(self) -> None:

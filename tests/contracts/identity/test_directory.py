@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
-from broker.errors import DatabaseUnavailable, SecretMissing, SettingsInvalid
+from broker.errors import DatabaseUnavailable, DirectoryBehind, SecretMissing, SettingsInvalid
 from broker.identity import directory as directory_module
 from broker.identity.credential import Credential
 from broker.identity.directory import Directory, ProjectSettings
@@ -201,8 +201,10 @@ async def test_a_directory_that_cannot_follow_any_more_is_not_believed(
     monkeypatch.setattr(database, "connect", broken)
     assert directory._following is not None
     await asyncio.wait({directory._following}, timeout=DEADLINE_S)
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(DirectoryBehind) as raised:
         directory.key(credential.key_id)
+    assert isinstance(raised.value.__cause__, ZeroDivisionError)
+    assert raised.value.retryable
     with pytest.raises(ZeroDivisionError):
         await directory.__aexit__(None, None, None)
 
