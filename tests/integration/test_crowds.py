@@ -12,7 +12,7 @@ from tests.stack.jobs import chat
 
 MAX = 3
 JOBS = 24
-CALL_S = 0.1
+CALL_S = 0.3
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
