@@ -60,8 +60,11 @@ QUICK = {
     "HEADWORKS_DISPATCH__TAKEOVER_CHECK_MS": "100",
     "HEADWORKS_HEALTH__STALL_AFTER_S": "2",
     "HEADWORKS_ADMIT__DEAD_LETTER_SAMPLE_PER_S": "1000",
+    "HEADWORKS_CONCURRENCY__CALLS_MIN": "1000",
 }
-"""What makes waits short, so that tests are, and keeps every dead letter."""
+"""What makes waits short, so that tests are, keeps every dead letter, and lets no test limit the calls of the
+next by how its provider answered.
+"""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
