@@ -68,13 +68,19 @@ def default_partition(job_id: str, partitions: int) -> int:
 
 
 def signed_headers(
-    credential: Credential, topic: str, job_id: str, reply_to: str, issued_at_ms: int, value: bytes
+    credential: Credential,
+    topic: str,
+    job_id: str,
+    reply_to: str,
+    issued_at_ms: int,
+    value: bytes,
+    content_type: str = "application/json",
 ) -> dict[str, str]:
     headers = {
         "hw-version": "1",
         "hw-application": credential.application,
         "hw-key-id": credential.key_id,
-        "content-type": "application/json",
+        "content-type": content_type,
         "reply_to": reply_to,
         "hw-issued-at": str(issued_at_ms),
         "correlation_id": job_id,

@@ -306,8 +306,12 @@ async def test_a_named_instance_is_given_what_it_missed(
         stub.hold()
         async with Client(credential, kafka=settings, instance="worker-1") as client:
             assert [result async for result in client.missed()] == []
-            taken, *left = [await client.submit(chat(str(number))) for number in range(4)]
+            for number in range(4):
+                await client.submit(chat(str(number)))
             await stub.seen_at_least(4)
+            taken, *left = (
+                stub.seen
+            )  # in the order of their replies: up to the first one left, none comes again
             await stub.release()
             await client.result(taken, DEADLINE_S)
         async with Client(credential, kafka=settings, instance="worker-1") as client:
@@ -433,11 +437,11 @@ async def test_a_client_ends_in_time_though_kafka_is_silent(
     real: KafkaSettings, kafka: KafkaServer, credential: Credential, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("broker.kafka.lasting._STOP_S", 0.2)
-    monkeypatch.setattr("broker.kafka.lasting._REQUEST_TIMEOUT_MS", 1_000)
     await kafka_topics.apply(real, [credential.application])
+    impatient = real.model_copy(update={"request_timeout_ms": 1_000})
     before = asyncio.all_tasks()
     async with asyncio.timeout(DEADLINE_S):
-        async with Client(credential, kafka=real) as client:
+        async with Client(credential, kafka=impatient) as client:
             await client.submit(chat("x"), reply=False)
             monkeypatch.setattr(client._publisher, "_delivery_s", 0.2)
             kafka.pause()

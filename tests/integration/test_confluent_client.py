@@ -26,6 +26,7 @@ def signed(vector: dict[str, Any]) -> dict[str, str]:
         headers["reply_to"],
         int(headers["hw-issued-at"]),
         vector["value"].encode(),
+        headers["content-type"],
     )
 
 
