@@ -127,7 +127,13 @@ class LastingProducer:
 
 
 def _fail_all(producer: AIOKafkaProducer, error: BaseException) -> None:
-    producer._message_accumulator.fail_all(error)  # noqa: SLF001
+    """Those that wait for their turn to be gathered are failed too, and need not be awaited by anybody."""
+    accumulator = producer._message_accumulator  # noqa: SLF001
+    gathered = [batch for queue in accumulator._batches.values() for batch in queue]  # noqa: SLF001
+    batches = gathered + list(accumulator._pending_batches)  # noqa: SLF001
+    accumulator.fail_all(error)
+    for batch in batches:
+        batch._drain_waiter.exception()  # noqa: SLF001
 
 
 async def _end(producer: AIOKafkaProducer) -> None:
