@@ -34,7 +34,7 @@ from workers.lanes import LANE_WEIGHTS
 from workers.parts import Parts
 from workers.poison import Poison
 from workers.reserve import Reserve
-from workers.retry import Retry, Waker
+from workers.retry import WAITING_MAX, Retry, Waker
 from workers.settle import Settle
 from workers.stream import Stream
 from workers.succession import Succession
@@ -194,11 +194,14 @@ class Worker:
         return self._pump("settle", sources, stage.handle, slots, limits, pass_over=stage.pass_over)
 
     def _retry(self, parts: Parts) -> Pump[Incoming]:
+        """A lane a delay, so that what waits long holds up nothing that waits briefly."""
         stage = Retry(parts.tools)
-        names = [topics.retry(delay) for delay in RetryDelay]
-        limits = Limits(batch_max=1, under_way_max=5_000, span_max=5_000)
-        source = self._source("headworks.retry", *names)
-        pump = self._pump("retry", {"retry": source}, stage.handle, Slots(1_000, {"retry": 1}), limits)
+        sources = {
+            delay.value: self._source(f"headworks.retry.{delay.value}", topics.retry(delay))
+            for delay in RetryDelay
+        }
+        limits = self._limits(batch_max=1, under_way_max=WAITING_MAX, span_max=5 * WAITING_MAX)
+        pump = self._pump("retry", sources, stage.handle, Slots(1_000, dict.fromkeys(sources, 1)), limits)
         self._waker = asyncio.create_task(self._make_waker(parts, pump).run(), name="waker")
         return pump
 

@@ -20,6 +20,10 @@ from workers.insistence import insist
 from workers.outlets import Outlets
 from workers.tools import Tools
 
+WAITING_MAX = 1_000
+"""Records of one delay that a process holds back at a time. Those behind them are read when the first are
+due, and none passes later than its delay's longest wait after it was appended: all before it are due by then.
+"""
 _WAKE_MAX = 500
 _COUNT_EVERY_MS = 10_000
 
