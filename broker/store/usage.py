@@ -1,11 +1,11 @@
 """What was spent and what is on record: reads for bills and summaries, away from the hot path."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import Any, Final, Literal, NamedTuple, get_args
 
-from sqlalchemy import BigInteger, ColumnElement, Select, Table, cast, func, select
+from sqlalchemy import BigInteger, ColumnElement, FromClause, Select, Table, cast, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.store.database import Database
@@ -35,15 +35,23 @@ BillBy = Literal[
 ]
 BILL_BY: Final[tuple[BillBy, ...]] = get_args(BillBy)
 
+ALL_DAYS: Final = range(1_000_000)
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+owners = organizations.alias("owners")
+"""Of the projects, beside the organization that a charge names."""
+_NAMED: Final[Mapping[str, Table]] = MappingProxyType(
+    {"organization": organizations, "project": projects, "application": applications}
+)
 
 
 class BillRow(NamedTuple):
-    """What the jobs of one label cost. Cached tokens are part of the input."""
+    """What the jobs of one combination of labels cost. Cached tokens are part of the input."""
 
-    label: str | None
-    """None where the jobs carry no such tag. Of a day, its date in UTC, `2026-01-31`; of a project,
-    `organization/project`, for its name is unique in its organization alone.
+    labels: tuple[str | None, ...]
+    """In the order asked for. None where the jobs carry no such tag. Of a day, its date, `2026-01-31`, in the
+    windows of the hold; of a month, `2026-01`; of a project, `organization/project`, for its name is unique
+    in its organization alone.
     """
     jobs: int
     attempts: int
@@ -68,27 +76,27 @@ class Usage:
 
     async def bill(
         self,
-        by: BillBy,
+        by: Sequence[BillBy],
         *,
-        since_day: int = 0,
+        days: range = ALL_DAYS,
         project_id: int | None = None,
         application_id: int | None = None,
     ) -> list[BillRow]:
-        """Sums of the settled charges of the holds since `since_day` (days since the Unix epoch, UTC), of all
-        or of one project, one application: the dearest first, days in their order.
+        """Sums of the settled charges whose hold was taken on one of `days` (since the Unix epoch), of all or
+        of one project, one application, a row for each combination of what `by` names.
+
+        Where days or months are asked for they come in their order, else the dearest first.
         """
-        statement = _bill(by).where(charges.c.day >= since_day)
+        statement = _bill(by).where(charges.c.day >= days.start, charges.c.day < days.stop)
         if project_id is not None:
             statement = statement.where(charges.c.project_id == project_id)
         if application_id is not None:
             statement = statement.where(charges.c.application_id == application_id)
         async with self._database.connect() as connection:
             found = await connection.execute(statement)
-            rows = [BillRow(*row) for row in found]
-        if by == "day":
-            rows = [row._replace(label=_date(row.label)) for row in rows]
-            return sorted(rows, key=lambda row: row.label or "")
-        return sorted(rows, key=lambda row: (-row.nanodollars, row.label or ""))
+            rows = [_row(by, tuple(row)) for row in found]
+        times = [place for place, name in enumerate(by) if name in _TIMES]
+        return sorted(rows, key=lambda row: _order(row, times))
 
     async def counts(self) -> Counts:
         kinds = select(terminals.c.kind, func.count()).group_by(terminals.c.kind)
@@ -102,32 +110,49 @@ class Usage:
             )
 
 
-def _bill(by: BillBy) -> Select[Any]:
-    if by == "project":
-        label = organizations.c.name + "/" + projects.c.name
-        owner = organizations.c.id == projects.c.organization_id
-        return _named(label, projects, charges.c.project_id).outerjoin(organizations, owner).group_by(label)
-    names = {"organization": organizations, "application": applications}.get(by)
-    if names is not None:
-        return _named(names.c.name, names, charges.c[f"{by}_id"]).group_by(names.c.name)
-    label = charges.c["key_id" if by == "key" else by]
-    return _sums(label).group_by(label)
-
-
-def _named(label: ColumnElement[Any], names: Table, key: ColumnElement[Any]) -> Select[Any]:
-    """Labelled from another table, and grouped by what refers to it."""
-    return _sums(label).outerjoin_from(charges, names, names.c.id == key).group_by(key)
-
-
-def _sums(label: ColumnElement[Any]) -> Select[Any]:
-    return select(
-        label,
+def _bill(by: Sequence[BillBy]) -> Select[Any]:
+    """What stands in another table is grouped by what refers to it, for names may be shared or gone."""
+    labels = [_label(name) for name in by]
+    statement = select(
+        *labels,
         func.count(charges.c.job_id.distinct()),
         func.count(),
         _sum(charges.c.input_tokens),
         _sum(charges.c.output_tokens),
         _sum(charges.c.nanodollars),
+    ).select_from(_joined(by))
+    return statement.group_by(*labels, *(charges.c[f"{name}_id"] for name in by if name in _NAMED))
+
+
+def _label(name: BillBy) -> ColumnElement[Any]:
+    if name == "project":
+        return owners.c.name + "/" + projects.c.name
+    if name in _NAMED:
+        return _NAMED[name].c.name
+    return charges.c["key_id" if name == "key" else name]
+
+
+def _joined(by: Collection[BillBy]) -> FromClause:
+    joined: FromClause = charges
+    for name in by:
+        if name in _NAMED:
+            table = _NAMED[name]
+            joined = joined.outerjoin(table, table.c.id == charges.c[f"{name}_id"])
+    if "project" in by:
+        joined = joined.outerjoin(owners, owners.c.id == projects.c.organization_id)
+    return joined
+
+
+def _row(by: Sequence[BillBy], values: tuple[Any, ...]) -> BillRow:
+    labels = tuple(
+        _TIMES[name](int(value)) if name in _TIMES else value for name, value in zip(by, values, strict=False)
     )
+    return BillRow(labels, *values[len(by) :])
+
+
+def _order(row: BillRow, times: Sequence[int]) -> tuple[Any, ...]:
+    labels = tuple(label or "" for label in row.labels)
+    return (*(labels[place] for place in times), -row.nanodollars, *labels)
 
 
 def _sum(column: ColumnElement[Any]) -> ColumnElement[int]:
@@ -139,5 +164,8 @@ async def _count(connection: AsyncConnection, table: Table) -> int:
     return (await connection.execute(select(func.count()).select_from(table))).scalar_one()
 
 
-def _date(day: Any) -> str:
-    return (_EPOCH + timedelta(days=int(day))).date().isoformat()
+def _date(day: int) -> str:
+    return (_EPOCH + timedelta(days=day)).date().isoformat()
+
+
+_TIMES: Final[Mapping[str, Callable[[int], str]]] = MappingProxyType({"day": _date})

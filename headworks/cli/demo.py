@@ -99,7 +99,7 @@ async def _run(stack: "DevStack", source: Path, folder: Path) -> "Ending":
 async def _report(console: "Console", stack: "DevStack", ending: "Ending") -> None:
     from broker.store.audit_check import broken_chain
     from broker.store.database import Database
-    from broker.store.usage import Usage
+    from broker.store.usage import BillBy, Usage
     from headworks.batch.report import table
     from headworks.cli.bill import bill_table
 
@@ -108,9 +108,10 @@ async def _report(console: "Console", stack: "DevStack", ending: "Ending") -> No
     database = await Database.open(stack.settings.database)
     try:
         usage = Usage(database)
-        for by in ("department", "model"):
+        bills: tuple[BillBy, ...] = ("department", "model")
+        for by in bills:
             console.print()
-            console.print(bill_table(by, await usage.bill(by), title=f"Bill by {by}"))
+            console.print(bill_table([by], await usage.bill([by]), title=f"Bill by {by}"))
         counts = await usage.counts()
         broken = await broken_chain(database)
     finally:

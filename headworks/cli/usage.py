@@ -1,40 +1,29 @@
 """`headworks usage`: what was spent, as the ledger has it."""
 
+import csv
 import json
-from datetime import UTC, datetime
-from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+import sys
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 from headworks.cli.output import JsonOption, opened, run, show_renderable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from broker.store.usage import BillBy, BillRow
 
-    from broker.store.usage import BillRow
-
-
-class By(StrEnum):
-    """`broker.store.usage.BillBy`, as Typer needs it."""
-
-    ORGANIZATION = "organization"
-    PROJECT = "project"
-    APPLICATION = "application"
-    KEY = "key"
-    DEPARTMENT = "department"
-    FEATURE = "feature"
-    USER = "user"
-    MODEL = "model"
-    TARGET = "target"
-    LANE = "lane"
-    DAY = "day"
+_DAY = ["%Y-%m-%d"]
+NAMES = "organization, project, application, key, department, feature, user, model, target, lane, day"
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_FIGURES = ("jobs", "attempts", "input_tokens", "output_tokens", "nanodollars")
 
 
 def usage(
     by: Annotated[
-        By, typer.Option(metavar="WHAT", help=f"What each row stands for: {', '.join(By)}.")
-    ] = By.PROJECT,
+        str, typer.Option(metavar="WHAT,...", help=f"What each row stands for, one or several of {NAMES}.")
+    ] = "project",
     project: Annotated[
         str | None, typer.Option(metavar="ORG/PROJECT", help="Only what this project spent.")
     ] = None,
@@ -43,35 +32,80 @@ def usage(
     ] = None,
     since: Annotated[
         datetime | None,
-        typer.Option(metavar="DATE", formats=["%Y-%m-%d"], help="From this day (UTC) on: 2026-01-31."),
+        typer.Option(metavar="DATE", formats=_DAY, help="From this day on: 2026-01-31."),
     ] = None,
+    until: Annotated[
+        datetime | None, typer.Option(metavar="DATE", formats=_DAY, help="Up to this day, and with it.")
+    ] = None,
+    month: Annotated[
+        datetime | None,
+        typer.Option(metavar="MONTH", formats=["%Y-%m"], help="Of this calendar month alone: 2026-01."),
+    ] = None,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Write CSV, for spreadsheets.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Show what was spent, and by whom.
 
     Examples:
         headworks usage
-        headworks usage --by model --project acme/search
-        headworks usage --by day --since 2026-01-01 --json
+        headworks usage --month 2026-01 --by project,model
+        headworks usage --by department,feature --project acme/search --csv > bill.csv
+        headworks usage --by day --since 2026-01-01 --until 2026-01-31 --json
 
-    Counted are the attempts of jobs that have ended, on the day (UTC) for which their budget was held.
-    department, feature and user are the tags that jobs carry in their metadata. A call of which it is not
-    known whether it was served counts with all that was held for it.
+    Counted are the attempts of jobs that have ended, on the day for which their budget was held, by the
+    calendar of their organization. department, feature and user are the tags that jobs carry in their
+    metadata. A call of which it is not known whether it was served counts with all that was held for it.
+    Dollars in CSV and JSON are whole nanodollars: a billion of them are one dollar.
     """
-    rows = run(_rows(by, project, application, since))
+    names = _named(by)
+    rows = run(_rows(names, project, application, _days(since, until, month)))
     if as_json:
-        typer.echo(json.dumps([{str(by): row.label, **_figures(row)} for row in rows], indent=2))
+        typer.echo(json.dumps(list(_records(names, rows)), indent=2))
+    elif as_csv:
+        writer = csv.DictWriter(sys.stdout, [*names, *_FIGURES], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(inert(record) for record in _records(names, rows))
     elif rows:
         from headworks.cli.bill import bill_table
 
-        show_renderable(bill_table(by, rows))
+        show_renderable(bill_table(names, rows))
     else:
         typer.echo("Nothing spent yet.", err=True)
 
 
+def _named(by: str) -> "list[BillBy]":
+    from broker.store.usage import BILL_BY
+
+    names = [name.strip() for name in by.split(",")]
+    wrong = [name for name in names if name not in BILL_BY]
+    if wrong:
+        raise typer.BadParameter(f"{wrong[0]!r} is none of {NAMES}", param_hint="--by")
+    if len(set(names)) < len(names):
+        raise typer.BadParameter("a name stands there twice", param_hint="--by")
+    return cast("list[BillBy]", names)
+
+
+def _days(since: datetime | None, until: datetime | None, month: datetime | None) -> range:
+    from broker.store.usage import ALL_DAYS
+
+    if month is not None:
+        if since is not None or until is not None:
+            raise typer.BadParameter("stands for --since and --until", param_hint="--month")
+        since, until = month, (month + timedelta(days=31)).replace(day=1) - timedelta(days=1)
+    first = ALL_DAYS.start if since is None else _day(since)
+    stop = ALL_DAYS.stop if until is None else _day(until) + 1
+    if stop <= first:
+        raise typer.BadParameter("lies before --since", param_hint="--until")
+    return range(first, stop)
+
+
+def _day(at: datetime) -> int:
+    return (at.replace(tzinfo=UTC) - datetime.fromtimestamp(0, UTC)).days
+
+
 async def _rows(
-    by: By, project: str | None, application: str | None, since: datetime | None
-) -> "Sequence[BillRow]":
+    by: "Sequence[BillBy]", project: str | None, application: str | None, days: range
+) -> "list[BillRow]":
     """Raises NotFound, SettingsInvalid, DatabaseUnavailable, DatabaseBehind."""
     from broker.ops import applications, projects
     from broker.ops.projects import Address
@@ -79,17 +113,20 @@ async def _rows(
     from broker.store.usage import Usage
 
     address = None if project is None else Address.parse(project)
-    since_day = 0 if since is None else (since.replace(tzinfo=UTC) - datetime.fromtimestamp(0, UTC)).days
     async with opened(Settings.load()) as database:
         project_id = None if address is None else (await projects.show(database, address)).id
         application_id = None if application is None else (await applications.show(database, application)).id
-        return await Usage(database).bill(
-            by.value, since_day=since_day, project_id=project_id, application_id=application_id
-        )
+        return await Usage(database).bill(by, days=days, project_id=project_id, application_id=application_id)
 
 
-def _figures(row: "BillRow") -> dict[str, int]:
-    named = row._asdict()
+def _records(by: Sequence[str], rows: "Sequence[BillRow]") -> Iterator[dict[str, Any]]:
+    for row in rows:
+        yield dict(zip(by, row.labels, strict=True)) | dict(zip(_FIGURES, row[1:], strict=True))
+
+
+def inert(record: dict[str, Any]) -> dict[str, Any]:
+    """A tag comes from an application: no spreadsheet may take it for a formula (OWASP, CSV injection)."""
     return {
-        name: named[name] for name in ("jobs", "attempts", "input_tokens", "output_tokens", "nanodollars")
+        name: f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+        for name, value in record.items()
     }

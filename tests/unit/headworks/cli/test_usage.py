@@ -1,6 +1,7 @@
 """What was spent, from the command line."""
 
 import asyncio
+import csv
 import io
 import json
 from pathlib import Path
@@ -15,7 +16,7 @@ from broker.store.database import Database
 from broker.store.settlement import Settlements
 from broker.store.usage import BILL_BY, BillRow
 from headworks.cli.bill import bill_table
-from headworks.cli.usage import By
+from headworks.cli.usage import NAMES, inert
 from tests.contracts.store.builders import HOLD, charge, settle, settlement, state
 from tests.unit.headworks.cli.conftest import Invoke
 
@@ -48,7 +49,7 @@ def _read(invoke: Invoke, options: str) -> list[dict[str, Any]]:
 
 
 def test_every_way_to_sum_has_its_name() -> None:
-    assert tuple(By) == BILL_BY
+    assert tuple(NAMES.split(", ")) == BILL_BY
 
 
 def test_nothing_spent(database: None, invoke: Invoke) -> None:
@@ -77,6 +78,28 @@ def test_from_a_day_on(spent: None, invoke: Invoke) -> None:
     assert len(_read(invoke, "--by day --since 2024-10-04")) == 2
 
 
+def test_of_a_month_or_up_to_a_day(spent: None, invoke: Invoke) -> None:
+    assert [row["day"] for row in _read(invoke, "--by day --month 2024-10")] == ["2024-10-04"]
+    assert [row["day"] for row in _read(invoke, "--by day --until 2024-10-04")] == ["2024-10-04"]
+    assert _read(invoke, "--month 2024-12") == []
+
+
+def test_by_several(spent: None, invoke: Invoke) -> None:
+    first, *_ = _read(invoke, "--by project,model,day")
+    assert (first["project"], first["model"], first["day"]) == ("acme/search", "gpt-4o", "2024-10-04")
+
+
+def test_csv_sums_to_the_ledger(spent: None, invoke: Invoke) -> None:
+    rows = list(csv.DictReader(io.StringIO(invoke("usage --csv --by project,model").stdout)))
+    assert rows[0]["project"] == "acme/search"
+    assert sum(int(row["nanodollars"]) for row in rows) == 2_000_004_201
+
+
+@pytest.mark.parametrize("label", ["=1+1", "+1", "-1", "@SUM(A1)"])
+def test_no_spreadsheet_takes_a_tag_for_a_formula(label: str) -> None:
+    assert inert({"user": label, "jobs": 1}) == {"user": f"'{label}", "jobs": 1}
+
+
 def test_people_read_dollars_and_a_total(spent: None, invoke: Invoke) -> None:
     lines = invoke("usage --by model").stdout.splitlines()
     assert lines[0].split() == ["model", "jobs", "attempts", "tokens", "in", "tokens", "out", "dollars"]
@@ -87,7 +110,7 @@ def test_people_read_dollars_and_a_total(spent: None, invoke: Invoke) -> None:
 def _shown(label: str) -> list[str]:
     console = Console(width=80, file=io.StringIO())
     with console.capture() as captured:
-        console.print(bill_table("model", [BillRow(label, 100, 100, 1_000_000, 1_000_000, 10**12)]))
+        console.print(bill_table(["model"], [BillRow((label,), 100, 100, 1_000_000, 1_000_000, 10**12)]))
     return captured.get().splitlines()
 
 
@@ -111,6 +134,10 @@ def test_on_a_narrow_terminal_a_long_name_is_whole() -> None:
         ("--application none", 1, "no application none"),
         ("--since yesterday", 2, "yesterday"),
         ("--by colour", 2, "colour"),
+        ("--by project,colour", 2, "colour"),
+        ("--by project,project", 2, "twice"),
+        ("--month 2025-01 --since 2025-01-01", 2, "--since"),
+        ("--since 2025-01-02 --until 2025-01-01", 2, "before"),
     ],
 )
 def test_what_is_not_there(project: str, invoke: Invoke, options: str, status: int, told: str) -> None:
