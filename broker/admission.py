@@ -13,7 +13,7 @@ from broker.pricing.estimate import upper_bound
 from schemas.depth import depth_within
 from schemas.envelope import TTL_S_DEFAULT, Envelope
 from schemas.reasons import Refusal
-from schemas.requests import RequestRefused, validate_request
+from schemas.requests import FAULTS_MAX, RequestRefused, validate_request
 from schemas.state import Decision, Estimate
 from schemas.topics import ReplyTo
 
@@ -56,7 +56,7 @@ def read_envelope(value: bytes, bounds: Bounds) -> Envelope:
         )
     parsed = _parse(value, bounds)
     try:
-        return Envelope.model_validate(parsed)
+        return Envelope.model_validate(parsed, strict=True)
     except ValidationError as error:
         raise JobRefused(*_envelope_fault(error)) from None
 
@@ -72,6 +72,8 @@ def _parse(value: bytes, bounds: Bounds) -> Any:
 
 
 def _envelope_fault(error: ValidationError) -> tuple[Refusal, str, str | None]:
+    if error.error_count() > FAULTS_MAX:
+        return Refusal.INVALID_ENVELOPE, f"has more than {FAULTS_MAX} faults", None
     fault = error.errors(include_url=False, include_context=False, include_input=False)[0]
     loc = fault["loc"]
     if loc == ("endpoint",) and fault["type"] == "literal_error":

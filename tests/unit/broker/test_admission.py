@@ -15,6 +15,7 @@ from broker.pricing.book import PriceBook
 from broker.pricing.estimate import upper_bound
 from schemas.envelope import TTL_S_DEFAULT, TTL_S_MAX, Envelope, RetryPolicy, Tags
 from schemas.reasons import Refusal
+from schemas.requests import FAULTS_MAX
 from schemas.state import Decision
 from schemas.topics import ReplyTo
 
@@ -132,6 +133,10 @@ def test_nesting_is_bounded_before_anything_is_read() -> None:
         (envelope(tags={"user": "a\nb"}), "tags.user"),
         (envelope(ttl_s=0), "ttl_s"),
         (envelope(ttl_s=TTL_S_MAX + 1), "ttl_s"),
+        (envelope(ttl_s="3600"), "ttl_s"),
+        (envelope(ttl_s=3600.0), "ttl_s"),
+        (envelope(retry={"at_most_once": "yes"}), "retry.at_most_once"),
+        (envelope(**{f"field{n}": n for n in range(FAULTS_MAX + 1)}), None),
         (envelope(retry={"attempts_max": 11}), "retry.attempts_max"),
     ],
 )
