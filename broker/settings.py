@@ -23,6 +23,7 @@ from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+    SettingsError,
     TomlConfigSettingsSource,
 )
 
@@ -35,7 +36,7 @@ _REPLY_ROOM = 256 * 1024
 
 
 class Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, allow_inf_nan=False)
 
 
 class KafkaSettings(Section):
@@ -196,7 +197,7 @@ class LogSettings(Section):
 
 class Settings(BaseSettings):
     model_config = SettingsConfigDict(
-        env_prefix="HEADWORKS_", env_nested_delimiter="__", extra="forbid", frozen=True
+        env_prefix="HEADWORKS_", env_nested_delimiter="__", extra="forbid", frozen=True, allow_inf_nan=False
     )
 
     kafka: KafkaSettings = KafkaSettings()
@@ -252,6 +253,8 @@ class Settings(BaseSettings):
             return cls(**overrides)
         except ValidationError as error:
             raise SettingsInvalid(explain(error, cls, path)) from None
+        except SettingsError:
+            raise SettingsInvalid(_whole_section(cls.model_fields)) from None
         except ValueError as error:
             raise SettingsInvalid(f"{path} is not valid TOML: {error}") from None
         except OSError as error:
@@ -272,6 +275,12 @@ def _refuse_unknown_sections(sections: Iterable[str]) -> None:
         if name.startswith("HEADWORKS_") and separator and section.lower() not in known:
             hint = meant(section.lower(), known)
             raise SettingsInvalid(f"{name}: there is no section {section.lower()}{hint}")
+
+
+def _whole_section(sections: Iterable[str]) -> str:
+    found = [f"HEADWORKS_{name.upper()}" for name in sections if f"HEADWORKS_{name.upper()}" in os.environ]
+    named = ", ".join(found) or "a HEADWORKS_* variable"
+    return f"{named} stands for a whole section, and is not JSON; a key is HEADWORKS_<SECTION>__<KEY>"
 
 
 def config_path() -> Path:

@@ -242,6 +242,18 @@ def test_a_settings_file_that_is_no_toml(invoke: Invoke, tmp_path: Path) -> None
     assert "headworks.toml is not valid TOML" in invoke("orgs list").stderr
 
 
+def test_a_variable_for_a_whole_section_is_named(invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEADWORKS_SECRETS", "my-secret")
+    result = invoke("orgs list")
+    assert "HEADWORKS_SECRETS stands for a whole section" in result.stderr
+    assert "my-secret" not in result.output
+
+
+def test_no_time_is_infinite(invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEADWORKS_DRAIN_S", "inf")
+    assert "drain_s: Input should be a finite number" in invoke("orgs list").stderr
+
+
 def test_without_kafka_it_is_said_in_one_line(database: None, invoke: Invoke) -> None:
     result = invoke("topics apply")
     assert (result.exit_code, result.stdout) == (1, "")
