@@ -16,14 +16,15 @@ from faststream.asgi import AsgiFastStream
 from faststream.kafka import KafkaBroker
 
 from broker.kafka.consuming import GroupSource, Place, stream_broker
-from broker.records import Incoming, Inner
+from broker.records import Incoming
 from broker.settings import Settings
 from broker.telemetry.http import asgi_routes
 from broker.telemetry.metrics import Metrics
 from schemas import topics
 from schemas.outcomes import StageName
-from schemas.topics import Coordinate, Lane, RetryDelay
+from schemas.topics import Lane, RetryDelay
 from workers.admit import Admit
+from workers.completer import Completer
 from workers.crowds import Crowds, Room
 from workers.dispatch import Dispatch
 from workers.engine.pump import Limits, Pump
@@ -139,7 +140,8 @@ class Worker:
         }
         limits = self._limits(batch_max=200, under_way_max=1, span_max=2_000)
         slots = Slots(3_000, LANE_WEIGHTS)
-        return self._pump("admit", sources, stage.handle, slots, limits, stage.identify)
+        poison = Poison("admit", parts.tools, stage.identify)
+        return self._pump("admit", sources, stage.handle, slots, limits, poison)
 
     def _reserve(self, parts: Parts) -> Pump[Incoming]:
         stage = Reserve(
@@ -179,7 +181,8 @@ class Worker:
         reserved = {"interactive": min(settings.slots_interactive, settings.slots - 1)}
         slots = Slots(settings.slots, LANE_WEIGHTS, reserved)
         sources = self._by_lane("dispatch", topics.reserved)
-        return self._pump("dispatch", sources, stage.handle, slots, limits, sharing=by_application())
+        poison = Poison("dispatch", parts.tools, break_off=Completer(parts.tools, parts.attempts).broken_off)
+        return self._pump("dispatch", sources, stage.handle, slots, limits, poison, by_application())
 
     def _settle(self, parts: Parts) -> Pump[Incoming]:
         stage = Settle(
@@ -191,7 +194,8 @@ class Worker:
         limits = self._limits(batch_max=300, under_way_max=1, span_max=1_000)
         sources = self._by_lane("settle", topics.outcomes)
         slots = Slots(6_000, LANE_WEIGHTS)
-        return self._pump("settle", sources, stage.handle, slots, limits, pass_over=stage.pass_over)
+        poison = Poison("settle", parts.tools, pass_over=stage.pass_over)
+        return self._pump("settle", sources, stage.handle, slots, limits, poison)
 
     def _retry(self, parts: Parts) -> Pump[Incoming]:
         """A lane a delay, so that what waits long holds up nothing that waits briefly."""
@@ -243,17 +247,15 @@ class Worker:
         handle: Callable[[Sequence[Incoming]], Awaitable[Awaitable[None] | None]],
         slots: Slots,
         limits: Limits,
-        identify: Callable[[Incoming], Inner | None] | None = None,
-        pass_over: Callable[[Coordinate], Awaitable[None]] | None = None,
+        poison: Poison | None = None,
         sharing: Sharing[Incoming] | None = None,
     ) -> Pump[Incoming]:
         parts = self._opened()
-        poison = Poison(name, parts.tools, identify, pass_over)
         pump: Pump[Incoming] = Pump(
             name,
             sources,
             parts.tools.metrics.timed(name, handle),
-            poison,
+            poison or Poison(name, parts.tools),
             slots,
             limits,
             lambda error: parts.tools.metrics.trouble(name, error),

@@ -98,6 +98,28 @@ class Completer:
         await self._insist(lambda: self._take_step(record, inner, step))
         await self._settle_hold(inner.state, row.charge)
 
+    async def broken_off(self, inner: Inner) -> Step:
+        """The end of a job over whose attempt DISPATCH failed in an unforeseen way; for others to publish.
+
+        An attempt that was begun may have been served: it is put on record as unknown, and charged so. What
+        stands on record already is left as it is. Raises Unavailable.
+        """
+        state, key = inner.state, attempt_key(inner.state)
+        facts = await self._attempts.facts(key)
+        is_over = facts.charged or facts.terminal is not None
+        if facts.intent is not None and facts.verdict is None and not is_over:
+            hold, target = facts.intent.hold, facts.intent.target
+            charge = failed_charge(state, hold, target, Failure.INTERNAL_ERROR, unknown=True, latency_ms=0)
+            await self._attempts.decide(self._verdict(state, charge, Failure.INTERNAL_ERROR, None))
+            facts = await self._attempts.facts(key)
+        if facts.verdict is None:
+            return GiveUp(state, Failure.INTERNAL_ERROR)
+        charge = facts.verdict.charge
+        unknown = charge.verdict == "unknown"
+        return after_failure(
+            state, charge, Failure.INTERNAL_ERROR, unknown=unknown, due_ms=None, now_ms=self._clock()
+        )
+
     async def uncalled(self, state: State, bar: Failure | Refusal) -> None:
         """End a job of which no call was begun. Raises Unavailable."""
         if isinstance(bar, Refusal):

@@ -4,12 +4,13 @@ from collections.abc import Awaitable, Callable
 
 from broker.errors import HeadworksError, NotBelieved
 from broker.records import Incoming, Inner
-from schemas.outcomes import Dead, StageName
-from schemas.reasons import Failure, Unauthentic
+from schemas.outcomes import Dead, StageName, Unknown
+from schemas.reasons import Failure, Notice, Unauthentic
 from schemas.topics import Coordinate
 from workers.engine.source import Unreadable
 from workers.outlets import coordinate
 from workers.tools import Tools
+from workers.verdict import GiveUp, Step, Unresolved
 
 
 class Poison:
@@ -21,10 +22,12 @@ class Poison:
         tools: Tools,
         identify: Callable[[Incoming], Inner | None] | None = None,
         pass_over: Callable[[Coordinate], Awaitable[None]] | None = None,
+        break_off: Callable[[Inner], Awaitable[Step]] | None = None,
     ) -> None:
         """`identify`: the job of a record that bears no seal yet, or None where it is nobody's.
 
         `pass_over`: told of each record once it is kept, by a stage that has its position on record.
+        `break_off`: how a job ends, with its charges, at a stage that may have begun an attempt of it.
         """
         self._stage: StageName = stage
         self._producer = tools.producer
@@ -33,6 +36,7 @@ class Poison:
         self._outlets = tools.outlets
         self._identify = identify or self._sealed
         self._pass_over = pass_over
+        self._break_off = break_off or _uncharged
 
     async def __call__(self, record: Incoming | Unreadable, error: BaseException | None) -> None:
         await self._keep(record, error)
@@ -61,8 +65,18 @@ class Poison:
             return None
 
     async def _end(self, record: Incoming, inner: Inner) -> None:
+        step = await self._break_off(inner)
         reason = Failure.INTERNAL_ERROR
-        letter = self._outlets.dead_job(inner, self._stage, reason.value, coordinate(record))
+        if isinstance(step, Unresolved):
+            unknown, code = Unknown(reason=reason), Notice.OUTCOME_UNKNOWN.value
+            await self._producer.send(self._outlets.failed(step.state, unknown, "unknown", code, None))
+            return
+        ended = inner._replace(state=step.state)
+        letter = self._outlets.dead_job(ended, self._stage, reason.value, coordinate(record))
         place = str(await self._producer.send(letter))
         outcome = Dead(reason=reason, dead_letter=place)
-        await self._producer.send(self._outlets.failed(inner.state, outcome, "dead", reason.value, place))
+        await self._producer.send(self._outlets.failed(step.state, outcome, "dead", reason.value, place))
+
+
+async def _uncharged(inner: Inner) -> Step:
+    return GiveUp(inner.state, Failure.INTERNAL_ERROR)

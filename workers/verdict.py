@@ -29,7 +29,7 @@ class Again(NamedTuple):
 
 
 class GiveUp(NamedTuple):
-    """Attempts are used up: a dead letter, then its outcome."""
+    """Attempts are used up, or another is of no use: a dead letter, then its outcome."""
 
     state: State
     reason: Failure
@@ -81,7 +81,7 @@ def after_failure(
         return CalledOff(over)
     if unknown and state.retry.at_most_once:
         return Unresolved(over, failure)
-    if failure not in _FREE and _used(over) >= state.retry.attempts_max:
+    if failure is Failure.INTERNAL_ERROR or _are_used_up(over, failure):
         return GiveUp(over, failure)
     if due_ms is None:
         return TooSlow(over)
@@ -104,9 +104,9 @@ def _counted(failures: tuple[Failure, ...], failure: Failure) -> tuple[Failure, 
     return (*(kept for kept in failures if kept not in _FREE), failure)
 
 
-def _used(state: State) -> int:
-    """How many attempts count."""
-    return sum(failure not in _FREE for failure in state.failures)
+def _are_used_up(state: State, last: Failure) -> bool:
+    counting = sum(failure not in _FREE for failure in state.failures)
+    return last not in _FREE and counting >= state.retry.attempts_max
 
 
 def tier(wait_ms: int) -> RetryDelay:

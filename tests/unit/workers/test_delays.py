@@ -1,7 +1,7 @@
 """Each delay waits by itself: what waits long holds up nothing that waits briefly."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import cast
@@ -12,14 +12,14 @@ from broker.settings import Settings
 from broker.store.parking import ParkedRow, Parking
 from schemas import topics
 from schemas.topics import Lane, RetryDelay
-from tests.unit.workers.engine.memory import MemorySource
 from tests.unit.workers.engine.turning import until
+from tests.unit.workers.logs import Log
 from tests.unit.workers.memory import NOW_MS, MemoryProducer, Received, received, state, tools
 from tests.unit.workers.test_deadlines import Index
 from workers.app import Worker
 from workers.crowds import Room
 from workers.engine.pump import Pump
-from workers.engine.source import Assignment, Fetched, Partition, Source
+from workers.engine.source import Source
 from workers.parts import Parts
 from workers.retry import Waker
 
@@ -28,35 +28,6 @@ MANY = 5_500
 """More than a process holds back."""
 FEW = 500
 TURNS = 50
-
-
-class Log:
-    """Topics of one partition each, in memory."""
-
-    def __init__(self, records: Mapping[str, Sequence[Received]]) -> None:
-        self.records = {Partition(topic, 0): found for topic, found in records.items()}
-        self.offsets = MemorySource({place: [b""] * len(found) for place, found in self.records.items()})
-
-    async def start(self, assignment: Assignment) -> None:
-        await self.offsets.start(assignment)
-
-    async def fetch(self, partition: Partition, records_max: int, wait_ms: int) -> Fetched[Incoming]:
-        fetched = await self.offsets.fetch(partition, records_max, wait_ms)
-        return Fetched([self.records[partition][one.offset] for one in fetched.records])
-
-    async def commit(self, offsets: Mapping[Partition, int]) -> None:
-        await self.offsets.commit(offsets)
-
-    def end(self, partition: Partition) -> int | None:
-        return self.offsets.end(partition)
-
-    async def stop(self) -> None:
-        await self.offsets.stop()
-
-    def append(self, topic: str, record: Received) -> None:
-        place = Partition(topic, 0)
-        self.records[place] = [*self.records[place], record]
-        self.offsets.append(place, b"")
 
 
 class NoRoom:

@@ -104,10 +104,17 @@ def test_no_more_attempts_count_than_the_job_allows(life: Life) -> None:
 @given(lives)
 def test_a_job_gives_up_for_its_last_failure_and_not_before(life: Life) -> None:
     last = life.steps[-1]
-    if isinstance(last, GiveUp):
+    if isinstance(last, GiveUp) and last.reason is not Failure.INTERNAL_ERROR:
         assert life.counting == life.states[0].retry.attempts_max
         assert last.reason is life.ends[-1].failure
         assert last.reason not in FREE
+
+
+@given(lives)
+def test_after_an_error_of_our_own_nothing_is_tried_again(life: Life) -> None:
+    for end, step in zip(life.ends, life.steps, strict=True):
+        if end.failure is Failure.INTERNAL_ERROR:
+            assert isinstance(step, GiveUp | Unresolved)
 
 
 @given(st.lists(ends.filter(lambda end: end.failure in WAITING and not end.unknown), min_size=1, max_size=60))
