@@ -1,0 +1,194 @@
+"""Does the ledger agree with itself, and with the audit? All of it is read, as it stood at one moment."""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any, Final, NamedTuple
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Select, Table, and_, func, or_, select, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from broker.store.audit_check import Broken, heads, walk
+from broker.store.bulk import select_by_keys
+from broker.store.database import Database
+from broker.store.keys import ATTEMPT_COLUMNS, JOB_COLUMNS, RUN_COLUMNS, RunKey
+from broker.store.settlement_rows import Terminal
+from broker.store.tables import attempts, charges, terminals
+from schemas.outcomes import TERMINAL_KINDS
+
+_WHOLE_TABLES = "SET LOCAL enable_seqscan = on; SET LOCAL enable_hashjoin = on"
+"""What serves the ledger by key is slow here, where tables are compared whole."""
+
+
+class Difference(NamedTuple):
+    """Two records of one thing that do not agree. `where` names it, `detail` says how, in figures."""
+
+    check: str
+    where: str
+    detail: str
+
+
+class Progress(NamedTuple):
+    """Audit entries read, of how many."""
+
+    done: int
+    total: int
+
+
+async def differences(
+    database: Database, on_progress: Callable[[Progress], None] = lambda _: None
+) -> AsyncIterator[Difference]:
+    """Every difference; none where the ledger is whole. Raises DatabaseUnavailable."""
+    async with database.begin() as guard, database.snapshot(guard) as connection:
+        if database.dialect == "postgresql":
+            for setting in _WHOLE_TABLES.split("; "):
+                await connection.execute(text(setting))
+        check = _Check(connection, on_progress)
+        async for found in check.audit():
+            yield found
+        async for found in check.ledger():
+            yield found
+
+
+class _Check:
+    def __init__(self, connection: AsyncConnection, on_progress: Callable[[Progress], None]) -> None:
+        self._connection = connection
+        self._on_progress = on_progress
+        self._total = self._done = 0
+        self._ends = 0
+        """Entries that ended a run."""
+        self._noted: set[RunKey] = set()
+        """Runs that something came for after their end, a late charge, say."""
+
+    async def audit(self) -> AsyncIterator[Difference]:
+        """Every chain whole, and every end in it as `terminals` has it."""
+        chains = await heads(self._connection)
+        self._total = sum(head.chain_length for head in chains)
+        for head in chains:
+            async for links in walk(self._connection, head):
+                if isinstance(links, Broken):
+                    yield Difference("audit_chain", str(links), "the chain does not hold")
+                    continue
+                for found in await self._compare([each.entry for each in links]):
+                    yield found
+                self._done += len(links)
+                self._on_progress(Progress(self._done, self._total))
+
+    async def _compare(self, entries: Sequence[Any]) -> list[Difference]:
+        jobs = [entry for entry in entries if "job_id" in entry]
+        ends = {_run_of(entry): entry for entry in jobs if entry["terminal"]}
+        self._ends += sum(1 for entry in jobs if entry["terminal"])
+        self._noted |= {_run_of(entry) for entry in jobs if _is_late(entry)}
+        rows = await select_by_keys(
+            self._connection, terminals, JOB_COLUMNS, {run.job for run in ends}, Terminal.__slots__
+        )
+        known = {row.key: row for row in (Terminal(*row) for row in rows)}
+        return [
+            Difference("audit_terminal", _named(run), told)
+            for run, entry in ends.items()
+            if (told := _apart(entry, known.get(run)))
+        ]
+
+    async def ledger(self) -> AsyncIterator[Difference]:
+        """Terminals, charges and intents, against one another."""
+        for check, statement, detail in _COMPARISONS:
+            for row in await self._connection.execute(statement):
+                run = RunKey(*row[:3])
+                if check != "charges_more" or run not in self._noted:
+                    yield Difference(check, _named(run), detail.format(*row[3:]))
+        count = (await self._connection.execute(select(func.count()).select_from(terminals))).scalar_one()
+        if count != self._ends:
+            yield Difference("audit_terminal", "all", f"{count} terminals, {self._ends} of them in the audit")
+
+
+def _run_of(entry: Any) -> RunKey:
+    return RunKey(entry["application_id"], UUID(entry["job_id"]), entry["run"])
+
+
+def _is_late(entry: Any) -> bool:
+    return not entry["terminal"] and entry["kind"] in TERMINAL_KINDS
+
+
+def _named(run: RunKey) -> str:
+    return f"{run.application_id}/{run.job_id}/{run.run}"
+
+
+def _apart(entry: Any, terminal: Terminal | None) -> str:
+    if terminal is None:
+        return "in the audit, not among the terminals"
+    pairs = {
+        "kind": (entry["kind"], terminal.kind),
+        "reason": (entry["reason"], terminal.reason),
+        "attempts": (entry["attempts"], terminal.attempts),
+        "nanodollars": (entry["nanodollars"], terminal.nanodollars),
+        "outcome": (entry["outcome"], terminal.outcome),
+        "reply_sha256": (entry["reply_sha256"], terminal.value_sha256),
+    }
+    return "; ".join(
+        f"{name}: audit {audited}, terminal {settled}"
+        for name, (audited, settled) in pairs.items()
+        if audited != settled
+    )
+
+
+_SUMS = (
+    select(
+        *(charges.c[name] for name in RUN_COLUMNS),
+        func.sum(charges.c.nanodollars).label("nanodollars"),
+        func.count().label("attempts"),
+    )
+    .group_by(*(charges.c[name] for name in RUN_COLUMNS))
+    .subquery("sums")
+)
+_CHARGED: Final = func.coalesce(_SUMS.c.nanodollars, 0)
+_CHARGES: Final = func.coalesce(_SUMS.c.attempts, 0)
+
+
+def _same(one: Any, other: Any, columns: Sequence[str]) -> ColumnElement[bool]:
+    return and_(*(one.c[name] == other.c[name] for name in columns))
+
+
+def _of_terminals(unequal: ColumnElement[bool]) -> Select[Any]:
+    return (
+        select(*(terminals.c[name] for name in RUN_COLUMNS), terminals.c.nanodollars, _CHARGED)
+        .select_from(terminals.outerjoin(_SUMS, _same(terminals, _SUMS, RUN_COLUMNS)))
+        .where(unequal)
+    )
+
+
+def _charges_without(table: Table, columns: Sequence[str]) -> Select[Any]:
+    return (
+        select(*(charges.c[name] for name in RUN_COLUMNS), charges.c.attempt, charges.c.nanodollars)
+        .select_from(charges.outerjoin(table, _same(charges, table, columns)))
+        .where(table.c.job_id.is_(None))
+    )
+
+
+_COMPARISONS: Final = (
+    (
+        "charges_less",
+        _of_terminals(or_(terminals.c.nanodollars > _CHARGED, terminals.c.attempts > _CHARGES)),
+        "terminal says {} nanodollars, its charges {}",
+    ),
+    (
+        "charges_more",
+        _of_terminals(or_(terminals.c.nanodollars < _CHARGED, terminals.c.attempts < _CHARGES)),
+        "terminal says {} nanodollars, its charges {}",
+    ),
+    (
+        "charge_without_terminal",
+        _charges_without(terminals, RUN_COLUMNS),
+        "attempt {} is charged {} nanodollars",
+    ),
+    (
+        "charge_without_intent",
+        _charges_without(attempts, ATTEMPT_COLUMNS),
+        "attempt {} is charged {} nanodollars",
+    ),
+    (
+        "charge_over_hold",
+        select(
+            *(charges.c[name] for name in ATTEMPT_COLUMNS), charges.c.nanodollars, charges.c.hold_nanodollars
+        ).where(charges.c.nanodollars > charges.c.hold_nanodollars),
+        "attempt {} is charged {} nanodollars, and {} were held",
+    ),
+)
