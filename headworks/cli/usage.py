@@ -49,7 +49,7 @@ def usage(
     Examples:
         headworks usage
         headworks usage --month 2026-01 --by project,model
-        headworks usage --by department,feature --project acme/search --csv > bill.csv
+        headworks usage --by department,feature --csv > bill.csv
         headworks usage --by day --since 2026-01-01 --until 2026-01-31 --json
 
     Counted are the attempts of jobs that have ended, on the day for which their budget was held, by the

@@ -8,7 +8,7 @@ import re
 import shlex
 import tomllib
 from collections.abc import Iterator
-from itertools import dropwhile, groupby
+from itertools import dropwhile, groupby, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -61,13 +61,14 @@ def spans(name: str) -> list[str]:
 
 
 def shell_commands(name: str) -> Iterator[list[str]]:
-    """Every command of the shell blocks, words apart, without assignments and comments."""
+    """Every command of the shell blocks, words apart, without assignments, redirections and comments."""
     for block in fences(name, "sh"):
         for line in block.replace("\\\n", " ").splitlines():
             lexer = shlex.shlex(line, posix=True, punctuation_chars=";&|()")
             lexer.whitespace_split = True
             for is_operator, words in groupby(lexer, lambda word: word[0] in ";&|()"):
-                command = [] if is_operator else list(dropwhile(_prepares, words))
+                rest = () if is_operator else dropwhile(_prepares, words)
+                command = list(takewhile(lambda word: not word.startswith(">"), rest))
                 if command:
                     yield command
 

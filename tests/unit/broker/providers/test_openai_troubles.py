@@ -51,7 +51,7 @@ def closed_port() -> int:
         b'{"choices": [{"text": "x"}]}',
         b'{"error": {"message": "x"}}',
         b'{"data": [{"embedding": [1]}]}',
-        gzip.compress(CHAT),
+        gzip.compress(CHAT, mtime=0),
         b"[" * 100_000,
     ],
 )
