@@ -1,0 +1,91 @@
+"""IP addresses: IPv4 in four decimal numbers, IPv6 as of RFC 4291, 2.2.
+
+Loopback, unspecified and broadcast addresses name nobody and are not found; neither are version numbers,
+chapters and object identifiers, as far as what stands around them tells.
+"""
+
+import re
+from collections.abc import Iterator
+from ipaddress import AddressValueError, IPv6Address
+
+from broker.policy.dlp.cues import Cues
+from broker.policy.dlp.scanning import DIGIT, WORD, View, pattern
+from broker.policy.dlp.spans import Kind, Span
+
+_V4 = pattern(r"\b[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}\b")
+_GROUPS = "[0-9A-Fa-f]{1,4}(?::[0-9A-Fa-f]{1,4})"
+_QUAD = r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}"
+_V6 = pattern(
+    rf"{_GROUPS}{{5}}:{_QUAD}|{_GROUPS}{{7}}"
+    rf"|{_GROUPS}{{0,6}}::(?:(?:[0-9A-Fa-f]{{1,4}}:){{0,5}}{_QUAD}|(?:{_GROUPS}{{0,6}})?)"
+    rf"|::(?:(?:[0-9A-Fa-f]{{1,4}}:){{0,5}}{_QUAD}|{_GROUPS}{{0,6}})"
+)
+_SAYS_NOTHING = frozenset({b"127.0.0.1", b"0.0.0.0", b"255.255.255.255"})
+_CUES = Cues(
+    ("ips?", "ipv[46]", "address(?:es)?", "addr", "hosts?", "servers?", "ping(?:ed)?", "gateway", "subnet",
+     "dns", "inet6?", "clients?", "peers?", "router", "firewall", "from", "adresse", "remote", "node",
+     "ssh", "proxy", "nameserver", "endpoint", "network"),
+    ("versions?", "ver", "v", "release", "released", "build", "chapters?", "sections?", "sect?",
+     "clauses?", "figures?", "fig", "tables?", "revisions?", "rev", "firmware", "drivers?",
+     "upgrad(?:e[ds]?|ing)", "updat(?:e[ds]?|ing)", "downgrad(?:e[ds]?|ing)", "patch(?:ed)?", "kapitel",
+     "abschnitt", "ziffer", "chapitre", "paragraphs?", "oid", "installer", "installed", "requires",
+     "bump(?:ed|s)?", "appendix", "annex", "article", "artikel", "heading"),
+)  # fmt: skip
+_VERSION_BEFORE = re.compile(
+    rb"(?:[=~^<>!]=|[A-Za-z]-|[~^]|(?<![A-Za-z0-9./:-])[A-Za-z]+/|[0-9A-Za-z_]\.|\xa7 ?)$"
+)
+_VERSION_AFTER = re.compile(rb"\.[0-9A-Za-z]|[-_+][A-Za-z]|[0-9A-Za-z_]")
+_NEAR_BYTES = 24
+
+
+def find(view: View) -> Iterator[Span]:
+    if view.digits >= 4 and view.data.count(b".") >= 3:
+        yield from _v4(view.data)
+    if view.digits and view.data.count(b":") >= 2:
+        yield from _v6(view.data)
+
+
+def _v4(data: bytes) -> Iterator[Span]:
+    for match in _V4.finditer(data):
+        start, end = match.start(), match.end()
+        if _is_quad(data[start:end]) and not _is_version(data, start, end):
+            yield Span(start, end, Kind.IP_ADDRESS)
+
+
+def _is_quad(address: bytes) -> bool:
+    parts = address.split(b".")
+    decimal = all(int(part) < 256 and (len(part) == 1 or not part.startswith(b"0")) for part in parts)
+    return decimal and address not in _SAYS_NOTHING
+
+
+def _is_version(data: bytes, start: int, end: int) -> bool:
+    if _VERSION_AFTER.match(data, end) or _VERSION_BEFORE.search(data[max(0, start - _NEAR_BYTES) : start]):
+        return True
+    return _CUES.before(data, start) < 0
+
+
+def _v6(data: bytes) -> Iterator[Span]:
+    for match in _V6.finditer(data):
+        start, end = match.start(), match.end()
+        if _stands_alone(data, start, end) and _is_v6(data[start:end]):
+            yield Span(start, end, Kind.IP_ADDRESS)
+
+
+def _stands_alone(data: bytes, start: int, end: int) -> bool:
+    before = data[start - 1] if start else None
+    if before is not None and (before in WORD or before in b":."):
+        return False
+    after = data[end : end + 2]
+    return not after or (
+        after[0] not in WORD and (after[0] not in b":." or len(after) < 2 or after[1] not in WORD)
+    )
+
+
+def _is_v6(address: bytes) -> bool:
+    if not any(byte in DIGIT for byte in address):
+        return False
+    try:
+        parsed = IPv6Address(address.decode("ascii"))
+    except AddressValueError:
+        return False
+    return not parsed.is_loopback and not parsed.is_unspecified

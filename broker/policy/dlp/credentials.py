@@ -1,0 +1,160 @@
+"""Secrets: keys of known providers, private keys, logins in URLs, and values assigned to telling names.
+
+A provider's key is known by its prefix, length and alphabet; a value by the name before it and by how little
+it looks like a word. Hashes, UUIDs and base64 by themselves are no secrets.
+"""
+
+import math
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+
+from broker.policy.dlp.providers import JUDGED_KEYS, STRICT_KEYS
+from broker.policy.dlp.scanning import Found, View, pattern
+from broker.policy.dlp.spans import Kind, Span
+
+VALUE_BYTES_MAX = 4_096
+CHECKED_MAX = 4_000
+"""Assignments in one text; beyond, every value that is assigned to a telling name counts."""
+_PEM_BYTES_MAX = 16_384
+_TOKEN_BYTES_MIN = 16
+_PASSWORD_BYTES_MIN = 8
+"""Of one without digits."""
+_BITS_MIN = 2.8
+_KEY_BITS_MIN = 3.5
+_TOKEN_BITS_MIN = 4.2
+_PASSWORD_BITS_MIN = 2.0
+
+_KEYS = pattern(rf"\b(?:({'|'.join(STRICT_KEYS)})|({'|'.join(JUDGED_KEYS)}))")
+_PASSWORD = r"pass(?:word|wort|wd|phrase|code)|(?:\b|[_-])pass|pwd|kennwort|mot de passe"
+_TOKEN = (
+    r"secret(?:[_ -]?(?:access)?[_ -]?key)?|token|credentials?|passkey|(?:api|access|auth|account|signing|"
+    r"encryption|private|master|shared ?access|service|storage|session|app|subscription|license|function|"
+    r"admin)[_ -]?keys?"
+)
+_ASSIGNED = pattern(
+    rf"(?i)(?:({_PASSWORD})|{_TOKEN})[\"'\]\)`]{{0,2}}"
+    r"(?:[ \t]{0,4}(?:=>|:=|==?|:)[ \t]{0,4}|[ \t]+(?:is|was|ist|lautet|est)[ \t]*:?[ \t]+|[ \t]*,[ \t]*)"
+    r"(?:[bru]?\\?\"([^\"\r\n\\]{6,})|[bru]?\\?'([^'\r\n\\]{6,})|`?([^\s\"'`,;<>(){}\[\]|\\]{6,}))"
+)
+_BEARER = pattern(r"(?i)\b(?:bearer|authorization:[ \t]*(?:basic|token))[ \t]+([0-9a-z._~+/=-]{16,})")
+_LOGIN = pattern(r"\b[A-Za-z][0-9A-Za-z+.-]{1,20}://[^\s:/@\"'<>]*:([^\s/@\"'<>]+)@")
+_AWS_PAIR = pattern(r"\b(?:AKIA|ASIA)[0-9A-Z]{16}[\s,:;|\"']{1,6}([0-9A-Za-z/+]{40})")
+_PEM_BEGIN = pattern(r"-----BEGIN [0-9A-Z ]{0,40}PRIVATE KEY(?: BLOCK)?-----")
+_PEM_FOOT = re.compile(rb"-----END [0-9A-Z ]{0,40}PRIVATE KEY(?: BLOCK)?-----")
+_PEM_LINES = re.compile(rb"(?:(?:\s|\\[nr])*[0-9A-Za-z+/=]{16,})*")
+
+_DIGITS = frozenset(b"0123456789")
+_LETTERS = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
+_MARKS = frozenset(b"!@#$%^&*+?")
+_PUNCTUATION = b".:?"
+_PLACEHOLDER = re.compile(
+    rb"(?:my|the|some|example|sample|dummy|fake|insert|replace|change|enter|redacted|masked|hidden|put|add|use)"
+    rb"[-_. ]|your|change-?me|x{4}|\*{3}|\.{3}|placeholder|<|\$\{|\{\{|%\(|\$\(|^\$[A-Za-z_]|here$",
+    re.IGNORECASE,
+)
+_CODE = re.compile(
+    rb"[A-Za-z_][0-9A-Za-z_]*(?:(?:\.|::|->)[A-Za-z_][0-9A-Za-z_]*)+|[a-z]+(?:_[a-z0-9]+)+|[A-Z]+(?:_[A-Z0-9]+)+"
+    rb"|[a-z]+(?:-[a-z0-9]{1,8})+|[.~]{0,2}(?:/[a-z][0-9a-z._-]*)+/?|[a-z]+://.*|[0-9.,:/ -]+"
+)
+
+
+def find(view: View) -> Iterator[Span]:
+    data = view.data
+    for match in _KEYS.finditer(data):
+        if match.start(1) >= 0 or _is_random(match.group()):
+            yield Span(match.start(), match.end(), Kind.SECRET)
+    yield from _assigned(data)
+    if b"bearer" in view.lower or b"authorization" in view.lower:
+        yield from _grouped(_BEARER.finditer(data), _is_token)
+    if b"://" in data and b"@" in data:
+        yield from _grouped(_LOGIN.finditer(data), _is_login)
+    if b"AKIA" in data or b"ASIA" in data:
+        yield from _grouped(_AWS_PAIR.finditer(data), _is_token)
+    if b"-----BEGIN " in data:
+        yield from _private_keys(data)
+
+
+def _assigned(data: bytes) -> Iterator[Span]:
+    for checked, match in enumerate(_ASSIGNED.finditer(data)):
+        start, end = _value(match, 2, 3, 4)
+        if checked >= CHECKED_MAX:
+            yield Span(start, end, Kind.SECRET)
+            continue
+        judge = _is_password if match.start(1) >= 0 else _is_token
+        end = start + len(data[start:end].rstrip(_PUNCTUATION))
+        if judge(data[start:end]):
+            yield Span(start, end, Kind.SECRET)
+
+
+def _value(match: Found, *groups: int) -> tuple[int, int]:
+    group = next(group for group in groups if match.start(group) >= 0)
+    return match.start(group), match.end(group)
+
+
+def _grouped(matches: Iterable[Found], judge: Callable[[bytes], bool]) -> Iterator[Span]:
+    for checked, match in enumerate(matches):
+        if checked >= CHECKED_MAX or judge(match.group(1)):
+            yield Span(match.start(1), match.end(1), Kind.SECRET)
+
+
+def _is_random(key: bytes) -> bool:
+    """A key with a provider's prefix: neither a placeholder nor a name made of words."""
+    return _is_varied(key, _KEY_BITS_MIN) and not _PLACEHOLDER.search(key)
+
+
+def _is_token(value: bytes) -> bool:
+    if not _TOKEN_BYTES_MIN <= len(value) <= VALUE_BYTES_MAX or b" " in value:
+        return False
+    return not _is_spelled_out(value) and _is_varied(value, _TOKEN_BITS_MIN)
+
+
+def _is_varied(value: bytes, mixed_case_bits_min: float) -> bool:
+    """Digits among letters; without digits letters of both cases, and more of them than words have."""
+    bits, present = bits_per_byte(value), set(value)
+    if present & _DIGITS:
+        return bits >= _BITS_MIN and bool(present & _LETTERS)
+    return bits >= mixed_case_bits_min and value != value.lower() and value != value.upper()
+
+
+def _is_password(value: bytes) -> bool:
+    if len(value) > VALUE_BYTES_MAX or b" " in value or _is_spelled_out(value):
+        return False
+    present = set(value.rstrip(b"!?"))
+    marked = present & _DIGITS or (len(value) >= _PASSWORD_BYTES_MIN and present & _MARKS)
+    return bool(marked and present & _LETTERS) and bits_per_byte(value) >= _PASSWORD_BITS_MIN
+
+
+def _is_login(word: bytes) -> bool:
+    return not _PLACEHOLDER.search(word) and not word.isalpha() and not word.isdigit()
+
+
+def _is_spelled_out(value: bytes) -> bool:
+    """A placeholder, an identifier, a path or a number rather than a value made to be secret."""
+    return bool(_PLACEHOLDER.search(value)) or bool(_CODE.fullmatch(value))
+
+
+def bits_per_byte(value: bytes) -> float:
+    """Shannon's entropy of the bytes' frequencies."""
+    size = len(value)
+    return -sum(count / size * math.log2(count / size) for count in Counter(value).values())
+
+
+def _private_keys(data: bytes) -> Iterator[Span]:
+    at = 0
+    while match := _PEM_BEGIN.search(data, at):
+        body, at = match.end(), match.end()
+        end = _pem_end(data, body)
+        if end > body:
+            yield Span(match.start(), end, Kind.SECRET)
+            at = end
+
+
+def _pem_end(data: bytes, body: int) -> int:
+    """Behind the closing line; behind the last line of base64 where a key was cut off."""
+    until = body + _PEM_BYTES_MAX
+    foot = _PEM_FOOT.match(data, data.find(b"-----", body, until)) if b"-----" in data[body:until] else None
+    if foot:
+        return foot.end()
+    lines = _PEM_LINES.match(data, body, until)
+    return lines.end() if lines else body

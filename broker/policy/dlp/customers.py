@@ -1,0 +1,123 @@
+"""What a customer names in the policy document: words and phrases, and patterns of its own."""
+
+from collections.abc import Collection, Iterator
+from typing import NamedTuple
+
+import re2
+
+from broker.policy.dlp.errors import DlpRulesInvalid
+from broker.policy.dlp.scanning import Pattern, utf8_pattern
+from broker.policy.dlp.spans import Kind, Span
+
+PHRASES_MAX = 10_000
+"""In one dictionary."""
+PHRASE_CHARACTERS_MAX = 200
+PATTERN_CHARACTERS_MAX = 2_000
+MATCH_BYTES_MAX = 4_096
+"""Of UTF-8; a longer match of a pattern may be cut or missed."""
+MATCHES_MAX = 2_000
+"""Of one pattern in one text; the next one takes everything up to the end of the text."""
+
+_DICTIONARY_MEMORY_BYTES = 256 * 2**20
+_PATTERN_MEMORY_BYTES = 8 * 2**20
+_WITHOUT_SPACES = 0x2E80
+"""From this code point on scripts do not set words apart by spaces."""
+_CONTINUATIONS = bytes(range(0x80, 0xC0))
+
+
+class Utf8(NamedTuple):
+    text: str
+    data: bytes
+
+    def characters(self, start: int, end: int) -> int:
+        """How many characters begin between two offsets in `data`."""
+        if len(self.data) == len(self.text):
+            return end - start
+        piece = self.data[start:end]
+        return len(piece.translate(None, _CONTINUATIONS))
+
+
+def utf8(text: str) -> Utf8:
+    """A lone surrogate becomes `?`."""
+    return Utf8(text, text.encode("utf-8", "replace"))
+
+
+class Dictionary:
+    """Whole words and phrases in any case; between the words of a phrase any white space may stand."""
+
+    def __init__(self, name: str, phrases: Collection[str]) -> None:
+        self._name = _checked_name(name)
+        words = sorted({" ".join(phrase.split()) for phrase in phrases}, key=len, reverse=True)
+        if not words or not words[-1] or len(words) > PHRASES_MAX or len(words[0]) > PHRASE_CHARACTERS_MAX:
+            limits = f"1 to {PHRASES_MAX} phrases of at most {PHRASE_CHARACTERS_MAX} characters"
+            raise DlpRulesInvalid(f"dictionary {name!r}: give {limits}")
+        source = "|".join(r"\s+".join(map(re2.escape, word.split())) for word in words)
+        self._pattern = _compiled(name, source, _DICTIONARY_MEMORY_BYTES, ignore_case=True)
+
+    def find(self, utf8: Utf8) -> Iterator[Span]:
+        last, at = 0, 0
+        for match in self._pattern.finditer(utf8.data):
+            start = at + utf8.characters(last, match.start())
+            end = start + utf8.characters(match.start(), match.end())
+            last, at = match.end(), end
+            if not _goes_on(utf8.text, start) and not _goes_on(utf8.text, end):
+                yield Span(start, end, self._name)
+
+
+class Expression:
+    """A pattern in RE2's syntax. A match is found whole up to MATCH_BYTES_MAX, so that time stays linear."""
+
+    def __init__(self, name: str, source: str) -> None:
+        self._name = _checked_name(name)
+        if not 0 < len(source) <= PATTERN_CHARACTERS_MAX:
+            raise DlpRulesInvalid(f"pattern {name!r}: give 1 to {PATTERN_CHARACTERS_MAX} characters")
+        self._pattern = _compiled(name, source, _PATTERN_MEMORY_BYTES)
+        if self._pattern.search(b"") is not None:
+            raise DlpRulesInvalid(f"pattern {name!r} matches the empty text: it would find everything")
+
+    def find(self, utf8: Utf8) -> Iterator[Span]:
+        last, at = 0, 0
+        for start_byte, end_byte in self._matches(utf8.data):
+            start = at + utf8.characters(last, start_byte)
+            at = start + utf8.characters(start_byte, end_byte)
+            last = end_byte
+            if start < at:
+                yield Span(start, at, self._name)
+
+    def _matches(self, data: bytes) -> Iterator[tuple[int, int]]:
+        at, found = 0, 0
+        while at < len(data):
+            match = self._pattern.search(data, at, at + 2 * MATCH_BYTES_MAX)
+            if match is None or match.start() >= at + MATCH_BYTES_MAX:
+                at += MATCH_BYTES_MAX
+                continue
+            found += 1
+            if found > MATCHES_MAX:
+                yield match.start(), len(data)
+                return
+            yield match.start(), match.end()
+            at = max(match.end(), match.start() + 1)
+
+
+def _checked_name(name: str) -> str:
+    if not name or not name.isidentifier() or not name.isascii() or len(name) > 64 or name in set(Kind):
+        raise DlpRulesInvalid(
+            f"{name!r} cannot name a type: take letters, digits and _, and none of the types there are"
+        )
+    return name
+
+
+def _compiled(name: str, source: str, max_memory_bytes: int, ignore_case: bool = False) -> Pattern:
+    try:
+        return utf8_pattern(source, max_memory_bytes, ignore_case)
+    except ValueError as error:
+        raise DlpRulesInvalid(f"{name}: not an RE2 pattern: {error}") from None
+
+
+def _goes_on(text: str, edge: int) -> bool:
+    """A word stands on both sides of `edge`."""
+    return 0 < edge < len(text) and _of_a_word(text[edge - 1]) and _of_a_word(text[edge])
+
+
+def _of_a_word(character: str) -> bool:
+    return character.isalnum() and ord(character) < _WITHOUT_SPACES

@@ -1,0 +1,81 @@
+"""Finds what must not leave, or not come back, in a text. Pure, and linear in the text's length."""
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from types import MappingProxyType
+from typing import Protocol
+
+from broker.policy.dlp import addresses, cards, credentials, emails, ibans, ssns
+from broker.policy.dlp.customers import Dictionary, Expression, utf8
+from broker.policy.dlp.errors import DlpRulesInvalid
+from broker.policy.dlp.phones import Phones
+from broker.policy.dlp.scanning import View, view
+from broker.policy.dlp.spans import Kind, Span, settle
+
+REGIONS = ("US", "GB", "DE", "FR")
+"""Whose national telephone numbers are known unless others are named."""
+
+_Detector = Callable[[View], Iterator[Span]]
+
+
+class Names(Protocol):
+    """A plug-in that finds persons' names. What it finds is flagged and never blocked or replaced."""
+
+    def find(self, text: str) -> Iterable[tuple[int, int]]:
+        """Start and end of each name, as offsets in the Python string."""
+        ...
+
+
+class Finder:
+    def __init__(
+        self,
+        kinds: Collection[Kind],
+        regions: Collection[str] = REGIONS,
+        dictionaries: Mapping[str, Collection[str]] = MappingProxyType({}),
+        patterns: Mapping[str, str] = MappingProxyType({}),
+        names: Names | None = None,
+    ) -> None:
+        """`dictionaries` and `patterns` are keyed by the type that their spans get.
+
+        Raises DlpRulesInvalid for a region, dictionary or pattern that cannot be used, and for PERSON
+        without `names`.
+        """
+        if Kind.PERSON in kinds and names is None:
+            raise DlpRulesInvalid("PERSON is found by a plug-in alone: install one, or leave the type out")
+        if twice := dictionaries.keys() & patterns.keys():
+            raise DlpRulesInvalid(f"{sorted(twice)}: name a dictionary and a pattern differently")
+        self._detectors = _detectors(frozenset(kinds), regions)
+        self._customers: tuple[Dictionary | Expression, ...] = (
+            *(Dictionary(name, phrases) for name, phrases in dictionaries.items()),
+            *(Expression(name, source) for name, source in patterns.items()),
+        )
+        self._names = names if Kind.PERSON in kinds else None
+
+    def find(self, text: str) -> tuple[Span, ...]:
+        """Sorted and disjoint. Where findings overlap, the longest and then the most specific stands."""
+        shown = view(text)
+        found = [span for find in self._detectors for span in find(shown)]
+        if self._customers:
+            encoded = utf8(text)
+            found += [span for customer in self._customers for span in customer.find(encoded)]
+        if self._names is not None:
+            found += [_person(text, start, end) for start, end in self._names.find(text)]
+        return settle(found) if found else ()
+
+
+def _detectors(kinds: frozenset[Kind], regions: Collection[str]) -> tuple[_Detector, ...]:
+    of_kind: tuple[tuple[Kind, _Detector], ...] = (
+        (Kind.EMAIL, emails.find),
+        (Kind.IP_ADDRESS, addresses.find),
+        (Kind.CREDIT_CARD, cards.find),
+        (Kind.IBAN, ibans.find),
+        (Kind.US_SSN, ssns.find),
+        (Kind.PHONE, Phones(regions).find),
+        (Kind.SECRET, credentials.find),
+    )
+    return tuple(detector for kind, detector in of_kind if kind in kinds)
+
+
+def _person(text: str, start: int, end: int) -> Span:
+    if not 0 <= start < end <= len(text):
+        raise ValueError("the plug-in for names gave a span outside the text")
+    return Span(start, end, Kind.PERSON)

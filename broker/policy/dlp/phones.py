@@ -1,0 +1,200 @@
+"""Telephone numbers: international ones of all countries, national ones of the regions that are asked for.
+
+RE2 finds where one may begin; what follows, at most `_NUMBER_BYTES` long, is cut back group by group until it
+is a number of a numbering plan. Bare digits without a separator count where a word near by speaks of calling.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from broker.policy.dlp.cues import RECORDS, Cues
+from broker.policy.dlp.errors import DlpRulesInvalid
+from broker.policy.dlp.numbering import Plan, could_be_international, is_international, plan
+from broker.policy.dlp.scanning import DIGIT, WORD, Pattern, View, ends_word, pattern
+from broker.policy.dlp.spans import Kind, Span
+
+CHECKED_MAX = 2_000
+"""In one text; of what begins like a number beyond, the length decides."""
+_NUMBER_BYTES = 28
+_DIGITS_MIN, _DIGITS_MAX = 7, 15
+_CUTS_MAX = 5
+
+_INTERNATIONAL = r"\+ ?\(?[1-9][-0-9 ().]{6}"
+_TRUNK = r"\(?\b0[0-9](?:[-0-9 ()./]{6})"
+_GROUPS_AMERICAN = r"(?:\b1[-. ])?(?:\([2-9][0-9]{2}\) ?|\b[2-9][0-9]{2}[-. ])[2-9][0-9]{2}[-. ][0-9]{4}\b"
+_GROUPS = r"\(?\b[1-9][0-9]{1,3}\)?[-. ][0-9]{2,4}(?:[-. ]?[0-9]{2,4}){1,3}\b"
+_BARE = r"\b[1-9][0-9]{8,14}\b"
+
+_TAIL = re.compile(rb"[+(]{0,2} ?\(?[0-9][-0-9 ()./]{5,%d}[0-9]" % (_NUMBER_BYTES - 5))
+_GROUP = re.compile(rb"[0-9]+")
+_EXTENSION = re.compile(
+    rb",? ?(?:x|ext\.?|extension|durchwahl|poste) ?[0-9]{1,6}(?![0-9A-Za-z])", re.IGNORECASE
+)
+_DATE = re.compile(
+    rb"(?:[0-9]{1,2}([-./ ])[0-9]{1,2}\1[0-9]{2,4}|[0-9]{4}([-./ ])[0-9]{1,2}\2[0-9]{1,2})(?: .*)?"
+)
+_AMERICAN = re.compile(rb"(?:1[-. ]?)?(?:\([0-9]{3}\) ?|[0-9]{3}[-. ]?)[0-9]{3}[-. ]?[0-9]{4}")
+_TOO_OPEN = re.compile(rb"[-./ ]{4}|[-./]{2}|[0-9]\)[0-9]?\)|\([^0-9+]|[^0-9]\)")
+_UNLIKELY_BEFORE = b"/#$~^*@\\%&"
+_CUES = Cues(
+    ("call(?:s|ed|ing|back|er)?", "(?:tele)?phones?(?: number)?", "tel", "mobile", "cell", "fax",
+     "whatsapp", "sms", "text(?:ed)?", "dial(?:led|ed)?", "ring", "rang", "reach(?:ed|able)?", "contact",
+     "hotline", "helpline", "landline",
+     "(?:my|his|her|their|our|your|new|emergency|office|home|work|cell) (?:new )?numbers?", "signal",
+     "voicemail", "telefon(?:nummer|isch)?", "handy(?:nummer)?", "mobil(?:nummer|funk)?", "rufnummer",
+     "durchwahl", "erreichbar", "erreich(?:en|e|t|st)?", "anruf(?:en)?", "r[uü]ckruf", "rufen", "ruf",
+     "t[eé]l[eé]phone", "t[eé]l", "portable", "appel(?:ez|er|le)?", "joindre", "joignable", "fixe",
+     "rappeler", "tel[eé]fono", "m[oó]vil", "llam(?:ar|e|a)", "telefoon", "bel", "phoning",
+     "numero di telefono", "cellulare"),
+    (*RECORDS, "account", "acct", "konto(?:nummer)?", "compte", "card", "iban", "bic", "ssn", "nhs", "npi",
+     "vin", "zip", "postcode", "plz", "price", "amount", "sum", "total", "population", "siret", "siren",
+     "tva", "ust", "vat", "tax", "steuernummer", "(?:steuer|kunden|personal|matrikel)-?(?:id|nummer|nr)",
+     "members?", "policy", "pages?", "ip", "date", "datum", "product", "stock", "size", "dimensions?",
+     "format"),
+)  # fmt: skip
+
+
+class _Guess(NamedTuple):
+    start: int
+    end: int
+    international: bool
+    bare: bool
+    """Digits alone: neither a separator nor a plus sign."""
+
+
+class Phones:
+    def __init__(self, regions: Iterable[str]) -> None:
+        """ISO 3166 codes. Raises DlpRulesInvalid for one without a numbering plan."""
+        self._plans = tuple(_plan_of(region) for region in regions)
+        self._prefixes = {"00", *(each.international for each in self._plans)} - {""}
+        self._beginnings = _beginnings(self._plans)
+
+    def find(self, view: View) -> Iterator[Span]:
+        if view.digits < _DIGITS_MIN:
+            return
+        data, at, checked = view.data, 0, 0
+        while match := self._beginnings.search(data, at):
+            checked += 1
+            start = match.start()
+            guess = self._number(data, start, checked > CHECKED_MAX) if _may_begin(data, start) else None
+            if guess is None:
+                at = _behind_group(data, start, match.end()) if checked <= CHECKED_MAX else match.end()
+                continue
+            at = guess.end
+            yield Span(guess.start, guess.end, Kind.PHONE)
+
+    def _number(self, data: bytes, start: int, unchecked: bool) -> _Guess | None:
+        tail = _TAIL.match(data, start)
+        if tail is None:
+            return None
+        for end in _cuts(tail):
+            guess = self._guess(data, start, end, unchecked)
+            if guess is not None:
+                return guess if unchecked or _believable(data, guess) else None
+        return None
+
+    def _guess(self, data: bytes, start: int, end: int, unchecked: bool) -> _Guess | None:
+        if data[start] == ord("(") and data.find(b")", start, end) < 0:
+            start += 1
+        written = data[start:end]
+        if not ends_word(data, end) or _TOO_OPEN.search(written) or _DATE.fullmatch(written):
+            return None
+        digits = written.replace(b"(0)", b"").translate(None, b" ().-/+").decode("ascii")
+        if not _DIGITS_MIN <= len(digits) <= _DIGITS_MAX + 3:
+            return None
+        bare = written.isdigit()
+        if b"+" in written[:3]:
+            known = unchecked or self._international(data, start, digits)
+            return _Guess(start, end, True, False) if known else None
+        dialled = next((digits[len(each) :] for each in self._prefixes if digits.startswith(each)), "")
+        if dialled and is_international(dialled):
+            return _Guess(start, end, True, bare)
+        known = unchecked or self._national(data, start, written, digits)
+        return _Guess(start, end, False, bare) if known else None
+
+    def _international(self, data: bytes, start: int, digits: str) -> bool:
+        return is_international(digits) or (could_be_international(digits) and _CUES.before(data, start) > 0)
+
+    def _national(self, data: bytes, start: int, written: bytes, digits: str) -> bool:
+        return any(_fits(each, data, start, written, digits) for each in self._plans)
+
+
+def _plan_of(region: str) -> Plan:
+    found = plan(region.upper())
+    if found is None:
+        raise DlpRulesInvalid(
+            f"region {region!r} has no telephone numbers: name an ISO 3166 code such as US or DE"
+        )
+    return found
+
+
+def _beginnings(plans: Iterable[Plan]) -> Pattern:
+    trunks = {each.trunk for each in plans}
+    kinds = [_INTERNATIONAL, _TRUNK]
+    if "1" in trunks:
+        kinds.append(_GROUPS_AMERICAN)
+    if trunks - {"0", "1"}:
+        kinds.append(_GROUPS)
+    if trunks - {"0"}:
+        kinds.append(_BARE)
+    return pattern("|".join(kinds))
+
+
+def _fits(region: Plan, data: bytes, start: int, written: bytes, digits: str) -> bool:
+    if region.trunk == "1":
+        number = digits[1:] if len(digits) == 11 and digits[0] == "1" else digits
+        if not _AMERICAN.fullmatch(written):
+            return False
+        return region.has(number) or (len(number) in region.possible and _CUES.before(data, start) > 0)
+    if not digits.startswith(region.trunk):
+        return False
+    return region.has(digits[len(region.trunk) :])
+
+
+def _may_begin(data: bytes, start: int) -> bool:
+    if not start:
+        return True
+    before = data[start - 1]
+    if before in WORD or before in _UNLIKELY_BEFORE:
+        return False
+    return start == 1 or before not in b".,-+" or data[start - 2] not in WORD
+
+
+def _cuts(tail: re.Match[bytes]) -> Iterator[int]:
+    """The end of the whole, then of all but its last group, and so on."""
+    ends = [group.end() for group in _GROUP.finditer(tail.string, tail.start(), tail.end())]
+    yield from ends[: -_CUTS_MAX - 1 : -1]
+
+
+def _believable(data: bytes, guess: _Guess) -> bool:
+    if guess.international and not guess.bare:
+        return True
+    if not guess.international and _in_a_row(data, guess):
+        return False
+    cue = _CUES.before(data, guess.start)
+    if guess.bare or cue:
+        return cue > 0
+    return not _CUES.denied_after(data, guess.end)
+
+
+def _in_a_row(data: bytes, guess: _Guess) -> bool:
+    """Digits and spaces alone, with more of the same before or behind."""
+    if any(mark in data[guess.start : guess.end] for mark in (b"-", b"(", b".", b"/")):
+        return False
+    before, behind = data[max(0, guess.start - 2) : guess.start], data[guess.end : guess.end + 2]
+    return _spaced(before[1:], before[:1]) or _spaced(behind[:1], behind[1:])
+
+
+def _spaced(space: bytes, digit: bytes) -> bool:
+    return space == b" " and digit.isdigit()
+
+
+def _behind_group(data: bytes, start: int, end: int) -> int:
+    """Where the next group of digits may begin a number."""
+    at = start
+    while at < end and data[at] not in DIGIT:
+        at += 1
+    while at < end and data[at] in DIGIT:
+        at += 1
+    return max(at, start + 1)

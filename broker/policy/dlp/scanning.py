@@ -1,0 +1,143 @@
+"""The view of a text that detectors search, and the patterns they search it with.
+
+A view has one byte for each character, so that an offset in it is an offset in the text: Latin-1 as it is,
+full-width and other styled forms of ASCII and the decimal digits of all scripts as ASCII, unusual spaces and
+hyphens as the usual ones, `?` for everything else. Patterns are RE2, which runs in linear time on any input.
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterator
+from functools import cache
+from typing import NamedTuple, Protocol
+
+import re2
+
+_FOLDED_BELOW = 0x20000
+"""No decimal digit and no styled form of ASCII stands above this code point."""
+_DASHES = "\u2010\u2011\u2012\u2013\u2212\ufe58\ufe63"
+_SPACES = "\u00a0\u1680\u2028\u2029\u202f\u205f\u3000"
+_INVISIBLE = "\u00ad\u200b\u200c\u200d\u2060\ufeff"
+_DIGITS = b"0123456789"
+
+WORD = frozenset(
+    b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_" + bytes(range(0xC0, 0x100))
+)
+"""Bytes of a view that belong to a word."""
+DIGIT = frozenset(_DIGITS)
+_HYPHEN, _POINT = b"-."
+
+
+class View(NamedTuple):
+    data: bytes
+    """As many bytes as the text has characters."""
+    lower: bytes
+    digits: int
+    """How many of the bytes are decimal digits."""
+
+
+class Found(Protocol):
+    def start(self, group: int = 0, /) -> int: ...
+
+    def end(self, group: int = 0, /) -> int: ...
+
+    def group(self, group: int = 0, /) -> bytes: ...
+
+
+class Pattern(Protocol):
+    def search(self, text: bytes, pos: int = ..., endpos: int = ...) -> Found | None: ...
+
+    def finditer(self, text: bytes) -> Iterator[Found]: ...
+
+
+def pattern(source: str) -> Pattern:
+    """RE2 over views; raises ValueError where the pattern is not RE2's."""
+    options = re2.Options()
+    options.encoding = re2.Options.Encoding.LATIN1
+    options.log_errors = False
+    return _compiled(source.encode("latin-1"), options)
+
+
+def utf8_pattern(source: str, max_memory_bytes: int, ignore_case: bool = False) -> Pattern:
+    """RE2 over UTF-8; raises ValueError where the pattern is not RE2's or takes more memory."""
+    options = re2.Options()
+    options.max_mem = max_memory_bytes
+    options.case_sensitive = not ignore_case
+    options.log_errors = False
+    return _compiled(source.encode(), options)
+
+
+def _compiled(source: bytes, options: re2.Options) -> Pattern:
+    try:
+        compiled: Pattern = re2.compile(source, options)
+    except re2.error as error:
+        reason = error.args[0] if error.args else "not a pattern"
+        raise ValueError(reason.decode() if isinstance(reason, bytes) else str(reason)) from None
+    return compiled
+
+
+def view(text: str) -> View:
+    data = _single_bytes(text)
+    return View(data, data.lower(), len(data) - len(data.translate(None, _DIGITS)))
+
+
+def _single_bytes(text: str) -> bytes:
+    if text.isascii():
+        return text.encode("ascii")
+    if _needs_folding().search(text):
+        text = text.translate(_folding())
+    return text.encode("latin-1", "replace")
+
+
+@cache
+def _folding() -> str:
+    """Indexed by code point, as `str.translate` does; what lies behind its end is left as it is."""
+    return "".join(map(_folded, range(_FOLDED_BELOW)))
+
+
+def _folded(code: int) -> str:
+    character = chr(code)
+    if character in _DASHES:
+        return "-"
+    if character in _INVISIBLE or character in _SPACES or 0x2000 <= code <= 0x200A:
+        return " "
+    if code < 0x100:
+        return character
+    if character.isdecimal():
+        return str(unicodedata.decimal(character))
+    plain = unicodedata.normalize("NFKC", character)
+    return plain if len(plain) == 1 and " " < plain <= "~" else "?"
+
+
+@cache
+def _needs_folding() -> re.Pattern[str]:
+    codes = [code for code, to in enumerate(_folding()) if to not in {"?", chr(code)}]
+    ranges: list[list[int]] = []
+    for code in codes:
+        if ranges and code == ranges[-1][1] + 1:
+            ranges[-1][1] = code
+        else:
+            ranges.append([code, code])
+    return re.compile("[" + "".join(rf"\U{low:08x}-\U{high:08x}" for low, high in ranges) + "]")
+
+
+def begins_word(data: bytes, start: int) -> bool:
+    """Nothing of a word stands before `start`, nor a part joined by a hyphen or a number by a point."""
+    if not start:
+        return True
+    if data[start - 1] in WORD:
+        return False
+    return start == 1 or not _joins(data[start - 1], data[start - 2])
+
+
+def ends_word(data: bytes, end: int) -> bool:
+    """Nothing of a word stands at `end`, nor a part joined by a hyphen or a number by a point."""
+    if end >= len(data):
+        return True
+    if data[end] in WORD:
+        return False
+    return end + 1 == len(data) or not _joins(data[end], data[end + 1])
+
+
+def _joins(joint: int, neighbor: int) -> bool:
+    return (joint == _HYPHEN and neighbor in WORD) or (joint == _POINT and neighbor in DIGIT)
