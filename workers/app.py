@@ -35,11 +35,12 @@ from workers.lanes import LANE_WEIGHTS
 from workers.parts import Parts
 from workers.poison import Poison
 from workers.reserve import Reserve
-from workers.retry import WAITING_MAX, Retry, Waker
+from workers.retry import WAITING_MAX, Retry
 from workers.settle import Settle
 from workers.stream import Stream
 from workers.succession import Succession
 from workers.tenancy import by_application
+from workers.waker import Waker
 from workers.watch import Watch
 
 Pool = Literal["admit", "reserve", "dispatch", "settle", "retry"]
@@ -267,7 +268,7 @@ class Worker:
 
 
 def _room(parts: Parts) -> Room:
-    return Room(parts.waiting, parts.gate, parts.directory, parts.settings.reserve.jobs_in_flight_max)
+    return Room(parts.waiting, parts.gate, parts.directory, parts.settings.reserve)
 
 
 def application(worker: Worker) -> AsgiFastStream:

@@ -5,18 +5,20 @@ Jobs of the interactive lane count, and wait for nobody: waiting for room takes 
 """
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import suppress
 from types import TracebackType
 from typing import Protocol, Self
 
 from broker.identity.directory import Directory
-from broker.quota.gate import Gate, ProjectOf
-from broker.store.crowds import CROWDED, Waiting
-from broker.store.parking import ParkedRow
+from broker.quota.gate import Gate, Granted, Over, ProjectOf, Settled
+from broker.settings import ReserveSettings
+from broker.store.crowds import Waiting
+from broker.store.parking import CROWDED, ParkedRow
 from broker.telemetry.metrics import Metrics
 from schemas.state import State
 from schemas.topics import Lane
+from workers.requests import Requests
 
 
 class Source(Protocol):
@@ -89,27 +91,36 @@ class Crowds:
 class Room:
     """How much there is for those that wait: which of them may go on now, and who must stand behind them."""
 
-    def __init__(self, waiting: Waiting, gate: Gate, directory: Directory, jobs_in_flight_max: int) -> None:
+    def __init__(self, waiting: Waiting, gate: Gate, directory: Directory, settings: ReserveSettings) -> None:
         self._waiting = waiting
         self._gate = gate
         self._directory = directory
-        self._jobs_in_flight_max = jobs_in_flight_max
+        self._requests = Requests(settings, directory)
+        self._jobs_in_flight_max = settings.jobs_in_flight_max
 
     async def projects(self) -> list[int]:
         """Those that have jobs that wait, and more than half as many in flight as they may. With fewer, who
         comes now takes nobody's room; and a project whose line is short, or longer than is woken in a second,
         would else never get out of line. Raises Unavailable.
         """
-        return [one for one, in_flight in await self._in_flight() if 2 * in_flight > self._jobs_in_flight_max]
+        return [one for one, in_flight in await self._in_flight() if 2 * in_flight > self._most(one)]
 
-    async def first(self, partitions: Collection[int], limit: int) -> list[ParkedRow]:
-        """At most `limit` a project, of these partitions of `parked`. Raises Unavailable."""
-        rows: list[ParkedRow] = []
+    async def lines(self, partitions: Collection[int], limit: int) -> AsyncIterator[list[ParkedRow]]:
+        """Of each project for which there is room as many as there is room for, and `limit` at most, of these
+        partitions of `parked`. Raises Unavailable.
+        """
         for project, in_flight in await self._in_flight():
-            room = min(self._jobs_in_flight_max - in_flight, limit)
-            if room > 0:
-                rows += await self._waiting.first(project, sorted(partitions), room)
-        return rows
+            room = min(self._most(project) - in_flight, limit)
+            if room > 0 and (rows := await self._waiting.first(project, sorted(partitions), room)):
+                yield rows
+
+    async def take(self, states: Sequence[State]) -> list[Granted | Over | Settled]:
+        """Hold what these jobs need: one answer a job, in order. Raises Unavailable."""
+        return await self._gate.reserve([self._requests.of(state) for state in states]) if states else []
+
+    def _most(self, project_id: int) -> int:
+        own = self._directory.project(project_id).settings.jobs_in_flight
+        return self._jobs_in_flight_max if own is None else min(own, self._jobs_in_flight_max)
 
     async def _in_flight(self) -> list[tuple[int, int]]:
         """Of each project that has jobs that wait, how many are in flight."""

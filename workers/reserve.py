@@ -7,22 +7,19 @@ admitted.<lane>
   called off, late   → outcomes
 """
 
-import hashlib
 from collections.abc import Sequence
 
 from broker.errors import NotBelieved
 from broker.identity.directory import Directory
-from broker.quota.gate import Gate, Granted, Over, ReserveRequest, Settled
-from broker.quota.limits import Limits
+from broker.quota.gate import Gate, Granted, Over, Settled
 from broker.records import Incoming, Inner, Outgoing
 from broker.settings import Settings
-from broker.store.crowds import CROWDED
-from broker.store.parking import ParkedRow, Parking
+from broker.store.parking import CROWDED, ParkedRow, Parking
 from schemas import topics
 from schemas.reasons import Refusal
-from schemas.state import State
-from schemas.topics import Coordinate, Lane
+from schemas.topics import Coordinate
 from workers.crowds import Crowds
+from workers.requests import Requests
 from workers.tombstones import key_of
 from workers.tools import Tools
 
@@ -37,11 +34,9 @@ class Reserve:
         parking: Parking,
         crowds: Crowds,
     ) -> None:
-        self._jobs_in_flight_max = settings.reserve.jobs_in_flight_max
         self._crowds = crowds
-        self._hold_ttl_ms = settings.reserve.hold_ttl_s * 1000
         self._recheck_ms = settings.reserve.park_recheck_ms
-        self._directory = directory
+        self._requests = Requests(settings.reserve, directory)
         self._gate = gate
         self._parking = parking
         self._producer = tools.producer
@@ -56,7 +51,7 @@ class Reserve:
         onward: list[Outgoing] = []
         parked: list[Inner] = []
         waiting = self._in_line(self._open(records, onward, now_ms), parked)
-        verdicts = await self._gate.reserve([self._request(inner.state) for inner in waiting])
+        verdicts = await self._gate.reserve([self._requests.of(inner.state) for inner in waiting])
         for inner, verdict in zip(waiting, verdicts, strict=True):
             self._sort(inner, verdict, onward, parked)
         sent = await self._producer.send_all(onward + [self._park(inner) for inner in parked])
@@ -99,26 +94,6 @@ class Reserve:
         update = {"due_ms": inner.state.deadline_ms, "parked_for": CROWDED}
         return inner._replace(state=inner.state.model_copy(update=update))
 
-    def _request(self, state: State) -> ReserveRequest:
-        estimate = state.estimate
-        if estimate is None:
-            raise ValueError("an admitted job has an estimate")
-        settings = self._directory.project(state.project_id).settings
-        return ReserveRequest(
-            hold_id=hold_id(state),
-            organization_id=state.organization_id,
-            project_id=state.project_id,
-            nanodollars=estimate.nanodollars,
-            input_tokens=estimate.input_tokens,
-            output_tokens=estimate.output_tokens,
-            limits=Limits(
-                settings.nanodollars_per_day,
-                settings.requests_per_minute,
-                None if state.lane is Lane.INTERACTIVE else self._jobs_in_flight_max,
-            ),
-            ttl_ms=self._hold_ttl_ms,
-        )
-
     def _sort(
         self,
         inner: Inner,
@@ -133,20 +108,24 @@ class Reserve:
             self._metrics.job("reserve", "passed")
             held = state.model_copy(update={"hold": verdict.hold, "parked_for": None})
             onward.append(self._outlets.onward(topics.reserved(state.lane), inner, held))
-        elif verdict.reason == CROWDED:
+        elif verdict.code == CROWDED:
             parked.append(self._crowded(inner))
         elif verdict.never or (verdict.retry_at_ms >= state.deadline_ms and not verdict.held):
             self._metrics.job("reserve", "over_quota")
-            onward.append(
-                self._outlets.refused(state, "reserve", Refusal.OVER_QUOTA, f"limit: {verdict.reason}")
-            )
+            onward.append(self._outlets.refused(state, "reserve", Refusal.OVER_QUOTA, _limit(verdict)))
         else:
             self._metrics.job("reserve", "parked")
-            soon_ms = self._clock() + self._recheck_ms
-            due_ms = min(verdict.retry_at_ms, soon_ms) if verdict.held else verdict.retry_at_ms
-            due_ms = min(due_ms, state.deadline_ms)
-            update = {"due_ms": due_ms, "parked_for": verdict.reason}
+            due_ms = min(self._due_ms(verdict), state.deadline_ms)
+            update = {"due_ms": due_ms, "parked_for": verdict.code}
             parked.append(inner._replace(state=state.model_copy(update=update)))
+
+    def _due_ms(self, over: Over) -> int:
+        """What settling may free is looked for soon; so is what no window ends."""
+        now_ms = self._clock()
+        if not over.held:
+            return over.retry_at_ms
+        soon_ms = now_ms + self._recheck_ms
+        return min(over.retry_at_ms, soon_ms) if over.retry_at_ms > now_ms else soon_ms
 
     def _park(self, inner: Inner) -> Outgoing:
         key = inner.state.project_id.to_bytes(8, "big")
@@ -156,20 +135,19 @@ class Reserve:
         """Whoever calls a job off wakes it, so one that was parked at that very moment is looked for."""
         if parked:
             await self._parking.park(
-                [_row(inner.state, place) for inner, place in zip(parked, places, strict=True)]
+                [_row(inner, place) for inner, place in zip(parked, places, strict=True)]
             )
             await self._tombstones.refresh()
             called_off = [key_of(inner.state) for inner in parked if self._tombstones.covers(inner.state)]
             await self._parking.hasten(called_off)
 
 
-def hold_id(state: State) -> str:
-    """One hold an attempt: 32 hexadecimal digits that follow from the attempt's key."""
-    name = f"{state.application_id}/{state.job_id}/{state.run}/{state.attempt}"
-    return hashlib.sha256(name.encode()).hexdigest()[:32]
+def _limit(over: Over) -> str:
+    return f"limit: {over.reason} of the {over.level}"
 
 
-def _row(state: State, place: Coordinate) -> ParkedRow:
+def _row(inner: Inner, place: Coordinate) -> ParkedRow:
+    state = inner.state
     return ParkedRow(
         application_id=state.application_id,
         job_id=state.job_id,
@@ -181,4 +159,6 @@ def _row(state: State, place: Coordinate) -> ParkedRow:
         partition=place.partition,
         offset=place.offset,
         reason=state.parked_for or "",
+        appended_ms=state.appended_ms,
+        record_bytes=len(inner.value),
     )

@@ -5,14 +5,10 @@ from typing import Any
 
 from sqlalchemy import Select, func, select
 
-from broker.quota.limits import Reason
 from broker.store.database import Database
-from broker.store.parking import COLUMNS, ParkedRow
+from broker.store.parking import COLUMNS, CROWDED, ParkedRow
 from broker.store.tables import parked
 from schemas.topics import Lane
-
-CROWDED: Reason = "jobs_in_flight"
-"""What such a job is parked for."""
 
 
 class Waiting:
@@ -28,7 +24,9 @@ class Waiting:
             return [row[0] for row in found]
 
     async def first(self, project_id: int, partitions: Sequence[int], limit: int) -> list[ParkedRow]:
-        """At most `limit` of a project's: best lane first, in a lane the first in the topic."""
+        """At most `limit` of a project's: best lane first, in a lane and partition the oldest job. All that a
+        project parks is in one partition, as long as no partitions are added.
+        """
         rows: list[ParkedRow] = []
         async with self._database.connect() as connection:
             for lane in Lane:
@@ -61,6 +59,6 @@ def _first(project_id: int, lane: Lane, partitions: Sequence[int], limit: int) -
             parked.c.lane == lane.value,
             parked.c.partition.in_(partitions),
         )
-        .order_by(parked.c.partition, parked.c.offset)
+        .order_by(parked.c.partition, parked.c.appended_ms, parked.c.offset)
         .limit(limit)
     )

@@ -8,6 +8,7 @@ from uuid import UUID
 from sqlalchemy import bindparam, delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from broker.quota.limits import Reason
 from broker.store.bulk import insert_rows
 from broker.store.clock import now_ms
 from broker.store.database import Database
@@ -15,10 +16,13 @@ from broker.store.keys import JobKey
 from broker.store.tables import parked
 from schemas.topics import Lane
 
+CROWDED: Reason = "jobs_in_flight"
+"""What a job is parked for that waits for room: its project has as many in flight as it may."""
+
 
 @dataclass(frozen=True, slots=True)
 class ParkedRow:
-    """One record of `parked`. `due_ms`: not before this time."""
+    """One record of `parked`. `due_ms`: not before this time; who waits for room, goes on before it."""
 
     partition: int
     offset: int
@@ -30,6 +34,10 @@ class ParkedRow:
     lane: str
     due_ms: int
     reason: str
+    appended_ms: int
+    """When Kafka got the job, in Unix milliseconds: its place in line, however often it is parked."""
+    record_bytes: int
+    """Of the record's value."""
 
     @property
     def place(self) -> "Place":
@@ -57,7 +65,7 @@ class Parking:
 
     async def due(self, partitions: Sequence[int], at_ms: int, limit: int) -> list[ParkedRow]:
         """At most `limit` rows of `partitions` that are due at `at_ms` (Unix milliseconds): best lane first,
-        in a lane the longest due, and of these the first in the topic.
+        in a lane the longest due, and of these the oldest job.
         """
         rows: list[ParkedRow] = []
         async with self._database.connect() as connection:
@@ -73,11 +81,12 @@ class Parking:
                 await connection.execute(_FORGET, [place._asdict() for place in places])
 
     async def wake(self, project_id: int) -> int:
-        """Make all that a project has parked due at once, when its budget was raised. Says how many."""
+        """Make all that a project has parked due at once, when its budget was raised, but for those that wait
+        for room. Says how many.
+        """
         now = now_ms()
-        statement = (
-            update(parked).where(parked.c.project_id == project_id, parked.c.due_ms > now).values(due_ms=now)
-        )
+        waits = parked.c.project_id == project_id, parked.c.due_ms > now, parked.c.reason != CROWDED
+        statement = update(parked).where(*waits).values(due_ms=now)
         async with self._database.connect() as connection:
             woken = await connection.execute(statement)
         return woken.rowcount
@@ -119,7 +128,7 @@ async def _due(
     statement = (
         select(*COLUMNS)
         .where(parked.c.lane == lane.value, parked.c.due_ms <= at_ms, parked.c.partition.in_(partitions))
-        .order_by(parked.c.due_ms, parked.c.partition, parked.c.offset)
+        .order_by(parked.c.due_ms, parked.c.appended_ms, parked.c.partition, parked.c.offset)
         .limit(limit)
     )
     found: list[Any] = list(await connection.execute(statement))

@@ -286,11 +286,13 @@ parked = Table(
     Column("lane", String(16), nullable=False),
     Column("due_ms", BigInteger, nullable=False),
     Column("reason", String(64), nullable=False),
+    Column("appended_ms", BigInteger, nullable=False),
+    Column("record_bytes", Integer, nullable=False),
     PrimaryKeyConstraint("partition", "offset"),
-    Index(None, "lane", "due_ms", "partition", "offset"),
+    Index(None, "lane", "due_ms", "appended_ms", "partition", "offset"),
     Index(None, "project_id"),
     Index(None, "application_id", "job_id"),
-    Index(None, "reason", "project_id", "lane", "partition", "offset"),
+    Index(None, "reason", "project_id", "lane", "partition", "appended_ms", "offset"),
 )
 """An index over the topic `parked`; the record itself is there.
 

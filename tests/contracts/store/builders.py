@@ -110,6 +110,8 @@ def parked(offset: int, **fields: Any) -> ParkedRow:
         "lane": "standard",
         "due_ms": 1_700_000_000_000,
         "reason": "requests_per_minute",
+        "appended_ms": 1_700_000_000_000,
+        "record_bytes": 300,
     }
     return ParkedRow(offset=offset, **known | fields)
 

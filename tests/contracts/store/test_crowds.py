@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from broker.store.crowds import CROWDED, Waiting
+from broker.store.crowds import Waiting
 from broker.store.database import Database
-from broker.store.parking import ParkedRow, Parking
+from broker.store.parking import CROWDED, ParkedRow, Parking
 from tests.contracts.store.builders import parked
 
 
@@ -30,7 +30,7 @@ async def test_without_any_there_is_none(database: Database) -> None:
     assert await jobs.first(3, [0], 10) == []
 
 
-async def test_the_best_lane_comes_first_then_the_first_in_the_topic(database: Database) -> None:
+async def test_the_best_lane_comes_first_then_of_equal_age_the_first_in_the_topic(database: Database) -> None:
     await Parking(database).park(
         [
             waiting(1, lane="bulk"),
@@ -45,6 +45,21 @@ async def test_the_best_lane_comes_first_then_the_first_in_the_topic(database: D
     assert [row.offset for row in await jobs.first(3, [0], 10)] == [4, 5, 1]
     assert [row.offset for row in await jobs.first(3, [0, 1], 3)] == [4, 5, 6]
     assert await jobs.first(3, [], 10) == []
+
+
+async def test_who_was_woken_in_vain_is_not_behind_those_that_came_later(database: Database) -> None:
+    """Its record is behind theirs in the topic, but its job is older."""
+    await Parking(database).park(
+        [
+            waiting(4, appended_ms=30),
+            waiting(5, appended_ms=20),
+            waiting(6, appended_ms=10),
+            waiting(7, appended_ms=20),
+            waiting(8, appended_ms=5, lane="bulk"),
+        ]
+    )
+    assert [row.offset for row in await Waiting(database).first(3, [0], 10)] == [6, 5, 7, 4, 8]
+    assert [row.offset for row in await Waiting(database).first(3, [0], 2)] == [6, 5]
 
 
 async def test_a_row_is_as_it_was_parked(database: Database) -> None:

@@ -1,7 +1,7 @@
 """The index over the topic `parked`."""
 
 from broker.store.database import Database
-from broker.store.parking import Parking, Place
+from broker.store.parking import CROWDED, Parking, Place
 from tests.contracts.store.builders import parked
 
 LATE_MS = 9_000_000_000_000
@@ -18,12 +18,13 @@ async def test_what_is_due_comes_as_it_was_parked(database: Database) -> None:
     assert await Parking(database).due([0], 999, 10) == []
 
 
-async def test_the_best_lane_comes_first_then_the_longest_due_then_the_first_in_the_topic(
+async def test_the_best_lane_comes_first_then_the_longest_due_then_the_oldest_job(
     database: Database,
 ) -> None:
     parking = Parking(database)
     await parking.park(
         [
+            parked(7, lane="bulk", due_ms=1, appended_ms=1_600_000_000_000),
             parked(1, lane="bulk", due_ms=1),
             parked(2, lane="standard", due_ms=9),
             parked(3, lane="interactive", due_ms=30),
@@ -32,7 +33,7 @@ async def test_the_best_lane_comes_first_then_the_longest_due_then_the_first_in_
             parked(5, lane="interactive", due_ms=20),
         ]
     )
-    assert await _offsets(parking) == [5, 6, 3, 4, 2, 1]
+    assert await _offsets(parking) == [5, 6, 3, 4, 2, 7, 1]
     assert await _offsets(parking, limit=4) == [5, 6, 3, 4]
     assert await _offsets(parking, limit=2) == [5, 6]
 
@@ -72,6 +73,14 @@ async def test_what_is_on_its_way_again_is_forgotten(database: Database) -> None
     assert await parking.count() == 2
     await parking.unpark([])
     assert await parking.count() == 2
+
+
+async def test_a_raised_budget_makes_no_room(database: Database) -> None:
+    """Who waits for room would only be sent back."""
+    parking = Parking(database)
+    await parking.park([parked(1, due_ms=LATE_MS, reason=CROWDED), parked(2, due_ms=LATE_MS)])
+    assert await parking.wake(3) == 1
+    assert await _offsets(parking, at_ms=LATE_MS - 1) == [2]
 
 
 async def test_a_project_whose_budget_was_raised_is_due_at_once(database: Database) -> None:

@@ -9,6 +9,7 @@ from sqlalchemy import text
 from broker.settings import DatabaseSettings
 from broker.store.attempts import Attempts
 from broker.store.cancels import CancelRow, Cancels
+from broker.store.crowds import Waiting
 from broker.store.database import Database
 from broker.store.jobs import Jobs
 from broker.store.migrate import upgrade
@@ -33,7 +34,7 @@ _GROWTH = {
     "verdicts": "1, 1, 'failed', 'r', '{}', 1, 1",
     "terminals": "1, 'answered', NULL, 'o', 'd', 1, 1, 1",
     "waiters": "1, 'replies.shop', 1",
-    "parked": "1, 1, 3, 'bulk', 99, 'r'",
+    "parked": "1, 1, 3, 'bulk', 99, 'jobs_in_flight', n, 1",
 }
 """What stands after application and job id in every row."""
 
@@ -64,7 +65,7 @@ async def test_no_statement_of_the_hot_path_reads_a_table_that_has_grown(
 
 def _works(database: Database) -> list[Callable[[], Awaitable[object]]]:
     jobs, attempts, settlements = Jobs(database), Attempts(database), Settlements(database)
-    parking, cancels = Parking(database), Cancels(database)
+    parking, waiting, cancels = Parking(database), Waiting(database), Cancels(database)
     called_off = [CancelRow(1, row.job_id, "k", "o", 1, 2**52) for row in (job() for _ in range(10))]
     known = [job() for _ in range(10)]
     begun = [intent() for _ in range(10)]
@@ -87,6 +88,7 @@ def _works(database: Database) -> list[Callable[[], Awaitable[object]]]:
         lambda: parking.hasten([row.key for row in known]),
         lambda: parking.unpark([Place(0, 1), Place(0, 2)]),
         lambda: parking.due([0, 1], 1, 10),
+        lambda: waiting.first(3, [0, 1], 10),
     ]
 
 

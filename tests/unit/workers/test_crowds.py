@@ -8,9 +8,9 @@ from broker.errors import DatabaseUnavailable
 from broker.identity.directory import Directory
 from broker.quota.gate import Gate, Granted, Over, ProjectOf, ReserveRequest
 from broker.settings import ReserveSettings, Settings
-from broker.store.crowds import CROWDED, Waiting
+from broker.store.crowds import Waiting
 from broker.store.keys import JobKey
-from broker.store.parking import ParkedRow, Parking
+from broker.store.parking import CROWDED, ParkedRow, Parking
 from schemas import topics
 from schemas.state import State
 from schemas.topics import Lane
@@ -71,7 +71,12 @@ class Counting:
 
 def row(project_id: int, offset: int) -> ParkedRow:
     job = state().job_id
-    return ParkedRow(0, offset, 1, job, 1, 1, project_id, "standard", NOW_MS, CROWDED)
+    return ParkedRow(0, offset, 1, job, 1, 1, project_id, "standard", NOW_MS, CROWDED, NOW_MS, 2)
+
+
+def room(projects: Index, gate: Counting, jobs_in_flight_max: int) -> Room:
+    waiting, directory = cast(Waiting, projects), cast(Directory, OneProject())
+    return Room(waiting, cast(Gate, gate), directory, ReserveSettings(jobs_in_flight_max=jobs_in_flight_max))
 
 
 class Desk:
@@ -105,7 +110,9 @@ async def test_whoever_finds_no_room_waits_until_the_deadline_at_most() -> None:
     *_, last = await desk.handle(state(), state(), state())
     assert desk.sent_to == [RESERVED, RESERVED, PARKED]
     assert (last.parked_for, last.due_ms) == (CROWDED, last.deadline_ms)
-    assert [(row.reason, row.due_ms) for row in desk.index.rows] == [(CROWDED, last.deadline_ms)]
+    [row] = desk.index.rows
+    assert (row.reason, row.due_ms) == (CROWDED, last.deadline_ms)
+    assert (row.appended_ms, row.record_bytes) == (last.appended_ms, len(b"{}"))
 
 
 async def test_who_comes_later_stands_behind_and_asks_the_gate_for_nothing() -> None:
@@ -165,18 +172,14 @@ async def test_a_crowd_is_still_known_after_a_look_that_failed_in_an_unforeseen_
 
 async def test_nobody_stands_behind_a_line_while_half_of_the_room_is_free() -> None:
     """Else a line never ends: who comes now joins it, faster than it is woken perhaps."""
-    waiting = cast(Waiting, Index(p3=9, p5=9, p7=9, p9=9))
-    room = Room(waiting, cast(Gate, Counting(0, 5, 6, 10)), cast(Directory, OneProject()), 10)
-    assert await room.projects() == [7, 9]
-    narrow = Room(waiting, cast(Gate, Counting(0, 1, 0, 1)), cast(Directory, OneProject()), 1)
-    assert await narrow.projects() == [5, 9]
+    projects = Index(p3=9, p5=9, p7=9, p9=9)
+    assert await room(projects, Counting(0, 5, 6, 10), 10).projects() == [7, 9]
+    assert await room(projects, Counting(0, 1, 0, 1), 1).projects() == [5, 9]
 
 
-async def test_as_many_of_each_project_are_woken_as_there_is_room() -> None:
-    directory = cast(Directory, OneProject())
-    waiting = cast(Waiting, Index(p3=9, p5=9, p7=1, p9=9))
-    room = Room(waiting, cast(Gate, Counting(7, 12, 0, 10)), directory, 10)
-    woken = [row.project_id for row in await room.first([0], 5)]
-    assert woken == [3, 3, 3, 7]
-    far = Room(waiting, cast(Gate, Counting(0, 0, 0, 0)), directory, 1_000)
-    assert len(await far.first([0], 2)) == 2 + 2 + 1 + 2
+async def test_as_many_of_each_project_are_named_as_there_is_room() -> None:
+    projects = Index(p3=9, p5=9, p7=1, p9=9)
+    some = room(projects, Counting(7, 12, 0, 10), 10).lines([0], 5)
+    assert [[one.project_id for one in line] async for line in some] == [[3, 3, 3], [7]]
+    many = room(projects, Counting(0, 0, 0, 0), 1_000).lines([0], 2)
+    assert [len(line) async for line in many] == [2, 2, 1, 2]

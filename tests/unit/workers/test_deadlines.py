@@ -11,7 +11,7 @@ from broker.kafka.reading import CoordinateReader
 from broker.providers.provider import Failed
 from broker.quota.gate import Gate, Over, ProjectOf, ReserveRequest
 from broker.records import Incoming
-from broker.settings import Settings
+from broker.settings import ReserveSettings, Settings
 from broker.store.crowds import Waiting
 from broker.store.keys import JobKey
 from broker.store.parking import ParkedRow, Parking, Place
@@ -25,7 +25,8 @@ from tests.unit.workers.memory import HOLD, NOW_MS, MemoryProducer, Received, re
 from workers.crowds import Crowds, Room
 from workers.latency import ENOUGH
 from workers.reserve import Reserve
-from workers.retry import Retry, Waker
+from workers.retry import Retry
+from workers.waker import Waker
 
 LATE = {"deadline_ms": NOW_MS}
 
@@ -103,10 +104,11 @@ class Stages:
 
     async def wake(self, record: Received) -> None:
         self.index.rows = [
-            ParkedRow(0, 0, 1, UUID(int=7), 1, 1, 3, "standard", NOW_MS, "requests_per_minute")
+            ParkedRow(0, 0, 1, UUID(int=7), 1, 1, 3, "standard", NOW_MS, "requests_per_minute", NOW_MS, 2)
         ]
         reader, parking = cast(CoordinateReader, OneRecord(record)), cast(Parking, self.index)
-        room = Room(cast(Waiting, NobodyWaits()), cast(Gate, self.gate), cast(Directory, OneProject()), 10)
+        waiting, gate = cast(Waiting, NobodyWaits()), cast(Gate, self.gate)
+        room = Room(waiting, gate, cast(Directory, OneProject()), ReserveSettings())
         await Waker(self.tools, parking, reader, room, 1.0, lambda: [0]).wake()
 
     @property

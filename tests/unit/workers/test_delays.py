@@ -1,7 +1,7 @@
 """Each delay waits by itself: what waits long holds up nothing that waits briefly."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import cast
@@ -21,7 +21,7 @@ from workers.crowds import Room
 from workers.engine.pump import Pump
 from workers.engine.source import Source
 from workers.parts import Parts
-from workers.retry import Waker
+from workers.waker import Waker
 
 LONG, BRIEF = topics.retry(RetryDelay.TEN_MINUTES), topics.retry(RetryDelay.SECOND)
 MANY = 5_500
@@ -31,8 +31,10 @@ TURNS = 50
 
 
 class NoRoom:
-    async def first(self, partitions: Sequence[int], limit: int) -> list[ParkedRow]:
-        return []
+    async def lines(self, partitions: Sequence[int], limit: int) -> AsyncIterator[list[ParkedRow]]:
+        nobody: list[list[ParkedRow]] = []
+        for line in nobody:
+            yield line
 
 
 class Delays(Worker):
