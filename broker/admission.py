@@ -14,7 +14,7 @@ from schemas.depth import depth_within
 from schemas.envelope import TTL_S_DEFAULT, Envelope
 from schemas.reasons import Refusal
 from schemas.requests import FAULTS_MAX, RequestRefused, validate_request
-from schemas.state import Decision, Estimate
+from schemas.state import Decision, Estimate, Overrides
 from schemas.topics import ReplyTo
 
 
@@ -27,7 +27,7 @@ class Admitted(NamedTuple):
     envelope: Envelope
     model: str
     estimate: Estimate
-    overrides: dict[str, int | None]
+    overrides: Overrides
     decision: Decision
     ttl_s: int
 
@@ -84,22 +84,24 @@ def _envelope_fault(error: ValidationError) -> tuple[Refusal, str, str | None]:
 
 def _estimate(
     envelope: Envelope, model: str, project: Project, book: PriceBook
-) -> tuple[Estimate, dict[str, int | None]]:
-    settings = project.settings
+) -> tuple[Estimate, Overrides]:
+    settings, price = project.settings, book.price(model)
     bound = upper_bound(
         envelope.endpoint,
         envelope.request,
-        book.price(model),
+        price,
         settings.output_tokens_default,
         hard=settings.nanodollars_per_day is not None,
+        counter=book.counter(price),
     )
     estimate = Estimate(
         nanodollars=bound.nanodollars_max,
         input_tokens=bound.input_tokens_max,
         output_tokens=bound.output_tokens_max,
         price_version=book.version,
+        terms=price.terms,
     )
-    return estimate, dict(bound.overrides)
+    return estimate, bound.overrides
 
 
 def read_reply_to(text: str, application: str) -> ReplyTo | None:

@@ -223,6 +223,7 @@ class ChatBody(Body):
     ) = None
     reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh"] | None = None
     verbosity: Literal["low", "medium", "high"] | None = None
+    service_tier: Literal["auto", "default", "flex", "priority"] | None = None
 
     @model_validator(mode="after")
     def _one_output_limit(self) -> Self:

@@ -85,3 +85,17 @@ class Notice(StrEnum):
     OUTCOME_UNKNOWN = "outcome_unknown"
     EXPIRED = "expired"
     CANCELLED = "cancelled"
+
+
+class Disbelief(StrEnum):
+    """Why the usage that a provider reported is not what was charged: the hold was, marked as estimated."""
+
+    USAGE_MISSING = "usage_missing"
+    USAGE_INVALID = "usage_invalid"
+    """Not counts: no integers, negative, or more than can be."""
+    USAGE_CONTRADICTORY = "usage_contradictory"
+    """Its numbers do not add up in the way that the model's price says its provider counts."""
+    USAGE_ABOVE_HOLD = "usage_above_hold"
+    """More than the request could use or cost, by the bound that its hold was made for."""
+    SERVICE_TIER_UNPRICED = "service_tier_unpriced"
+    """Served in a tier of service for which the model has no price."""

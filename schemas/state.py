@@ -12,7 +12,10 @@ from schemas.base import Record
 from schemas.envelope import Endpoint, RetryPolicy, Tags
 from schemas.outcomes import Outcome
 from schemas.reasons import Failure
+from schemas.terms import ServiceTier, Terms
 from schemas.topics import Lane
+
+Overrides = dict[str, int | str | None]
 
 
 class Hold(Record):
@@ -29,12 +32,17 @@ class Hold(Record):
 
 
 class Usage(Record):
-    """Tokens as the provider counted them. Cached and cache-writing tokens are part of the input."""
+    """Tokens as the provider counted them. Cached and cache-writing tokens are part of the input, those of
+    reasoning part of the output.
+    """
 
     input_tokens: int = Field(ge=0)
     cached_input_tokens: int = Field(0, ge=0)
     cache_write_tokens: int = Field(0, ge=0)
     output_tokens: int = Field(ge=0)
+    reasoning_tokens: int = Field(0, ge=0)
+    service_tier: ServiceTier | None = None
+    """In which the call was served, if not in the plain one."""
 
 
 class Charge(Record):
@@ -50,16 +58,18 @@ class Charge(Record):
     price_version: str
     target: str
     reason: str | None = None
+    """Of an attempt without an answer: what went wrong. Of an answer: why its usage was not believed."""
     latency_ms: int = Field(0, ge=0)
 
 
 class Estimate(Record):
-    """The upper bound that a hold is made for."""
+    """The upper bound that a hold is made for, and the terms by which it was reckoned and will be settled."""
 
     nanodollars: int = Field(ge=0)
     input_tokens: int = Field(ge=0)
     output_tokens: int = Field(ge=0)
     price_version: str
+    terms: Terms
 
 
 class Decision(Record):
@@ -95,7 +105,7 @@ class State(Record):
     model: str | None = None
     tags: Tags = Tags()
     retry: RetryPolicy = RetryPolicy()
-    overrides: dict[str, int | None] = Field(default_factory=dict)
+    overrides: Overrides = Field(default_factory=dict)
     """Request fields that DISPATCH sets, such as the output limit; None: leaves out."""
     estimate: Estimate | None = None
     decision: Decision | None = None

@@ -166,7 +166,6 @@ class Worker:
             parts.settings,
             parts.tools,
             parts.directory,
-            parts.books,
             parts.attempts,
             succession,
             parts.lease,

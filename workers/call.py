@@ -5,14 +5,13 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from broker.errors import JobRefused
-from broker.pricing.book import ModelPrice, PriceBook
-from broker.pricing.cost import charge as cost_of
+from broker.pricing.cost import settled
 from broker.providers.provider import Answer, Call, Rejected
 from broker.providers.routes import Routes, Target
 from broker.records import Inner
 from schemas.reasons import Failure, Refusal
 from schemas.state import Charge, Hold, State
+from schemas.terms import Terms
 
 
 class Prepared(NamedTuple):
@@ -20,25 +19,18 @@ class Prepared(NamedTuple):
     call: Call
     request_sha256: str
     """Of the bytes that go out, in hexadecimal."""
-    price: ModelPrice
-    """What the answer is charged by."""
+    terms: Terms
+    """What the answer is charged by: those of the hold, whatever the book says by now."""
     price_version: str
-    """Of the book that the price is from."""
+    """Of the book that the terms are from."""
 
 
-def prepare(inner: Inner, routes: Routes, book: PriceBook) -> Prepared | Refusal:
-    """The request re-encoded from what was parsed, under the overrides: policy and provider read the same.
-
-    Nothing is called that could not be charged: a model whose price is gone is refused.
-    """
+def prepare(inner: Inner, routes: Routes) -> Prepared | Refusal:
+    """The request re-encoded from what was parsed, under the overrides: policy and provider read the same."""
     state = inner.state
-    target = routes.target(state.model or "")
-    if target is None or state.endpoint is None or state.estimate is None:
+    target, estimate = routes.target(state.model or ""), state.estimate
+    if target is None or state.endpoint is None or estimate is None:
         return Refusal.NO_TARGET
-    try:
-        price = book.price(state.model or "")
-    except JobRefused as refused:
-        return refused.reason
     request: dict[str, Any] = orjson.loads(inner.value)["request"]
     for name, content in state.overrides.items():
         if content is None:
@@ -47,23 +39,25 @@ def prepare(inner: Inner, routes: Routes, book: PriceBook) -> Prepared | Refusal
             request[name] = content
     request["model"] = target.model
     body = orjson.dumps(request)
-    call = Call(state.endpoint, body, state.job_id, state.run, state.attempt)
-    return Prepared(target, call, hashlib.sha256(body).hexdigest(), price, book.version)
+    terms = estimate.terms
+    call = Call(state.endpoint, body, state.job_id, state.run, state.attempt, terms.counting)
+    return Prepared(target, call, hashlib.sha256(body).hexdigest(), terms, estimate.price_version)
 
 
 def answered_charge(state: State, prepared: Prepared, answer: Answer) -> Charge:
-    """By the usage that came back; by the hold, marked as estimated, where none can be believed."""
-    hold, usage = held(state), answer.usage
-    cost = hold.nanodollars if usage is None else cost_of(usage, prepared.price)
+    """By the usage that came back; by the hold, marked as estimated, where it cannot be believed."""
+    hold = held(state)
+    cost = settled(answer.usage, hold, prepared.terms)
     return Charge(
         attempt=state.attempt,
         verdict="answered",
         hold=hold,
-        nanodollars=cost,
-        estimated=usage is None,
-        usage=usage,
+        nanodollars=cost.nanodollars,
+        estimated=cost.disbelief is not None,
+        usage=cost.usage,
         price_version=prepared.price_version,
         target=prepared.target.name,
+        reason=None if cost.disbelief is None else cost.disbelief.value,
         latency_ms=answer.latency_ms,
     )
 

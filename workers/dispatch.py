@@ -16,7 +16,6 @@ from collections.abc import Awaitable, Sequence
 
 from broker.errors import NotBelieved
 from broker.identity.directory import Directory
-from broker.pricing.project_books import ProjectBooks
 from broker.providers.provider import Answer, Failed, Rejected, Result
 from broker.quota.gate import Granted, Release, StartRequest
 from broker.quota.limits import Limits
@@ -44,7 +43,6 @@ class Dispatch:
         settings: Settings,
         tools: Tools,
         directory: Directory,
-        books: ProjectBooks,
         attempts: AttemptBook,
         succession: Succession,
         lease: Lease,
@@ -52,7 +50,6 @@ class Dispatch:
     ) -> None:
         self._retry = settings.retry
         self._directory = directory
-        self._books = books
         self._attempts = attempts
         self._succession = succession
         self._lease = lease
@@ -97,7 +94,7 @@ class Dispatch:
 
     async def _attempt(self, record: Incoming, inner: Inner, key: AttemptKey) -> Awaitable[None] | None:
         state = inner.state
-        prepared = await self._prepare(inner)
+        prepared = prepare(inner, self._targets.routes)
         if isinstance(prepared, Refusal):
             return await self._end_uncalled(record, inner, key, prepared, prepared)
         if (bar := self._bar(state, prepared)) is not None:
@@ -127,18 +124,6 @@ class Dispatch:
         if self._tombstones.covers(state):
             return Failure.CANCELLED
         return Failure.DEADLINE_PASSED if self._clock() >= state.deadline_ms else None
-
-    async def _prepare(self, inner: Inner) -> Prepared | Refusal:
-        """A model that has no price here may have got one a moment ago, which ADMIT knew: look again."""
-        prepared = self._prepared(inner)
-        if prepared is Refusal.UNKNOWN_MODEL:
-            await self._directory.refresh()
-            prepared = self._prepared(inner)
-        return prepared
-
-    def _prepared(self, inner: Inner) -> Prepared | Refusal:
-        project = self._directory.project(inner.state.project_id)
-        return prepare(inner, self._targets.routes, self._books.of(project))
 
     async def _start_and_call(
         self, record: Incoming, inner: Inner, key: AttemptKey, prepared: Prepared, incarnation: str

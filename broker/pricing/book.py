@@ -7,69 +7,37 @@ made from its contents; every charge records that version, so a bill can be chec
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from broker.errors import JobRefused, PriceBookInvalid
+from broker.pricing.counters import TokenCounter
+from schemas.base import Record
 from schemas.envelope import Endpoint
 from schemas.reasons import Refusal
+from schemas.terms import FULL_PERCENT, RATE_MAX, TOKENS_MAX, Terms, Tokens
 
-TOKENS_MAX = 2**32
-"""More tokens than any one call can have; a larger count is not believed."""
-RATE_MAX = 10**12
-"""Nano-dollars per million tokens. With TOKENS_MAX it keeps every charge and every estimate below 2**53."""
 SHIPPED = Path(__file__).resolve().parents[2] / "config" / "prices.json"
 """The book that comes with Headworks."""
 
 Name = Annotated[str, Field(min_length=1, max_length=128)]
-Tokens = Annotated[int, Field(strict=True, ge=0, le=TOKENS_MAX)]
-Rate = Annotated[int, Field(strict=True, ge=0, le=RATE_MAX)]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Rates(_Part):
-    """Nano-dollars per million tokens. Reasoning counts as output."""
-
-    input: Rate
-    cached_input: Rate
-    """Input that the provider read from its cache."""
-    cache_write: Rate
-    """Input that the provider wrote to its cache."""
-    output: Rate
-
-    def dearest(self, other: "Rates") -> "Rates":
-        """Part by part the higher of two."""
-        return Rates(
-            input=max(self.input, other.input),
-            cached_input=max(self.cached_input, other.cached_input),
-            cache_write=max(self.cache_write, other.cache_write),
-            output=max(self.output, other.output),
-        )
-
-
-class Tier(_Part):
-    """The rates of every token of a call whose input is longer than the threshold."""
-
-    above_input_tokens: Tokens
-    rates: Rates
-
-
-class InputBound(_Part):
-    """How many tokens a request can be at most. A model has one only if it can be shown.
+class InputBound(Record):
+    """How many tokens the texts of a request can be at most. A model has one only if it can be shown.
 
     A byte-level BPE tokenizer that does not rewrite its text makes at most one token of a UTF-8 byte:
-    `utf8_bytes`. One that brings the text into Unicode NFC first needs the bytes counted after that:
-    `nfc_utf8_bytes`. The rest is what the provider puts around the texts.
+    `utf8_bytes`. One that first brings the text into Unicode normal form C needs the bytes counted after
+    that, `nfc_utf8_bytes`; SentencePiece with its usual rules brings it into form KC, which makes 18
+    characters of one like U+FDFA: `nfkc_utf8_bytes`. The rest is what the provider puts around the texts.
     """
 
-    kind: Literal["utf8_bytes", "nfc_utf8_bytes"]
+    kind: Literal["utf8_bytes", "nfc_utf8_bytes", "nfkc_utf8_bytes"]
     request_tokens: Tokens = 0
     """Once a request: a hidden preamble, the start of the answer."""
     message_tokens: Tokens = 0
@@ -82,54 +50,61 @@ class InputBound(_Part):
     """Of JSON values, which a provider renders anew: indented, escaped, as XML or as a type declaration."""
 
 
-class ModelPrice(_Part):
-    """One model: its price and its limits, in tokens."""
+class ImageBound(Record):
+    """How many tokens one image is at most, whatever its size: providers scale it down first."""
+
+    tokens: Tokens
+    low_detail_tokens: Tokens
+    """Where the request asks for `"detail": "low"`."""
+
+
+class ModelPrice(Terms):
+    """One model: its terms and its limits, in tokens."""
 
     model: Name
     provider: Name
     endpoint: Endpoint
     aliases: tuple[Name, ...] = ()
-    rates: Rates
-    tiers: tuple[Tier, ...] = ()
     input_bound: InputBound | None = None
+    image_bound: ImageBound | None = None
+    """None: a request with an image is refused."""
+    encoding: Name | None = None
+    """The tokenizer's encoding, as tiktoken names it: with its file at hand texts are counted exactly."""
     output_limit_field: Literal["max_completion_tokens", "max_tokens"] = "max_tokens"
     """The request field that this model's provider obeys; some ignore the other one."""
     output_tokens_max: Tokens | None = None
     """The longest answer that the provider grants."""
+    reasoning_tokens_max: Tokens = 0
+    """What the model may think beyond the output limit; 0 where the limit holds for reasoning too."""
     context_window_tokens: Tokens | None = None
     """As the source tells it, for people: too rough to bound an estimate by."""
 
     @model_validator(mode="after")
-    def _tiers_ascend(self) -> Self:
+    def _can_be_counted(self) -> Self:
         thresholds = [tier.above_input_tokens for tier in self.tiers]
         if thresholds != sorted(set(thresholds)):
             raise ValueError("the thresholds of the tiers must ascend")
+        rates = self.rates_up_to(TOKENS_MAX)
+        highest = max(rates.highest_input, rates.highest_output)
+        if highest * self.percent_max > RATE_MAX * FULL_PERCENT:
+            raise ValueError(f"a service tier makes a rate higher than {RATE_MAX}")
         return self
 
-    def rates_at(self, input_tokens: int) -> Rates:
-        """What a call with so much input is charged by."""
-        rates = self.rates
-        for tier in self.tiers:
-            if input_tokens > tier.above_input_tokens:
-                rates = tier.rates
-        return rates
-
-    def rates_up_to(self, input_tokens: int) -> Rates:
-        """Part by part the highest that a call with at most so much input can be charged by."""
-        rates = self.rates
-        for tier in self.tiers:
-            if input_tokens > tier.above_input_tokens:
-                rates = rates.dearest(tier.rates)
-        return rates
+    @cached_property
+    def terms(self) -> Terms:
+        """What travels with a job."""
+        return Terms(
+            rates=self.rates, tiers=self.tiers, service_tiers=self.service_tiers, counting=self.counting
+        )
 
 
-class Source(_Part):
+class Source(Record):
     name: Name
     version: Name
     license: Name
 
 
-class _BookFile(_Part):
+class _BookFile(Record):
     version: str
     source: Source
     taken_on: date
@@ -148,17 +123,19 @@ class PriceBook:
     review_by: date | None
     """The first day on which a price is announced to change: import again by then."""
     by_name: Mapping[str, ModelPrice]
+    counters: Mapping[str, TokenCounter] = field(default_factory=dict)
+    """Of the encodings whose file is at hand, by name."""
 
     @classmethod
     def load(cls, path: Path = SHIPPED) -> Self:
         """Read a book. Raises PriceBookInvalid, which says what is wrong and where."""
         try:
-            book = _BookFile.model_validate(_with_named_bounds(json.loads(path.read_bytes())))
-            by_name = _by_name(book.models)
+            book = _BookFile.model_validate(with_named_bounds(json.loads(path.read_bytes())))
+            by_name = prices_by_name(book.models)
         except OSError as error:
             raise PriceBookInvalid(f"{path} cannot be read: {error.strerror}") from None
         except ValidationError as error:
-            raise PriceBookInvalid(f"{path}: {_explain(error)}") from None
+            raise PriceBookInvalid(f"{path}: {explain(error)}") from None
         except (ValueError, PriceBookInvalid) as error:
             raise PriceBookInvalid(f"{path}: {error}") from None
         version = version_of(book.taken_on, book.models)
@@ -176,6 +153,18 @@ class PriceBook:
         except KeyError:
             raise JobRefused(Refusal.UNKNOWN_MODEL, "the price book has no such model", "model") from None
 
+    @property
+    def models(self) -> tuple[ModelPrice, ...]:
+        """Each once, in the order of the file."""
+        return tuple(price for name, price in self.by_name.items() if name == price.model)
+
+    def counter(self, price: ModelPrice) -> TokenCounter | None:
+        """What counts this model's texts exactly, where anything does."""
+        return None if price.encoding is None else self.counters.get(price.encoding)
+
+    def with_counters(self, counters: Mapping[str, TokenCounter]) -> Self:
+        return replace(self, counters=counters)
+
     def with_overrides(self, prices: Iterable[ModelPrice]) -> Self:
         """A book in which these come first, under their names and aliases. Its version tells of them."""
         overrides = tuple(prices)
@@ -184,7 +173,7 @@ class PriceBook:
         return replace(
             self,
             version=f"{self.version}+{_digest(overrides)[:12]}",
-            by_name={**self.by_name, **_by_name(overrides)},
+            by_name={**self.by_name, **prices_by_name(overrides)},
         )
 
 
@@ -194,11 +183,14 @@ def version_of(taken_on: date, models: Iterable[ModelPrice]) -> str:
 
 
 def _digest(models: Iterable[ModelPrice]) -> str:
-    dumped = sorted(json.dumps(model.model_dump(mode="json"), sort_keys=True) for model in models)
+    """Without what is left at its default, so that a field which nobody uses yet changes no version."""
+    dumps = (model.model_dump(mode="json", exclude_defaults=True) for model in models)
+    dumped = sorted(json.dumps(dump, sort_keys=True) for dump in dumps)
     return hashlib.sha256("\n".join(dumped).encode()).hexdigest()
 
 
-def _by_name(models: Iterable[ModelPrice]) -> dict[str, ModelPrice]:
+def prices_by_name(models: Iterable[ModelPrice]) -> dict[str, ModelPrice]:
+    """Under their names and aliases. Raises PriceBookInvalid where a name stands for two."""
     by_name: dict[str, ModelPrice] = {}
     for price in models:
         for name in (price.model, *price.aliases):
@@ -208,7 +200,7 @@ def _by_name(models: Iterable[ModelPrice]) -> dict[str, ModelPrice]:
     return by_name
 
 
-def _with_named_bounds(raw: Any) -> Any:
+def with_named_bounds(raw: Any) -> Any:
     """In the file a bound that many models share has a name; put the bound in its place."""
     if not isinstance(raw, dict) or not isinstance(raw.get("models"), list):
         return raw
@@ -224,6 +216,7 @@ def _with_named_bounds(raw: Any) -> Any:
     return raw
 
 
-def _explain(error: ValidationError) -> str:
+def explain(error: ValidationError) -> str:
+    """Every fault with its place, in one line."""
     places = ((".".join(map(str, each["loc"])) or "the file", each["msg"]) for each in error.errors())
     return "; ".join(f"{place}: {message}" for place, message in places)

@@ -1,8 +1,9 @@
 """The upper bound of what a call can cost, before it is made.
 
-    input:  every byte that is sent, as the model's `input_bound` tells
-    output: the request's own limit, else the project's default, times `n`
-    money:  both at the highest rates that so much input can reach, rounded up once
+    input:  every byte that is sent, as the model's `input_bound` tells, or its exact count where that is less
+    output: the request's own limit, else the project's default, and what reasoning may add; times `n`
+    money:  both at the highest rates that so much input can reach, in the dearest tier of service that the
+            request may be given; rounded up once
 
 No charge for usage inside these bounds is higher (`broker.pricing.cost`).
 """
@@ -12,16 +13,20 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from broker.errors import JobRefused
-from broker.pricing.book import TOKENS_MAX, InputBound, ModelPrice, Rates
+from broker.pricing.book import InputBound, ModelPrice
+from broker.pricing.counters import TokenCounter
 from broker.pricing.input_tokens import (
     CHAT_FIELDS,
     EMBEDDINGS_FIELDS,
     chat_tokens_max,
     embeddings_tokens_max,
+    measure,
     refuse_unknown,
 )
 from schemas.envelope import Endpoint
 from schemas.reasons import Refusal
+from schemas.state import Overrides
+from schemas.terms import FULL_PERCENT, SHARES_A_NANODOLLAR, TOKENS_MAX, Rates
 
 CHOICES_MAX: Final = 128
 GUESSED_BOUND: Final = InputBound(
@@ -44,7 +49,7 @@ class Estimate:
     input_tokens_max: int
     output_tokens_max: int
     nanodollars_max: int
-    overrides: dict[str, int | None]
+    overrides: Overrides
     """Fields to set in the request that is sent, so that the bound holds; None: leave the field out."""
     bounded: bool = True
 
@@ -56,28 +61,32 @@ def upper_bound(
     output_default_tokens: int,
     *,
     hard: bool = True,
+    counter: TokenCounter | None = None,
 ) -> Estimate:
     """Estimate a call with this OpenAI-style body, whose nesting has been bounded.
 
     `output_default_tokens` limits an answer that the request does not limit. `hard=False` guesses where the
-    model has no bound. Raises JobRefused: `unpriced_parameter`, `unpriced_content`, `unbounded_model`,
-    `unsupported_endpoint`, `invalid_request`.
+    model has no bound. `counter` counts texts exactly. Raises JobRefused: `unpriced_parameter`,
+    `unpriced_content`, `unbounded_model`, `unsupported_endpoint`, `invalid_request`.
     """
     if endpoint != price.endpoint:
         raise JobRefused(Refusal.UNSUPPORTED_ENDPOINT, f"the model has no price for {endpoint}", "model")
-    bound = price.input_bound or _guessed_bound(hard)
+    by = measure(price.input_bound or _guessed_bound(hard), price.image_bound, counter)
+    overrides: Overrides = {}
+    percent = FULL_PERCENT
     if endpoint == "/v1/embeddings":
         refuse_unknown(request, EMBEDDINGS_FIELDS)
-        overrides: dict[str, int | None] = {}
-        input_tokens, output_tokens = embeddings_tokens_max(request, bound), 0
+        input_tokens, output_tokens = embeddings_tokens_max(request, by), 0
     else:
         refuse_unknown(request, CHAT_FIELDS)
-        input_tokens = chat_tokens_max(request, bound)
+        input_tokens = chat_tokens_max(request, by)
         limit, overrides = _output_limit(request, price, output_default_tokens)
-        output_tokens = limit * _choices(request)
+        output_tokens = (limit + price.reasoning_tokens_max) * _choices(request)
+        if price.service_tiers or "service_tier" in request:
+            percent = _percent_max(request, price, overrides)
     if input_tokens > TOKENS_MAX or output_tokens > TOKENS_MAX:
         raise JobRefused(Refusal.INVALID_REQUEST, f"it asks for more than {TOKENS_MAX} tokens")
-    nanodollars = _nanodollars(input_tokens, output_tokens, price.rates_up_to(input_tokens))
+    nanodollars = _nanodollars(input_tokens, output_tokens, price.rates_up_to(input_tokens), percent)
     return Estimate(input_tokens, output_tokens, nanodollars, overrides, price.input_bound is not None)
 
 
@@ -89,7 +98,7 @@ def _guessed_bound(hard: bool) -> InputBound:
 
 def _output_limit(
     request: Mapping[str, Any], price: ModelPrice, default_tokens: int
-) -> tuple[int, dict[str, int | None]]:
+) -> tuple[int, Overrides]:
     """One choice's limit, in the field that the provider obeys and in no other.
 
     Some providers refuse a request with both fields, some ignore the one they do not know.
@@ -117,6 +126,26 @@ def _check_count(field: str, value: Any, highest: int) -> None:
         raise JobRefused(Refusal.INVALID_REQUEST, f"{field} must be an integer from 1 to {highest}", field)
 
 
-def _nanodollars(input_tokens: int, output_tokens: int, rates: Rates) -> int:
-    dearest_input = max(rates.input, rates.cached_input, rates.cache_write)
-    return -(-(input_tokens * dearest_input + output_tokens * rates.output) // 1_000_000)
+def _percent_max(request: Mapping[str, Any], price: ModelPrice, overrides: Overrides) -> int:
+    """Of the dearest tier of service that the request may be given.
+
+    Asked for one, a provider may give the plain one. Left unasked it gives what its project is set to, so
+    where there are tiers the plain one is asked for by name.
+    """
+    asked = request.get("service_tier")
+    if asked is None and price.service_tiers:
+        overrides["service_tier"] = "default"
+    if asked is None or asked == "default":
+        return FULL_PERCENT
+    if asked == "auto" and price.service_tiers:
+        return price.percent_max
+    if asked not in price.service_tiers:
+        raise JobRefused(
+            Refusal.UNPRICED_PARAMETER, "the model has no price for this service_tier", "service_tier"
+        )
+    return max(FULL_PERCENT, price.service_tiers[asked])
+
+
+def _nanodollars(input_tokens: int, output_tokens: int, rates: Rates, percent: int) -> int:
+    shares = percent * (input_tokens * rates.highest_input + output_tokens * rates.highest_output)
+    return -(-shares // SHARES_A_NANODOLLAR)

@@ -3,12 +3,18 @@
 A bound is given only where the tokenizer is public and is byte-level BPE: OpenAI's models that tiktoken maps
 to an encoding, and open weights of the families Llama 3 and later, Qwen, DeepSeek, gpt-oss, Kimi and Mistral
 with Tekken. The overheads are what the published chat templates add, with room to spare.
+
+Images: OpenAI's guide to images and vision. A tile model fits an image into a square of 2,048 pixels, which
+16 tiles of 512 cover, and adds a base; a patch model takes 1,536 patches at most, times a factor.
+Tiers of service: OpenAI's pages on flex and priority processing and on the Batch API. Only models whose
+input length does not change their price have them here, as priority excludes long inputs.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
-from broker.pricing.book import InputBound
+from broker.pricing.book import ImageBound, InputBound
+from schemas.terms import Counting, ServiceTier
 
 BoundName = Literal["openai_chat", "openai_embeddings", "chat_template", "chat_template_nfc"]
 
@@ -20,7 +26,7 @@ _TEMPLATE: Final = InputBound(
     tool_tokens=64,
     json_tokens_per_byte=3,
 )
-INPUT_BOUNDS: Final[dict[BoundName, InputBound]] = {
+INPUT_BOUNDS: Final[dict[str, InputBound]] = {
     # OpenAI states 3 tokens a message, 1 a name and 3 for the start of the answer, and renders tools as type
     # declarations, which are shorter than their JSON.
     "openai_chat": InputBound(
@@ -38,6 +44,9 @@ INPUT_BOUNDS: Final[dict[BoundName, InputBound]] = {
 }
 
 
+INSIDE: Final = Counting()
+
+
 @dataclass(frozen=True, slots=True)
 class Imported:
     """A model of the source: its names in the book, and its limits as the provider documents them."""
@@ -47,15 +56,46 @@ class Imported:
     bound: BoundName | None = None
     output_tokens_max: int | None = None
     embeddings: bool = False
+    encoding: str | None = None
+    images: ImageBound | None = None
+    service_tiers: dict[ServiceTier, int] = field(default_factory=dict)
+    counting: Counting = INSIDE
 
 
-def _openai(model: str, *snapshots: str, output: int | None = None) -> Imported:
+_HALVES: Final[dict[ServiceTier, int]] = {"batch": 50, "flex": 50}
+
+
+def _tiles(base: int, tile: int) -> ImageBound:
+    return ImageBound(tokens=base + 16 * tile, low_detail_tokens=base)
+
+
+def _patches(factor_percent: int) -> ImageBound:
+    tokens = -(-1_536 * factor_percent // 100)
+    return ImageBound(tokens=tokens, low_detail_tokens=tokens)
+
+
+def _openai(
+    model: str,
+    *snapshots: str,
+    output: int | None = None,
+    encoding: str = "o200k_base",
+    images: ImageBound | None = None,
+    tiers: dict[ServiceTier, int] | None = None,
+) -> Imported:
     aliases = tuple(f"{model}-{snapshot}" for snapshot in snapshots)
-    return Imported(model, aliases, "openai_chat", output)
+    return Imported(
+        model,
+        aliases,
+        "openai_chat",
+        output,
+        encoding=encoding,
+        images=images,
+        service_tiers=tiers or {},
+    )
 
 
-def _embeddings(model: str, *, bound: BoundName | None = None) -> Imported:
-    return Imported(model, bound=bound, embeddings=True)
+def _embeddings(model: str, *, bound: BoundName | None = None, encoding: str | None = None) -> Imported:
+    return Imported(model, bound=bound, embeddings=True, encoding=encoding)
 
 
 def _open(model: str, *aliases: str, nfc: bool = False) -> Imported:
@@ -66,26 +106,45 @@ def _closed(model: str, *aliases: str, output: int | None = None) -> Imported:
     return Imported(model, aliases, output_tokens_max=output)
 
 
+def _gemini(model: str, *, output: int | None = None) -> Imported:
+    """Its OpenAI-style answers tell thinking in the total alone, beside the completion."""
+    return replace(_closed(model, output=output), counting=Counting(reasoning="beside"))
+
+
 IMPORTED_MODELS: Final[dict[str, tuple[Imported, ...]]] = {
     "openai": (
-        _openai("gpt-3.5-turbo", "0125", output=4096),
-        _openai("gpt-4", "0613", output=8192),
-        _openai("gpt-4-turbo", "2024-04-09", output=4096),
-        _openai("gpt-4o", "2024-08-06", "2024-11-20", output=16_384),
-        _openai("gpt-4o-2024-05-13", output=4096),
-        _openai("gpt-4o-mini", "2024-07-18", output=16_384),
-        _openai("gpt-4.1", "2025-04-14", output=32_768),
-        _openai("gpt-4.1-mini", "2025-04-14", output=32_768),
-        _openai("gpt-4.1-nano", "2025-04-14", output=32_768),
-        _openai("o1", "2024-12-17", output=100_000),
-        _openai("o3", "2025-04-16", output=100_000),
+        _openai("gpt-3.5-turbo", "0125", output=4096, encoding="cl100k_base"),
+        _openai("gpt-4", "0613", output=8192, encoding="cl100k_base"),
+        _openai("gpt-4-turbo", "2024-04-09", output=4096, encoding="cl100k_base", images=_tiles(85, 170)),
+        _openai("gpt-4o", "2024-08-06", "2024-11-20", output=16_384, images=_tiles(85, 170)),
+        _openai("gpt-4o-2024-05-13", output=4096, images=_tiles(85, 170)),
+        _openai("gpt-4o-mini", "2024-07-18", output=16_384, images=_tiles(2833, 5667)),
+        _openai(
+            "gpt-4.1",
+            "2025-04-14",
+            output=32_768,
+            images=_tiles(85, 170),
+            tiers={"batch": 50, "priority": 175},
+        ),
+        _openai("gpt-4.1-mini", "2025-04-14", output=32_768, images=_patches(162)),
+        _openai("gpt-4.1-nano", "2025-04-14", output=32_768, images=_patches(246)),
+        _openai("o1", "2024-12-17", output=100_000, images=_tiles(75, 150)),
+        _openai("o3", "2025-04-16", output=100_000, images=_tiles(75, 150), tiers=_HALVES),
         _openai("o3-mini", "2025-01-31", output=100_000),
-        _openai("o4-mini", "2025-04-16", output=100_000),
-        _openai("gpt-5", "2025-08-07", output=128_000),
-        _openai("gpt-5-mini", "2025-08-07", output=128_000),
-        _openai("gpt-5-nano", "2025-08-07", output=128_000),
-        _openai("gpt-5.1", "2025-11-13", output=128_000),
-        _openai("gpt-5.2", "2025-12-11", output=128_000),
+        _openai("o4-mini", "2025-04-16", output=100_000, images=_patches(172), tiers=_HALVES),
+        _openai(
+            "gpt-5", "2025-08-07", output=128_000, images=_tiles(70, 140), tiers={**_HALVES, "priority": 200}
+        ),
+        _openai(
+            "gpt-5-mini",
+            "2025-08-07",
+            output=128_000,
+            images=_patches(162),
+            tiers={**_HALVES, "priority": 180},
+        ),
+        _openai("gpt-5-nano", "2025-08-07", output=128_000, images=_patches(246), tiers=_HALVES),
+        _openai("gpt-5.1", "2025-11-13", output=128_000, tiers={**_HALVES, "priority": 200}),
+        _openai("gpt-5.2", "2025-12-11", output=128_000, tiers={**_HALVES, "priority": 200}),
         _openai("gpt-5.4", "2026-03-05"),
         _openai("gpt-5.4-mini", "2026-03-17"),
         _openai("gpt-5.4-nano", "2026-03-17"),
@@ -98,9 +157,9 @@ IMPORTED_MODELS: Final[dict[str, tuple[Imported, ...]]] = {
         _closed("gpt-6-astra"),
         _closed("gpt-6.1-terra"),
         _closed("gpt-6.1-sol"),
-        _embeddings("text-embedding-3-small", bound="openai_embeddings"),
-        _embeddings("text-embedding-3-large", bound="openai_embeddings"),
-        _embeddings("text-embedding-ada-002", bound="openai_embeddings"),
+        _embeddings("text-embedding-3-small", bound="openai_embeddings", encoding="cl100k_base"),
+        _embeddings("text-embedding-3-large", bound="openai_embeddings", encoding="cl100k_base"),
+        _embeddings("text-embedding-ada-002", bound="openai_embeddings", encoding="cl100k_base"),
     ),
     "anthropic": (
         _closed("claude-3-5-haiku-latest", "claude-3-5-haiku-20241022", output=8192),
@@ -120,15 +179,15 @@ IMPORTED_MODELS: Final[dict[str, tuple[Imported, ...]]] = {
         _closed("claude-opus-5-5"),
     ),
     "google": (
-        _closed("gemini-2.5-flash-lite", output=65_536),
-        _closed("gemini-2.5-flash", output=65_536),
-        _closed("gemini-2.5-pro", output=65_536),
-        _closed("gemini-3-flash-preview"),
-        _closed("gemini-3.1-flash-lite"),
-        _closed("gemini-3.1-pro-preview"),
-        _closed("gemini-3.5-flash"),
-        _closed("gemini-3.8-flash"),
-        _closed("gemini-4-argon"),
+        _gemini("gemini-2.5-flash-lite", output=65_536),
+        _gemini("gemini-2.5-flash", output=65_536),
+        _gemini("gemini-2.5-pro", output=65_536),
+        _gemini("gemini-3-flash-preview"),
+        _gemini("gemini-3.1-flash-lite"),
+        _gemini("gemini-3.1-pro-preview"),
+        _gemini("gemini-3.5-flash"),
+        _gemini("gemini-3.8-flash"),
+        _gemini("gemini-4-argon"),
         _embeddings("gemini-embedding-001"),
     ),
     "mistral": (

@@ -1,31 +1,31 @@
-"""Write the price book from the data of genai-prices: `python -m broker.pricing.importer --output FILE`.
+"""The price book from the data of genai-prices, which is not needed for anything else.
 
-A development tool. The same data and the same date give the same file, byte for byte. What the book cannot
-hold exactly, or not as an upper bound, stops the import.
+The same data and the same date give the same file, byte for byte. What the book cannot hold exactly, or not
+as an upper bound, stops the import.
 """
 
-import argparse
-import json
-import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from functools import reduce
 from importlib import import_module
 from importlib.metadata import version
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from broker.errors import PriceBookInvalid
-from broker.pricing.book import ModelPrice, Rates, Tier, version_of
+from broker.pricing.book import ModelPrice, Source
+from broker.pricing.book_file import document
 from broker.pricing.imported_models import IMPORTED_MODELS, INPUT_BOUNDS, Imported
+from schemas.terms import Rates, Tier
 
 if TYPE_CHECKING:
     from genai_prices.types import ModelInfo, Provider, TieredPrices
     from genai_prices.types import ModelPrice as SourcePrice
 
 _NANO: Final = 10**9
-_PRICED: Final = frozenset({"input_mtok", "output_mtok", "cache_read_mtok", "cache_write_mtok"})
+_PRICED: Final = frozenset(
+    {"input_mtok", "output_mtok", "output_reasoning_mtok", "cache_read_mtok", "cache_write_mtok"}
+)
 _REFUSED_ELSEWHERE: Final = frozenset({
     # The estimate lets no search tool pass, no content or answer that is not text, and no cache control.
     "web_searches_kcount", "storage_searches_kcount", "cache_write_1h_mtok",
@@ -33,53 +33,18 @@ _REFUSED_ELSEWHERE: Final = frozenset({
 })  # fmt: skip
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m broker.pricing.importer",
-        description="Write the price book from the data of genai-prices.",
-    )
-    parser.add_argument("--output", type=Path, required=True, metavar="FILE", help="where to write the book")
-    parser.add_argument(
-        "--date",
-        type=date.fromisoformat,
-        default=datetime.now(UTC).date(),
-        metavar="YYYY-MM-DD",
-        help="the day whose prices are taken (default: today in UTC)",
-    )
-    options = parser.parse_args(arguments)
-    try:
-        book = make_book(options.date)
-    except PriceBookInvalid as error:
-        sys.exit(f"{error.code}: {error}")
-    options.output.write_text(json.dumps(book, indent=2) + "\n", encoding="utf-8")
-    source, review_by = book["source"], book["review_by"] or "no fixed day"
-    sys.stdout.write(
-        f"{options.output}: version {book['version']}, {len(book['models'])} models"
-        f" from {source['name']} {source['version']}; review by {review_by}\n"
-    )
-
-
 def make_book(taken_on: date) -> dict[str, Any]:
-    """The file's contents. Raises PriceBookInvalid."""
+    """The file's contents, with the prices of this day. Raises PriceBookInvalid."""
     source_version, providers = _source()
     models: list[ModelPrice] = []
-    entries: list[dict[str, Any]] = []
     changes: list[date] = []
     for provider_id, chosen in IMPORTED_MODELS.items():
         for imported in chosen:
             info = _find(providers[provider_id], imported)
-            price = _model_price(provider_id, imported, info, taken_on)
-            models.append(price)
-            entries.append(_entry(price, imported))
+            models.append(_model_price(provider_id, imported, info, taken_on))
             changes.extend(_announced(info, taken_on))
-    return {
-        "version": version_of(taken_on, models),
-        "source": {"name": "genai-prices", "version": source_version, "license": "MIT"},
-        "taken_on": taken_on.isoformat(),
-        "review_by": min(changes).isoformat() if changes else None,
-        "input_bounds": {name: bound.model_dump() for name, bound in INPUT_BOUNDS.items()},
-        "models": entries,
-    }
+    source = Source(name="genai-prices", version=source_version, license="MIT")
+    return document(models, INPUT_BOUNDS, source, taken_on, min(changes, default=None))
 
 
 def nanodollars_per_million(dollars: Decimal) -> int:
@@ -122,7 +87,11 @@ def _model_price(provider_id: str, imported: Imported, info: "ModelInfo", taken_
         aliases=imported.aliases,
         rates=rates.pop(0),
         tiers=tuple(Tier(above_input_tokens=above, rates=each) for above, each in rates.items()),
+        service_tiers=imported.service_tiers,
+        counting=imported.counting,
         input_bound=INPUT_BOUNDS[imported.bound] if imported.bound else None,
+        image_bound=imported.images,
+        encoding=imported.encoding,
         output_limit_field="max_completion_tokens" if provider_id == "openai" else "max_tokens",
         output_tokens_max=imported.output_tokens_max,
         context_window_tokens=info.context_window,
@@ -156,7 +125,7 @@ def _tiered_rates(name: str, imported: Imported, price: "SourcePrice") -> dict[i
         raise PriceBookInvalid(f"{name}: the book has no place for {', '.join(sorted(unknown))}")
     if "input_mtok" not in parts or not (imported.embeddings or "output_mtok" in parts):
         raise PriceBookInvalid(f"{name}: the source has no price for its input or output")
-    wanted = _PRICED - {"output_mtok"} if imported.embeddings else _PRICED
+    wanted = _PRICED - {"output_mtok", "output_reasoning_mtok"} if imported.embeddings else _PRICED
     priced = {key: value for key, value in parts.items() if key in wanted}
     thresholds = {0} | {tier.start for value in priced.values() for tier in getattr(value, "tiers", ())}
     return {above: _rates({key: _at(priced[key], above) for key in priced}) for above in sorted(thresholds)}
@@ -177,12 +146,5 @@ def _rates(parts: Mapping[str, int]) -> Rates:
         cached_input=parts.get("cache_read_mtok", plain),
         cache_write=parts.get("cache_write_mtok", plain),
         output=parts.get("output_mtok", 0),
+        reasoning=parts.get("output_reasoning_mtok"),
     )
-
-
-def _entry(price: ModelPrice, imported: Imported) -> dict[str, Any]:
-    return {**price.model_dump(mode="json"), "input_bound": imported.bound}
-
-
-if __name__ == "__main__":
-    main()

@@ -8,10 +8,11 @@ request's nesting must be bounded before.
 import json
 import unicodedata
 from collections.abc import Callable, Mapping
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NamedTuple, NoReturn
 
 from broker.errors import JobRefused
-from broker.pricing.book import InputBound
+from broker.pricing.book import ImageBound, InputBound
+from broker.pricing.counters import TokenCounter
 from schemas.reasons import Refusal
 
 CHAT_FIELDS: Final = frozenset({
@@ -21,19 +22,46 @@ CHAT_FIELDS: Final = frozenset({
     "model", "temperature", "top_p", "stop", "presence_penalty", "frequency_penalty", "logit_bias",
     "logprobs", "top_logprobs", "seed", "stream", "parallel_tool_calls", "user", "metadata",
     "reasoning_effort", "verbosity",
+    # It changes the price: the estimate sees to it.
+    "service_tier",
 })  # fmt: skip
 EMBEDDINGS_FIELDS: Final = frozenset({"input", "model", "dimensions", "encoding_format", "user"})
 MESSAGE_FIELDS: Final = frozenset({"role", "content", "name", "refusal", "tool_calls", "tool_call_id"})
 
+EXACT_CHARS_MAX: Final = 16_384
+"""Of one request; beyond it texts are bounded, for to count costs about a microsecond for ten characters."""
+
 _PLAIN_MESSAGE_FIELDS: Final = frozenset({"role", "content"})
 _ROLES: Final = frozenset({"system", "developer", "user", "assistant", "tool"})
 _PART_TEXTS: Final = {"text": "text", "refusal": "refusal"}
+_IMAGE_FIELDS: Final = frozenset({"url", "detail"})
+_IMAGE_SOURCES: Final = ("https://", "http://", "data:image/")
 _WORD_CHARS_MAX: Final = 64
 
-_Size = Callable[[str], int]
+
+class Measure(NamedTuple):
+    """How the parts of a request are measured, for one model: the most tokens of each."""
+
+    bound: InputBound
+    text: Callable[[str], int]
+    quoted: Callable[[str], int]
+    """Of a text that may be sent as a JSON string."""
+    json: Callable[[Any], int]
+    """Bytes of a JSON value, however it is rendered."""
+    images: ImageBound | None
 
 
-def chat_tokens_max(request: Mapping[str, Any], bound: InputBound) -> int:
+def measure(
+    bound: InputBound, images: ImageBound | None = None, counter: TokenCounter | None = None
+) -> Measure:
+    """For one request: what `counter` counts is limited to EXACT_CHARS_MAX."""
+    text, quoted, value = _SIZES[bound.kind]
+    if counter is not None:
+        text = _Exact(counter, text).size
+    return Measure(bound, text, quoted, value, images)
+
+
+def chat_tokens_max(request: Mapping[str, Any], by: Measure) -> int:
     """Of a chat completion.
 
     Raises JobRefused (`invalid_request`, `unpriced_parameter`, `unpriced_content`).
@@ -41,19 +69,18 @@ def chat_tokens_max(request: Mapping[str, Any], bound: InputBound) -> int:
     messages = request.get("messages")
     if not isinstance(messages, list) or not messages:
         _invalid("messages", "it must be a list of messages")
-    size = _SIZES[bound.kind]
-    tokens = bound.request_tokens + len(messages) * bound.message_tokens
+    tokens = by.bound.request_tokens + len(messages) * by.bound.message_tokens
     for message in messages:
-        tokens += _message_tokens(message, bound, size)
+        tokens += _message_tokens(message, by)
     for field in ("tool_choice", "response_format"):
         value = request.get(field)
         if value is not None and not isinstance(value, str):
-            tokens += _json_tokens(value, bound)
+            tokens += _json_tokens(value, by)
     tools = request.get("tools")
-    return tokens if tools is None else tokens + _tools_tokens(tools, bound)
+    return tokens if tools is None else tokens + _tools_tokens(tools, by)
 
 
-def embeddings_tokens_max(request: Mapping[str, Any], bound: InputBound) -> int:
+def embeddings_tokens_max(request: Mapping[str, Any], by: Measure) -> int:
     """Of an embeddings call: a text, texts, token ids, or lists of token ids.
 
     Raises JobRefused (`invalid_request`).
@@ -62,15 +89,14 @@ def embeddings_tokens_max(request: Mapping[str, Any], bound: InputBound) -> int:
     inputs: list[Any] = given if isinstance(given, list) else [given] if isinstance(given, str) else []
     kinds = set(map(type, inputs))
     if kinds == {int}:
-        return bound.request_tokens + bound.message_tokens + len(inputs)
+        return by.bound.request_tokens + by.bound.message_tokens + len(inputs)
     if kinds == {str}:
-        size = _SIZES[bound.kind]
-        tokens = sum(size(text) for text in inputs)
+        tokens = sum(map(by.text, inputs))
     elif kinds == {list} and all(set(map(type, ids)) == {int} for ids in inputs):
         tokens = sum(len(ids) for ids in inputs)
     else:
         _invalid("input", "it must be a text, a list of texts, a list of token ids, or a list of such lists")
-    return bound.request_tokens + len(inputs) * bound.message_tokens + tokens
+    return by.bound.request_tokens + len(inputs) * by.bound.message_tokens + tokens
 
 
 def refuse_unknown(fields: Mapping[str, Any], known: frozenset[str], where: str = "") -> None:
@@ -80,33 +106,37 @@ def refuse_unknown(fields: Mapping[str, Any], known: frozenset[str], where: str 
         raise JobRefused(Refusal.UNPRICED_PARAMETER, f"{name} cannot be priced", name)
 
 
-def _message_tokens(message: Any, bound: InputBound, size: _Size) -> int:
+def _message_tokens(message: Any, by: Measure) -> int:
     if not isinstance(message, dict):
         _invalid("messages", "each must be an object")
     refuse_unknown(message, MESSAGE_FIELDS, "messages.")
     role = message.get("role")
     if not isinstance(role, str) or role not in _ROLES:
         _invalid("messages.role", "it is not a known role")
-    if role == "tool":
-        size = _quoted_size
+    size = by.quoted if role == "tool" else by.text
     content = message.get("content")
-    tokens = size(content) if isinstance(content, str) else _parts_tokens(content, bound, size)
+    tokens = size(content) if isinstance(content, str) else _parts_tokens(content, by, size)
     if not _PLAIN_MESSAGE_FIELDS.issuperset(message):
-        tokens += _extra_tokens(message, bound, size)
+        tokens += _extra_tokens(message, by, size)
     return tokens
 
 
-def _parts_tokens(content: Any, bound: InputBound, size: _Size) -> int:
+def _parts_tokens(content: Any, by: Measure, size: Callable[[str], int]) -> int:
     if content is None:
         return 0
     if not isinstance(content, list):
         _invalid("messages.content", "it must be a text or a list of parts")
-    return sum(bound.message_tokens + size(_part_text(part)) for part in content)
+    tokens = len(content) * by.bound.message_tokens
+    for part in content:
+        if not isinstance(part, dict):
+            _invalid("messages.content", "each part must be an object")
+        tokens += (
+            _image_tokens(part, by.images) if part.get("type") == "image_url" else size(_part_text(part))
+        )
+    return tokens
 
 
-def _part_text(part: Any) -> str:
-    if not isinstance(part, dict):
-        _invalid("messages.content", "each part must be an object")
+def _part_text(part: Mapping[str, Any]) -> str:
     kind = part.get("type")
     field = _PART_TEXTS.get(kind) if isinstance(kind, str) else None
     if field is None:
@@ -120,7 +150,25 @@ def _part_text(part: Any) -> str:
     return text
 
 
-def _extra_tokens(message: Mapping[str, Any], bound: InputBound, size: _Size) -> int:
+def _image_tokens(part: Mapping[str, Any], images: ImageBound | None) -> int:
+    """What an image costs depends on its size, which is not looked at: the most that any image can."""
+    where = "messages.content.image_url"
+    if images is None:
+        raise JobRefused(
+            Refusal.UNPRICED_CONTENT, "content of type image_url has no bound for this model", where
+        )
+    refuse_unknown(part, frozenset({"type", "image_url"}), "messages.content.")
+    image = part.get("image_url")
+    if not isinstance(image, dict):
+        _invalid(where, "it must be an object")
+    refuse_unknown(image, _IMAGE_FIELDS, f"{where}.")
+    url = image.get("url")
+    if not isinstance(url, str) or not url.startswith(_IMAGE_SOURCES):
+        _invalid(f"{where}.url", "it must be an http or https address, or an image as a data URL")
+    return images.low_detail_tokens if image.get("detail") == "low" else images.tokens
+
+
+def _extra_tokens(message: Mapping[str, Any], by: Measure, size: Callable[[str], int]) -> int:
     tokens = 0
     for field in ("name", "refusal", "tool_call_id"):
         value = message.get(field)
@@ -133,10 +181,10 @@ def _extra_tokens(message: Mapping[str, Any], bound: InputBound, size: _Size) ->
         return tokens
     if not isinstance(calls, list):
         _invalid("messages.tool_calls", "it must be a list")
-    return tokens + len(calls) * bound.tool_tokens + _json_tokens(calls, bound)
+    return tokens + len(calls) * by.bound.tool_tokens + _json_tokens(calls, by)
 
 
-def _tools_tokens(tools: Any, bound: InputBound) -> int:
+def _tools_tokens(tools: Any, by: Measure) -> int:
     if not isinstance(tools, list):
         _invalid("tools", "it must be a list")
     for tool in tools:
@@ -144,7 +192,27 @@ def _tools_tokens(tools: Any, bound: InputBound) -> int:
         if kind != "function":
             # Others run at the provider, for a price of their own.
             raise JobRefused(Refusal.UNPRICED_CONTENT, f"tool type {_word(kind)} cannot be priced", "tools")
-    return bound.tools_tokens + len(tools) * bound.tool_tokens + _json_tokens(tools, bound)
+    return by.bound.tools_tokens + len(tools) * by.bound.tool_tokens + _json_tokens(tools, by)
+
+
+def _json_tokens(value: Any, by: Measure) -> int:
+    return by.bound.json_tokens_per_byte * by.json(value)
+
+
+class _Exact:
+    """The exact count of the first texts of a request, and never more than their bound."""
+
+    def __init__(self, counter: TokenCounter, bound: Callable[[str], int]) -> None:
+        self._counter = counter
+        self._bound = bound
+        self._chars_left = EXACT_CHARS_MAX
+
+    def size(self, text: str) -> int:
+        bound = self._bound(text)
+        if len(text) > self._chars_left:
+            return bound
+        self._chars_left -= len(text)
+        return min(bound, self._counter.count(text))
 
 
 def _utf8_size(text: str) -> int:
@@ -152,18 +220,27 @@ def _utf8_size(text: str) -> int:
     return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
 
 
-def _nfc_utf8_size(text: str) -> int:
+def _nfc_size(text: str) -> int:
     """NFC can lengthen a text up to three times in UTF-8 (Unicode Standard Annex 15)."""
     return len(text) if text.isascii() else _utf8_size(unicodedata.normalize("NFC", text))
 
 
-def _quoted_size(text: str) -> int:
+def _nfkc_size(text: str) -> int:
+    """NFKC can lengthen a text eleven times in UTF-8: U+FDFA is 3 bytes, and 18 characters of 33 bytes."""
+    return len(text) if text.isascii() else _utf8_size(unicodedata.normalize("NFKC", text))
+
+
+def _json_size(value: Any) -> int:
     """Some chat templates write a tool's result as a JSON string. At least as long as the text's NFC."""
-    return _escaped_size(json.dumps(text))
+    return _escaped_size(json.dumps(value))
 
 
-def _json_tokens(value: Any, bound: InputBound) -> int:
-    return bound.json_tokens_per_byte * _escaped_size(json.dumps(value))
+def _nfkc_json_size(value: Any) -> int:
+    """Sent with escapes it stays as it is; sent without, it is normalized and may be longer."""
+    escaped, raw = _json_size(value), json.dumps(value, ensure_ascii=False)
+    if raw.isascii():
+        return escaped
+    return max(escaped, _json_size(unicodedata.normalize("NFKC", raw)))
 
 
 def _escaped_size(rendered: str) -> int:
@@ -171,7 +248,11 @@ def _escaped_size(rendered: str) -> int:
     return len(rendered) + 5 * sum(map(rendered.count, "<>&'"))
 
 
-_SIZES: Final[Mapping[str, _Size]] = {"utf8_bytes": _utf8_size, "nfc_utf8_bytes": _nfc_utf8_size}
+_SIZES: Final[Mapping[str, tuple[Callable[[str], int], Callable[[str], int], Callable[[Any], int]]]] = {
+    "utf8_bytes": (_utf8_size, _json_size, _json_size),
+    "nfc_utf8_bytes": (_nfc_size, _json_size, _json_size),
+    "nfkc_utf8_bytes": (_nfkc_size, _nfkc_json_size, _nfkc_json_size),
+}
 
 
 def _word(value: Any) -> str:

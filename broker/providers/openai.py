@@ -15,7 +15,7 @@ from multidict import CIMultiDict, istr
 from yarl import URL
 
 from broker.errors import SettingsInvalid
-from broker.pricing.cost import parse_usage
+from broker.pricing.usage import read_usage
 from broker.providers.classify import Accepted, Refused, Retryable, classify, nothing_left_ms
 from broker.providers.provider import Answer, Call, Failed, Rejected, Result
 from broker.providers.translation import ERRORS, translate
@@ -70,7 +70,7 @@ class OpenAIProvider:
                 allow_redirects=False,
                 timeout=self._timeout_of(call),
             ) as response:
-                return await self._judge(call.endpoint, response, started)
+                return await self._judge(call, response, started)
         except ERRORS as error:
             trouble = translate(error)
             return Failed(trouble.failure, trouble.sent, _ms_since(started))
@@ -80,11 +80,11 @@ class OpenAIProvider:
             return self._timeout
         return _timeout(call.timeout_s, self._connect_timeout_s)
 
-    async def _judge(self, endpoint: Endpoint, response: aiohttp.ClientResponse, started: float) -> Result:
+    async def _judge(self, call: Call, response: aiohttp.ClientResponse, started: float) -> Result:
         status = response.status
         match classify(status, response.headers, int(time.time() * 1000)):
             case Accepted():
-                return await self._answer(endpoint, response, started)
+                return await self._answer(call, response, started)
             case Retryable(failure, retry_after_ms, sent):
                 await _error_body(response)
                 return Failed(failure, sent, _ms_since(started), status, retry_after_ms)
@@ -92,16 +92,14 @@ class OpenAIProvider:
                 code = _error_code(await _error_body(response))
                 return Rejected(refusal, status, _ms_since(started), code)
 
-    async def _answer(
-        self, endpoint: Endpoint, response: aiohttp.ClientResponse, started: float
-    ) -> Answer | Failed:
+    async def _answer(self, call: Call, response: aiohttp.ClientResponse, started: float) -> Answer | Failed:
         body = await _read(response, self._response_bytes_max)
         if body is None:
             return Failed(Failure.ANSWER_TOO_LARGE, True, _ms_since(started), response.status)
         document = _document(body)
-        if not _SHAPES[endpoint](document):
+        if not _SHAPES[call.endpoint](document):
             return Failed(Failure.BROKEN_ANSWER, True, _ms_since(started), response.status)
-        usage = parse_usage(document.get("usage"), endpoint)
+        usage = read_usage(document, call.endpoint, call.counting)
         digest = hashlib.sha256(body).hexdigest()
         left_ms = nothing_left_ms(response.headers)
         return Answer(response.status, body, usage, digest, _ms_since(started), left_ms)

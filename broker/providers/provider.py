@@ -5,8 +5,9 @@ from typing import Literal
 from uuid import UUID
 
 from schemas.envelope import Endpoint
-from schemas.reasons import Failure, Refusal
+from schemas.reasons import Disbelief, Failure, Refusal
 from schemas.state import Usage
+from schemas.terms import Counting
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +20,8 @@ class Call:
     job_id: UUID
     run: int
     attempt: int
+    counting: Counting
+    """How the usage of its answer is to be read."""
     timeout_s: float | None = None
     """In place of the target's own, where it is shorter."""
 
@@ -30,8 +33,7 @@ class Answer:
     status: int
     body: bytes
     """As it came."""
-    usage: Usage | None
-    """None: missing, or it cannot be true."""
+    usage: Usage | Disbelief
     response_sha256: str
     """Of `body`, in hexadecimal."""
     latency_ms: int

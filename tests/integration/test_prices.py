@@ -7,10 +7,11 @@ import pytest
 from broker.identity.directory import ProjectSettings
 from broker.ops import projects
 from broker.ops.projects import Address
-from broker.pricing.book import InputBound, ModelPrice, PriceBook, Rates
+from broker.pricing.book import InputBound, ModelPrice, PriceBook
 from broker.pricing.estimate import upper_bound
 from broker.store.database import Database
 from headworks import Answered, Refused
+from schemas.terms import Rates
 from tests.stack.fixtures import Pipeline
 from tests.stack.jobs import MODEL, OUTPUT_TOKENS_DEFAULT, chat
 

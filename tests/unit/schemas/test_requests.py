@@ -80,6 +80,7 @@ FULL_CHAT = {
     "metadata": {"a": "b"},
     "reasoning_effort": "low",
     "verbosity": "high",
+    "service_tier": "flex",
 }
 
 
@@ -108,7 +109,7 @@ def test_what_is_optional_may_be_null() -> None:
     ("request_", "param"),
     [
         (chat(top_k=5), "top_k"),
-        (chat(service_tier="flex"), "service_tier"),
+        (chat(prediction={"type": "content", "content": "x"}), "prediction"),
         (chat(messages=[{"role": "user", "content": "x", "user": {"deep": 1}}]), "messages.0.user"),
         (chat(messages=[{"role": "user", "content": "x", "cache": 1}]), "messages.0.cache"),
         (parts({"type": "text", "text": "x", "cache_control": {}}), "messages.0.content.0.cache_control"),
@@ -143,6 +144,7 @@ def test_a_field_that_is_not_listed_is_refused_by_name(request_: dict[str, Any],
         (parts({"type": "text", "text": 5}), "messages.0.content.0.text"),
         (parts(), "messages.0.content"),
         (chat(temperature="0.5"), "temperature"),
+        (chat(service_tier="batch"), "service_tier"),
         (chat(temperature=True), "temperature"),
         (chat(temperature=2.1), "temperature"),
         (chat(max_tokens=0), "max_tokens"),

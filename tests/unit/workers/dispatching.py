@@ -11,8 +11,6 @@ import orjson
 
 from broker.errors import DatabaseUnavailable, RedisUnavailable, Unavailable
 from broker.identity.directory import Directory, Project, ProjectSettings
-from broker.pricing.book import PriceBook
-from broker.pricing.project_books import ProjectBooks
 from broker.providers.provider import Answer, Call, Result
 from broker.providers.routes import Routes, Target
 from broker.quota.gate import Granted, Release, Settlement, StartRequest
@@ -20,6 +18,7 @@ from broker.settings import ProviderTarget, Settings
 from broker.store.attempts import AttemptFacts, AttemptRow, VerdictRow
 from broker.store.keys import AttemptKey
 from schemas import topics
+from schemas.reasons import Disbelief
 from schemas.state import Hold, State
 from schemas.topics import Lane
 from tests.unit.workers.memory import (
@@ -105,7 +104,7 @@ class Provider:
 
 
 def answered(latency_ms: int) -> Answer:
-    return Answer(200, b"{}", None, hashlib.sha256(b"{}").hexdigest(), latency_ms)
+    return Answer(200, b"{}", Disbelief.USAGE_MISSING, hashlib.sha256(b"{}").hexdigest(), latency_ms)
 
 
 class OneProject:
@@ -144,7 +143,6 @@ class Bench:
             Settings(),
             own,
             cast(Directory, OneProject()),
-            ProjectBooks(PriceBook.load()),
             cast(AttemptBook, self.ledger),
             cast(Succession, Waiting()),
             cast(Lease, HeldLease()),

@@ -16,6 +16,7 @@ from broker.store.keys import JobKey
 from broker.telemetry.metrics import Metrics
 from schemas.envelope import RetryPolicy
 from schemas.state import Charge, Estimate, Hold, State
+from schemas.terms import Rates, Terms
 from schemas.topics import Coordinate, Lane
 from workers.lanes import LANE_WEIGHTS
 from workers.outlets import Outlets
@@ -30,6 +31,10 @@ JOB = UUID(int=7)
 HOLD = Hold(
     id="c0" * 16, nanodollars=9_000, input_tokens=100, output_tokens=50, day=19_675, minute=28_333_333
 )
+TERMS = Terms(
+    rates=Rates(input=30_000_000, cached_input=15_000_000, cache_write=30_000_000, output=120_000_000)
+)
+"""Under which the hold is enough for all the tokens that it is for."""
 
 
 class Received(NamedTuple):
@@ -133,7 +138,11 @@ def state(**fields: Any) -> State:
         "model": "gpt-4o-mini",
         "retry": RetryPolicy(attempts_max=3),
         "estimate": Estimate(
-            nanodollars=9_000, input_tokens=100, output_tokens=50, price_version="2026-01-01.aa"
+            nanodollars=9_000,
+            input_tokens=100,
+            output_tokens=50,
+            price_version="2026-01-01.aa",
+            terms=TERMS,
         ),
         "hold": HOLD,
     }

@@ -7,8 +7,6 @@ from typing import Any, cast
 import pytest
 
 from broker.errors import DatabaseUnavailable
-from broker.pricing.book import PriceBook
-from broker.pricing.project_books import ProjectBooks
 from broker.providers.provider import Failed
 from broker.records import Incoming, Outgoing
 from broker.settings import Settings
@@ -71,7 +69,6 @@ class Dispatching(Worker):
                 settings=self.settings,
                 tools=self.kit,
                 directory=OneProject(),
-                books=ProjectBooks(PriceBook.load()),
                 attempts=self.ledger,
                 lease=HeldLease(),
                 targets=targets(self.provider),

@@ -8,17 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.pricing.book import PriceBook
 from broker.providers.provider import Answer
 from broker.providers.routes import Routes
 from broker.records import Inner
 from broker.settings import ProviderTarget
-from schemas.reasons import Failure, Refusal
+from schemas.reasons import Disbelief, Failure, Refusal
 from schemas.state import State, Usage
-from tests.unit.workers.memory import HOLD, JOB, state
+from tests.unit.workers.memory import HOLD, JOB, TERMS, state
 from workers.call import Prepared, answered_charge, failed_charge, prepare
 
-BOOK = PriceBook.load()
 REQUEST = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Name a canal."}], "seed": 3}
 
 
@@ -35,7 +33,7 @@ def inner(request: dict[str, Any] | None = None, of: State | None = None) -> Inn
 
 
 def prepared(job: Inner, to: Routes = ANY) -> Prepared:
-    made = prepare(job, to, BOOK)
+    made = prepare(job, to)
     assert isinstance(made, Prepared)
     return made
 
@@ -80,53 +78,62 @@ def test_the_target_s_own_name_of_the_model_is_sent() -> None:
     assert orjson.loads(made.call.body)["model"] == made.target.model == "our-deployment"
 
 
-def test_the_price_is_the_asked_model_s_whatever_the_target_calls_it() -> None:
+def test_the_terms_are_those_of_the_estimate_whatever_the_target_calls_the_model() -> None:
     made = prepared(inner(), routes(azure={"gpt-4o-mini": "gpt-4o"}))
-    assert made.price is BOOK.price("gpt-4o-mini")
-    assert made.price_version == BOOK.version
+    assert made.terms == TERMS
+    assert made.price_version == "2026-01-01.aa"
+    assert made.call.counting == TERMS.counting
 
 
 @pytest.mark.parametrize(
     ("of", "to", "reason"),
     [
         (state(), routes(openai=["gpt-4o"]), Refusal.NO_TARGET),
-        (state(model=None), ANY, Refusal.UNKNOWN_MODEL),
-        (state(model="gone"), ANY, Refusal.UNKNOWN_MODEL),
         (state(endpoint=None), ANY, Refusal.NO_TARGET),
         (state(estimate=None), ANY, Refusal.NO_TARGET),
     ],
 )
 def test_what_cannot_be_sent_or_charged_is_refused(of: State, to: Routes, reason: Refusal) -> None:
-    assert prepare(inner(of=of), to, BOOK) is reason
+    assert prepare(inner(of=of), to) is reason
 
 
 # charges
 
 
-def answer(usage: Usage | None) -> Answer:
+def answer(usage: Usage | Disbelief) -> Answer:
     return Answer(200, b"{}", usage, "0" * 64, 77)
 
 
-@given(st.integers(0, 10**6), st.integers(0, 10**6))
+@given(st.integers(0, HOLD.input_tokens), st.integers(0, HOLD.output_tokens))
 def test_an_answer_costs_its_usage_at_the_price(tokens_in: int, tokens_out: int) -> None:
     usage, made = Usage(input_tokens=tokens_in, output_tokens=tokens_out), prepared(inner())
     charge = answered_charge(state(attempt=2), made, answer(usage))
-    rates = made.price.rates_at(tokens_in)
+    rates = made.terms.rates
     exact = tokens_in * rates.input + tokens_out * rates.output
     assert charge.nanodollars * 10**6 - 10**6 < exact <= charge.nanodollars * 10**6
     assert (charge.verdict, charge.usage, charge.estimated) == ("answered", usage, False)
     assert (charge.attempt, charge.target, charge.latency_ms) == (2, "openai", 77)
-    assert (charge.hold, charge.price_version) == (HOLD, BOOK.version)
+    assert (charge.hold, charge.price_version) == (HOLD, "2026-01-01.aa")
+    assert charge.reason is None
 
 
-def test_an_answer_without_usage_costs_its_hold_and_says_so() -> None:
-    charge = answered_charge(state(), prepared(inner()), answer(None))
+@pytest.mark.parametrize("disbelief", Disbelief)
+def test_an_answer_without_a_usage_that_is_believed_costs_its_hold_and_says_why(disbelief: Disbelief) -> None:
+    charge = answered_charge(state(), prepared(inner()), answer(disbelief))
     assert (charge.nanodollars, charge.estimated, charge.usage) == (HOLD.nanodollars, True, None)
+    assert (charge.verdict, charge.reason) == ("answered", disbelief.value)
+
+
+def test_a_usage_above_the_hold_is_not_believed() -> None:
+    usage = Usage(input_tokens=HOLD.input_tokens + 1, output_tokens=0)
+    charge = answered_charge(state(), prepared(inner()), answer(usage))
+    assert (charge.nanodollars, charge.estimated, charge.usage) == (HOLD.nanodollars, True, None)
+    assert charge.reason == "usage_above_hold"
 
 
 def test_no_attempt_is_charged_without_a_hold() -> None:
     with pytest.raises(ValueError, match="hold"):
-        answered_charge(state(hold=None), prepared(inner()), answer(None))
+        answered_charge(state(hold=None), prepared(inner()), answer(Disbelief.USAGE_MISSING))
 
 
 @given(st.sampled_from(Failure), st.booleans(), st.integers(0, 10**6))

@@ -11,7 +11,7 @@ import pytest
 from broker.errors import DirectoryBehind
 from broker.identity.directory import Directory, Key, Project, ProjectSettings
 from broker.policy.decide import Unrestricted
-from broker.pricing.book import InputBound, ModelPrice, PriceBook, Rates
+from broker.pricing.book import InputBound, ModelPrice, PriceBook
 from broker.pricing.project_books import ProjectBooks
 from broker.providers.provider import Answer, Call, Result
 from broker.providers.routes import Routes, Target
@@ -24,8 +24,9 @@ from broker.store.jobs import JobRow, Jobs, Seen
 from broker.store.keys import AttemptKey
 from schemas import topics
 from schemas.outcomes import Answered, Refused
-from schemas.reasons import Refusal
+from schemas.reasons import Disbelief, Refusal
 from schemas.state import Hold, State, Usage
+from schemas.terms import Rates
 from schemas.topics import Lane
 from tests.unit.workers.memory import NOW_MS, MemoryCancels, MemoryProducer, received, targets, tools
 from tests.unit.workers.signing import KEY, signed
@@ -36,7 +37,7 @@ from workers.lease import Lease
 from workers.succession import Succession
 
 SHIPPED = PriceBook.load()
-USAGE = Usage(input_tokens=1_000, output_tokens=2_000)
+USAGE = Usage(input_tokens=10, output_tokens=200)
 
 
 def price(rate: int, model: str = "in-house") -> ModelPrice:
@@ -98,7 +99,7 @@ class MemoryAttempts:
 
 
 class MemoryProviders:
-    def __init__(self, usage: Usage | None) -> None:
+    def __init__(self, usage: Usage | Disbelief) -> None:
         self.routes = Routes({"own": ProviderTarget(base_url="http://127.0.0.1:1/v1")})
         self.calls: list[Call] = []
         self._usage = usage
@@ -118,20 +119,21 @@ class HeldLease:
 class Way:
     """ADMIT and DISPATCH over one directory, and RESERVE's part between them: a hold as estimated."""
 
-    def __init__(self, *prices: ModelPrice, usage: Usage | None = USAGE) -> None:
+    def __init__(
+        self, *prices: ModelPrice, usage: Usage | Disbelief = USAGE, book: PriceBook = SHIPPED
+    ) -> None:
         self.directory = MemoryDirectory(*prices)
         self.producer = MemoryProducer()
         self.attempts = MemoryAttempts()
         self.providers = MemoryProviders(usage)
         self.tools = tools(self.producer)
-        directory, books = cast(Directory, self.directory), ProjectBooks(SHIPPED)
+        directory, books = cast(Directory, self.directory), ProjectBooks(book)
         jobs, cancels = cast(Jobs, MemoryJobs()), cast(Cancels, MemoryCancels())
         self.admit = Admit(Settings(), self.tools, directory, books, Unrestricted(), jobs, cancels)
         self.dispatch = Dispatch(
             Settings(),
             self.tools,
             directory,
-            books,
             cast(AttemptBook, self.attempts),
             cast(Succession, None),
             cast(Lease, HeldLease()),
@@ -141,8 +143,8 @@ class Way:
     async def admitted(self, model: str = "in-house") -> State:
         request = {"model": model, "messages": [{"role": "user", "content": "Name a canal."}]}
         value = orjson.dumps({"version": 1, "endpoint": "/v1/chat/completions", "request": request})
-        self._record = signed(value, job_id=uuid.uuid4())
-        await self.admit.handle([self._record])
+        self.record = signed(value, job_id=uuid.uuid4())
+        await self.admit.handle([self.record])
         return self._state_of(self.producer.sent[-1])
 
     async def dispatched(self, state: State) -> State:
@@ -157,7 +159,7 @@ class Way:
             minute=NOW_MS // 60_000,
         )
         held = state.model_copy(update={"hold": hold})
-        sealed = self.tools.sealer.seal(topics.reserved(Lane.STANDARD), held, self._record.value or b"")
+        sealed = self.tools.sealer.seal(topics.reserved(Lane.STANDARD), held, self.record.value or b"")
         assert await self.dispatch.handle([received(sealed)]) is None
         return self._state_of(self.producer.sent[-1])
 
@@ -180,18 +182,18 @@ async def test_estimate_hold_and_charge_are_by_the_project_s_price() -> None:
     ended = await way.dispatched(state)
     [charge] = ended.charges
     assert isinstance(ended.outcome, Answered)
-    assert charge.nanodollars == 3_000 * 1_000 + 6_000 * 2_000
+    assert charge.nanodollars == 3_000 * 10 + 6_000 * 200
     assert charge.price_version == version(own) == way.attempts.intents[0].price_version
 
 
 async def test_a_project_s_terms_come_before_the_book_s() -> None:
     dear = Way(price(9_000_000_000, "gpt-4o-mini"))
     [charge] = (await dear.dispatched(await dear.admitted("gpt-4o-mini"))).charges
-    assert charge.nanodollars == 9_000 * 1_000 + 18_000 * 2_000
+    assert charge.nanodollars == 9_000 * 10 + 18_000 * 200
     plain = Way()
     [charge] = (await plain.dispatched(await plain.admitted("gpt-4o-mini"))).charges
     assert charge.price_version == SHIPPED.version
-    assert charge.nanodollars < 9_000 * 1_000
+    assert charge.nanodollars == 150 * 10 + 600 * 200
 
 
 async def test_a_model_that_nobody_prices_is_refused_at_the_door() -> None:
@@ -200,41 +202,45 @@ async def test_a_model_that_nobody_prices_is_refused_at_the_door() -> None:
 
 
 async def test_without_usage_the_hold_is_charged() -> None:
-    way = Way(price(3_000_000_000), usage=None)
+    way = Way(price(3_000_000_000), usage=Disbelief.USAGE_MISSING)
     state = await way.admitted()
     [charge] = (await way.dispatched(state)).charges
     assert state.estimate is not None
     assert (charge.nanodollars, charge.estimated) == (state.estimate.nanodollars, True)
 
 
-async def test_a_change_between_the_stages_is_charged_and_told_by_its_version() -> None:
-    way, new = Way(price(3_000_000_000)), price(2_000_000_000)
-    state = await way.admitted()
-    way.directory.set(new)
-    [charge] = (await way.dispatched(state)).charges
-    assert charge.nanodollars == 2_000 * 1_000 + 4_000 * 2_000
-    assert charge.price_version == version(new)
+async def test_a_job_is_charged_by_the_prices_of_its_hold_whatever_changes_meanwhile() -> None:
+    for changed in ((price(2_000_000_000),), (price(9_000_000_000),), ()):
+        way, own = Way(price(3_000_000_000)), price(3_000_000_000)
+        state = await way.admitted()
+        way.directory.set(*changed)
+        [charge] = (await way.dispatched(state)).charges
+        assert charge.nanodollars == 3_000 * 10 + 6_000 * 200
+        assert charge.price_version == version(own) == way.attempts.intents[0].price_version
 
 
-async def test_a_price_that_dispatch_has_not_read_yet_is_looked_for() -> None:
-    way, own = Way(price(3_000_000_000)), price(3_000_000_000)
-    state = await way.admitted()
-    way.directory.set()
-    way.directory.coming = (own,)
-    [charge] = (await way.dispatched(state)).charges
-    assert charge.price_version == version(own)
-    assert way.directory.refreshed == 1
+async def test_a_worker_that_starts_with_another_book_charges_by_the_prices_of_the_hold() -> None:
+    before, after = Way(), Way(book=SHIPPED.with_overrides([price(9_000_000_000, "gpt-4o-mini")]))
+    state = await before.admitted("gpt-4o-mini")
+    [own] = (await before.dispatched(state)).charges
+    after.record = before.record
+    [charge] = (await after.dispatched(state)).charges
+    assert charge == own
+    assert charge.price_version == SHIPPED.version
+    again = await after.admitted("gpt-4o-mini")
+    [dearer] = (await after.dispatched(again)).charges
+    assert dearer.price_version != SHIPPED.version
+    assert dearer.nanodollars == 9_000 * 10 + 18_000 * 200 > charge.nanodollars
 
 
-async def test_what_has_lost_its_price_is_refused_uncalled() -> None:
-    way = Way(price(3_000_000_000))
-    state = await way.admitted()
-    way.directory.set()
-    ended = await way.dispatched(state)
-    assert ended.outcome == Refused(reason=Refusal.UNKNOWN_MODEL, stage="dispatch")
-    assert ended.charges == ()
-    assert way.providers.calls == []
-    assert way.attempts.intents == []
+async def test_a_call_is_charged_by_the_tier_in_which_it_was_served() -> None:
+    tiered = price(3_000_000_000).model_copy(update={"service_tiers": {"flex": 50, "priority": 200}})
+    for served, cost in (("flex", 615_000), (None, 1_230_000)):
+        way = Way(tiered, usage=USAGE.model_copy(update={"service_tier": served}))
+        state = await way.admitted()
+        [charge] = (await way.dispatched(state)).charges
+        assert (charge.nanodollars, charge.estimated) == (cost, False)
+        assert orjson.loads(way.providers.calls[0].body)["service_tier"] == "default"
 
 
 async def test_a_project_that_dispatch_has_not_read_yet_is_waited_for() -> None:

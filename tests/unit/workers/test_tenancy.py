@@ -10,6 +10,7 @@ from broker.records import Outgoing, Sealer
 from schemas import headers
 from schemas.envelope import Tags
 from schemas.state import Charge, Estimate, Hold, State
+from schemas.terms import Rates, Terms
 from schemas.topics import Lane
 from workers.engine.tenants import Tenant
 from workers.tenancy import claimed_tenant
@@ -18,6 +19,7 @@ HOLD = Hold(id="h" * 32, nanodollars=9, input_tokens=90_000, output_tokens=90_00
 CHARGE = Charge(
     attempt=1, verdict="failed", hold=HOLD, nanodollars=9, estimated=True, price_version="1", target="t"
 )
+TERMS = Terms(rates=Rates(input=1, cached_input=1, cache_write=1, output=1))
 tokens = st.integers(0, 10**12)
 
 
@@ -62,14 +64,16 @@ def sealed(state: State, value: bytes = b"v") -> Received:
 
 @given(st.integers(1, 2**63 - 1), tokens, tokens, st.text())
 def test_tenant_and_cost_are_those_of_the_state(id_: int, in_: int, out: int, text: str) -> None:
-    estimate = Estimate(nanodollars=7, input_tokens=in_, output_tokens=out, price_version="1")
+    estimate = Estimate(nanodollars=7, input_tokens=in_, output_tokens=out, price_version="1", terms=TERMS)
     expected = Tenant(str(id_).encode(), max(1, -(-(in_ + out) // 1024)))
     assert claimed_tenant(sealed(state_of(id_, estimate, text))) == expected
 
 
 def test_text_in_the_state_that_looks_like_a_claim_is_none() -> None:
     text = '{"application_id":8,"estimate":{"nanodollars":1,"input_tokens":999999,"output_tokens":9},'
-    estimate = Estimate(nanodollars=1, input_tokens=1_000, output_tokens=1_049, price_version="1")
+    estimate = Estimate(
+        nanodollars=1, input_tokens=1_000, output_tokens=1_049, price_version="1", terms=TERMS
+    )
     assert claimed_tenant(sealed(state_of(7, estimate, text))) == Tenant(b"7", 3)
 
 

@@ -8,7 +8,7 @@ import pytest
 from broker.health.limit import Cause, Ending
 from broker.health.target import NOTHING_LEFT_S_MAX, Rules, Signal, TargetHealth, read
 from broker.providers.provider import Answer, Failed, Rejected, Result
-from schemas.reasons import Failure, Refusal
+from schemas.reasons import Disbelief, Failure, Refusal
 from workers.lanes import LANE_WEIGHTS
 
 RULES = Rules(least=1, most=100, tolerance=2.0, window_s=0.5, retry_after_s_max=60.0)
@@ -19,7 +19,7 @@ def health() -> TargetHealth:
 
 
 def answer(nothing_left_ms: int | None = None) -> Answer:
-    return Answer(200, b"{}", None, hashlib.sha256(b"{}").hexdigest(), 5, nothing_left_ms)
+    return Answer(200, b"{}", Disbelief.USAGE_MISSING, hashlib.sha256(b"{}").hexdigest(), 5, nothing_left_ms)
 
 
 def failed(failure: Failure, status: int | None = None, retry_after_ms: int | None = None) -> Failed:

@@ -7,8 +7,9 @@ import pytest
 from pydantic import ValidationError
 
 from broker.errors import JobRefused, PriceBookInvalid
-from broker.pricing.book import RATE_MAX, ModelPrice, PriceBook, Rates, version_of
+from broker.pricing.book import ModelPrice, PriceBook, version_of
 from schemas.reasons import Refusal
+from schemas.terms import RATE_MAX, Rates
 
 RATES = {"input": 100, "cached_input": 50, "cache_write": 125, "output": 400}
 

@@ -1,19 +1,18 @@
 from fractions import Fraction
 from math import ceil
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.pricing.book import RATE_MAX, TOKENS_MAX, ModelPrice, PriceBook, Rates, Tier
-from broker.pricing.cost import charge, parse_usage
+from broker.pricing.book import ModelPrice, PriceBook
+from broker.pricing.cost import Cost, charge, settled
 from schemas.envelope import Endpoint
-from schemas.state import Usage
+from schemas.reasons import Disbelief
+from schemas.state import Hold, Usage
+from schemas.terms import RATE_MAX, TOKENS_MAX, Rates, Terms, Tier
 
 CHAT: Endpoint = "/v1/chat/completions"
-EMBEDDINGS: Endpoint = "/v1/embeddings"
-FULL = {"prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 120}
 
 rate = st.integers(0, RATE_MAX)
 rates = st.builds(Rates, input=rate, cached_input=rate, cache_write=rate, output=rate)
@@ -84,71 +83,71 @@ def test_one_more_token_of_output_never_costs_less(basic: Rates, usage: Usage) -
     assert charge(more, price(basic)) >= charge(usage, price(basic))
 
 
+def test_reasoning_has_a_rate_of_its_own_where_the_price_says_so() -> None:
+    usage = Usage(input_tokens=1, output_tokens=10, reasoning_tokens=4)
+    basic = Rates(input=0, cached_input=0, cache_write=0, output=1_000_000)
+
+    assert charge(usage, price(basic)) == 10
+    assert charge(usage, price(basic.model_copy(update={"reasoning": 3_000_000}))) == 6 + 12
+    assert charge(usage, price(basic.model_copy(update={"reasoning": 0}))) == 6
+
+
+def test_a_tier_of_service_is_a_share_of_every_rate_and_rounded_once() -> None:
+    basic = Rates(input=1_000_000, cached_input=1_000_000, cache_write=1_000_000, output=1_000_000)
+    tiered = ModelPrice(
+        model="m", provider="p", endpoint=CHAT, rates=basic, service_tiers={"batch": 50, "priority": 250}
+    )
+    usage = Usage(input_tokens=3, output_tokens=4)
+
+    assert charge(usage, tiered) == 7
+    assert charge(usage.model_copy(update={"service_tier": "batch"}), tiered) == 4
+    assert charge(usage.model_copy(update={"service_tier": "priority"}), tiered) == 18
+
+
+# What is believed.
+
+
+def hold(**fields: int) -> Hold:
+    most = {"nanodollars": 1_000, "input_tokens": 100, "output_tokens": 50}
+    return Hold(id="h", day=1, minute=1, **{**most, **fields})
+
+
+FLAT = Terms(
+    rates=Rates(input=1_000_000, cached_input=1_000_000, cache_write=1_000_000, output=1_000_000),
+    service_tiers={"flex": 50},
+)
+
+
+def test_a_usage_within_the_hold_is_charged() -> None:
+    usage = Usage(input_tokens=100, output_tokens=50)
+
+    assert settled(usage, hold(), FLAT) == Cost(150, usage, None)
+    assert settled(usage, hold(nanodollars=150), FLAT) == Cost(150, usage, None)
+
+
 @pytest.mark.parametrize(
-    ("block", "usage"),
+    ("usage", "most"),
     [
-        (FULL, Usage(input_tokens=100, output_tokens=20)),
-        ({"prompt_tokens": 100, "completion_tokens": 0}, Usage(input_tokens=100, output_tokens=0)),
-        (
-            {**FULL, "prompt_tokens_details": {"cached_tokens": 60, "cache_write_tokens": 40, "else": 0}},
-            Usage(input_tokens=100, cached_input_tokens=60, cache_write_tokens=40, output_tokens=20),
-        ),
-        ({**FULL, "prompt_tokens_details": None}, Usage(input_tokens=100, output_tokens=20)),
-        (
-            {**FULL, "prompt_tokens_details": {"cached_tokens": None}},
-            Usage(input_tokens=100, output_tokens=20),
-        ),
-        (
-            {**FULL, "completion_tokens_details": {"reasoning_tokens": 15}},
-            Usage(input_tokens=100, output_tokens=20),
-        ),
-        # Reasoning beside the completion, in the total alone.
-        ({**FULL, "total_tokens": 150}, Usage(input_tokens=100, output_tokens=50)),
-        ({**FULL, "total_tokens": None}, Usage(input_tokens=100, output_tokens=20)),
+        (Usage(input_tokens=101, output_tokens=0), {}),
+        (Usage(input_tokens=1, output_tokens=51), {}),
+        (Usage(input_tokens=TOKENS_MAX, output_tokens=TOKENS_MAX), {}),
+        (Usage(input_tokens=100, output_tokens=50), {"nanodollars": 149}),
     ],
 )
-def test_usage_of_a_chat_completion(block: dict[str, Any], usage: Usage) -> None:
-    assert parse_usage(block, CHAT) == usage
+def test_a_usage_above_the_hold_costs_the_hold(usage: Usage, most: dict[str, int]) -> None:
+    held = hold(**most)
+
+    assert settled(usage, held, FLAT) == Cost(held.nanodollars, None, Disbelief.USAGE_ABOVE_HOLD)
 
 
-def test_usage_of_embeddings_has_no_output() -> None:
-    block = {"prompt_tokens": 7, "total_tokens": 7}
+def test_a_tier_without_a_price_costs_the_hold() -> None:
+    usage = Usage(input_tokens=2, output_tokens=2, service_tier="flex")
 
-    assert parse_usage(block, EMBEDDINGS) == Usage(input_tokens=7, output_tokens=0)
-    assert parse_usage(block, CHAT) is None
-
-
-@pytest.mark.parametrize(
-    "block",
-    [
-        None,
-        [],
-        "usage",
-        {},
-        {"prompt_tokens": 100},
-        {"completion_tokens": 20},
-        {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0},
-        {**FULL, "prompt_tokens": -1},
-        {**FULL, "prompt_tokens": True},
-        {**FULL, "prompt_tokens": 100.0},
-        {**FULL, "prompt_tokens": "100"},
-        {**FULL, "prompt_tokens": 2**40},
-        {**FULL, "completion_tokens": -1},
-        {**FULL, "completion_tokens": None},
-        {**FULL, "completion_tokens": 2**40},
-        {**FULL, "total_tokens": "120"},
-        {**FULL, "total_tokens": 2**40},
-        {**FULL, "prompt_tokens_details": []},
-        {**FULL, "prompt_tokens_details": {"cached_tokens": 101}},
-        {**FULL, "prompt_tokens_details": {"cached_tokens": 60, "cache_write_tokens": 41}},
-        {**FULL, "prompt_tokens_details": {"cached_tokens": -1}},
-        {**FULL, "prompt_tokens_details": {"cached_tokens": 1.5}},
-    ],
-)
-def test_usage_that_is_missing_or_cannot_be_true_is_none(block: Any) -> None:
-    assert parse_usage(block, CHAT) is None
+    assert settled(usage, hold(), FLAT) == Cost(2, usage, None)
+    unpriced = usage.model_copy(update={"service_tier": "priority"})
+    assert settled(unpriced, hold(), FLAT) == Cost(1_000, None, Disbelief.SERVICE_TIER_UNPRICED)
 
 
-def test_what_embeddings_report_is_judged_too() -> None:
-    assert parse_usage({"prompt_tokens": -1}, EMBEDDINGS) is None
-    assert parse_usage({"total_tokens": 5}, EMBEDDINGS) is None
+@pytest.mark.parametrize("disbelief", Disbelief)
+def test_no_usage_costs_the_hold(disbelief: Disbelief) -> None:
+    assert settled(disbelief, hold(), FLAT) == Cost(1_000, None, disbelief)

@@ -9,11 +9,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from broker.errors import JobRefused
-from broker.pricing.book import RATE_MAX, TOKENS_MAX, InputBound, ModelPrice, Rates, Tier
-from broker.pricing.cost import charge
+from broker.pricing.book import ImageBound, InputBound, ModelPrice
+from broker.pricing.cost import Cost, charge, settled
 from broker.pricing.estimate import upper_bound
 from broker.pricing.imported_models import INPUT_BOUNDS
-from broker.pricing.input_tokens import CHAT_FIELDS, EMBEDDINGS_FIELDS, MESSAGE_FIELDS
+from broker.pricing.input_tokens import CHAT_FIELDS, EMBEDDINGS_FIELDS, EXACT_CHARS_MAX, MESSAGE_FIELDS
 from schemas.bodies import (
     AssistantMessage,
     ChatBody,
@@ -25,7 +25,8 @@ from schemas.bodies import (
 )
 from schemas.envelope import Endpoint
 from schemas.reasons import Refusal
-from schemas.state import Usage
+from schemas.state import Hold, Usage
+from schemas.terms import RATE_MAX, TOKENS_MAX, Rates, Tier
 
 CHAT: Endpoint = "/v1/chat/completions"
 EMBEDDINGS: Endpoint = "/v1/embeddings"
@@ -58,41 +59,84 @@ def refused(
 
 # The rule: no usage inside the bounds costs more.
 
-rate = st.integers(0, RATE_MAX)
-rates = st.builds(Rates, input=rate, cached_input=rate, cache_write=rate, output=rate)
+rate = st.integers(0, RATE_MAX // 10)
+rates = st.builds(
+    Rates, input=rate, cached_input=rate, cache_write=rate, output=rate, reasoning=st.none() | rate
+)
+service_tiers = st.dictionaries(st.sampled_from(["flex", "priority", "batch"]), st.integers(1, 1_000))
 
 
 @st.composite
 def prices(draw: st.DrawFn) -> ModelPrice:
     thresholds = sorted(draw(st.sets(st.integers(0, 500), max_size=3)))
     tiers = tuple(Tier(above_input_tokens=above, rates=draw(rates)) for above in thresholds)
-    return price(draw(st.sampled_from(list(INPUT_BOUNDS.values()))), rates=draw(rates), tiers=tiers)
+    return price(
+        draw(st.sampled_from([*INPUT_BOUNDS.values(), InputBound(kind="nfkc_utf8_bytes")])),
+        rates=draw(rates),
+        tiers=tiers,
+        service_tiers=draw(service_tiers),
+        image_bound=ImageBound(tokens=draw(st.integers(0, 5_000)), low_detail_tokens=85),
+        reasoning_tokens_max=draw(st.sampled_from([0, 0, 40_000])),
+    )
+
+
+images = st.builds(
+    lambda detail: {"type": "image_url", "image_url": {"url": "https://x/y.png", **detail}},
+    st.sampled_from([{}, {"detail": "low"}, {"detail": "high"}]),
+)
+texts = st.builds(lambda text: {"type": "text", "text": text}, st.text(max_size=50))
 
 
 @st.composite
 def requests(draw: st.DrawFn) -> dict[str, Any]:
-    request = chat(draw(st.text(max_size=300)))
+    request = chat(draw(st.text(max_size=300) | st.lists(texts | images, min_size=1, max_size=4)))
     tokens = st.integers(1, 10**6)
     limits = {"n": st.integers(1, 128), "max_tokens": tokens, "max_completion_tokens": tokens}
     return {**request, **draw(st.fixed_dictionaries({}, optional=limits))}
 
 
+def may_be_served_in(request: Mapping[str, Any], sent: Mapping[str, Any], model: ModelPrice) -> list[Any]:
+    """None is the plain tier, which a provider may always fall back to."""
+    asked = sent.get("service_tier")
+    if asked == "auto":
+        return [None, *model.service_tiers]
+    return [None] if asked in (None, "default") else [None, asked]
+
+
 @given(prices(), requests(), st.integers(1, 10**6), st.data())
-def test_no_usage_that_the_request_allows_costs_more_than_the_estimate(
+def test_no_usage_that_the_request_allows_costs_more_than_the_hold(
     model: ModelPrice, request: dict[str, Any], default: int, data: st.DataObject
 ) -> None:
+    """Any split of the input, reasoning inside the output or beyond it, all choices, any tier of service."""
+    askable = [None, "default", *(["auto", *model.service_tiers] if model.service_tiers else [])]
+    request = {**request, "service_tier": data.draw(st.sampled_from(askable))}
     estimate = upper_bound(CHAT, request, model, default)
+    sent = {**request, **estimate.overrides}
     tokens = data.draw(st.integers(0, estimate.input_tokens_max))
     cached = data.draw(st.integers(0, tokens))
+    choices = sent.get("n", 1)
+    said = data.draw(st.integers(0, sent["max_tokens"] * choices))
+    beyond = data.draw(st.integers(0, model.reasoning_tokens_max * choices))
     usage = Usage(
         input_tokens=tokens,
         cached_input_tokens=cached,
         cache_write_tokens=data.draw(st.integers(0, tokens - cached)),
-        output_tokens=data.draw(st.integers(0, estimate.output_tokens_max)),
+        output_tokens=said + beyond,
+        reasoning_tokens=beyond + data.draw(st.integers(0, said)),
+        service_tier=data.draw(st.sampled_from(may_be_served_in(request, sent, model))),
+    )
+    hold = Hold(
+        id="h",
+        nanodollars=estimate.nanodollars_max,
+        input_tokens=estimate.input_tokens_max,
+        output_tokens=estimate.output_tokens_max,
+        day=1,
+        minute=1,
     )
 
     assert type(estimate.nanodollars_max) is int
     assert charge(usage, model) <= estimate.nanodollars_max < REDIS_INTEGERS_END
+    assert settled(usage, hold, model.terms) == Cost(charge(usage, model), usage, None)
 
 
 @given(prices(), requests(), st.sampled_from(["max_tokens", "max_completion_tokens"]), st.integers(1, 10**6))
@@ -103,7 +147,8 @@ def test_what_is_sent_has_the_limit_in_the_one_field_that_the_provider_obeys(
     estimate = upper_bound(CHAT, request, model, default)
     sent = {field: value for field, value in {**request, **estimate.overrides}.items() if value is not None}
 
-    assert sent[obeyed] * sent.get("n", 1) == estimate.output_tokens_max
+    each = sent[obeyed] + model.reasoning_tokens_max
+    assert each * sent.get("n", 1) == estimate.output_tokens_max
     assert len(sent.keys() & {"max_tokens", "max_completion_tokens"}) == 1
 
 
@@ -111,9 +156,8 @@ def test_what_is_sent_has_the_limit_in_the_one_field_that_the_provider_obeys(
 def test_a_full_call_at_flat_rates_costs_just_the_estimate(
     model: ModelPrice, request: dict[str, Any]
 ) -> None:
-    flat = model.model_copy(update={"tiers": (), "rates": model.rates.model_copy(update={
-        "cached_input": 0, "cache_write": 0,
-    })})  # fmt: skip
+    rates = model.rates.model_copy(update={"cached_input": 0, "cache_write": 0, "reasoning": None})
+    flat = model.model_copy(update={"tiers": (), "rates": rates})
     estimate = upper_bound(CHAT, request, flat, 100)
     usage = Usage(input_tokens=estimate.input_tokens_max, output_tokens=estimate.output_tokens_max)
 
@@ -168,6 +212,30 @@ def test_normalization_can_lengthen_a_text() -> None:
 def test_a_lone_surrogate_is_counted_as_what_replaces_it() -> None:
     assert input_tokens(chat("\ud800")) == 3
     assert input_tokens(chat("\ud800"), InputBound(kind="nfc_utf8_bytes")) == 3
+
+
+def test_sentencepiece_is_bounded_by_what_its_normalization_makes() -> None:
+    """Three bytes that become eighteen characters."""
+    nfkc, ligature = InputBound(kind="nfkc_utf8_bytes"), "\ufdfa"
+    normalized = unicodedata.normalize("NFKC", ligature)
+
+    assert (len(ligature.encode()), len(normalized)) == (3, 18)
+    assert input_tokens(chat(ligature)) == 3
+    assert input_tokens(chat(ligature), nfkc) == len(normalized.encode()) == 33
+
+
+@given(st.text() | st.text('\ufdfa\u0301e\uff1c<"', max_size=20))
+@example("\ufdfa")
+@example("e\u0301" * 9)
+def test_no_rendering_is_longer_after_normalization_than_its_bound(text: str) -> None:
+    nfkc = InputBound(kind="nfkc_utf8_bytes")
+    result = {"messages": [{"role": "tool", "content": text, "tool_call_id": ""}]}
+    tools = [{"type": "function", "function": {"name": "f", "description": text}}]
+    for ascii_only in (True, False):
+        quoted = unicodedata.normalize("NFKC", html_safe(json.dumps(text, ensure_ascii=ascii_only)))
+        assert input_tokens(result, nfkc) >= len(quoted.encode("utf-8", "surrogatepass"))
+        defined = unicodedata.normalize("NFKC", html_safe(json.dumps(tools, ensure_ascii=ascii_only)))
+        assert input_tokens(chat("", tools=tools), nfkc) >= len(defined.encode("utf-8", "surrogatepass"))
 
 
 def test_parts_of_text_and_refusals_are_counted() -> None:
@@ -315,6 +383,154 @@ def test_every_choice_has_its_own_output() -> None:
 )  # fmt: skip
 def test_a_limit_that_is_no_limit_is_refused(fields: dict[str, Any]) -> None:
     assert refused(chat(**fields)).reason is Refusal.INVALID_REQUEST
+
+
+def test_reasoning_beyond_the_limit_is_held_for_every_choice() -> None:
+    thinker = price(reasoning_tokens_max=1_000)
+    estimate = upper_bound(CHAT, chat(max_tokens=7, n=3), thinker, 500)
+
+    assert (estimate.output_tokens_max, estimate.overrides) == (3 * 1_007, {})
+
+
+def test_reasoning_is_held_at_its_own_rate_where_that_is_higher() -> None:
+    rates = FLAT.model_copy(update={"reasoning": 5_000_000})
+
+    assert upper_bound(CHAT, chat(max_tokens=10), price(rates=rates), 500).nanodollars_max == 2 + 50
+
+
+# Tiers of service.
+
+TIERED = price(service_tiers={"flex": 50, "priority": 250, "batch": 40})
+
+
+@pytest.mark.parametrize(
+    ("asked", "nanodollars"),
+    [(None, 102), ("default", 102), ("flex", 102), ("priority", 255), ("auto", 255)],
+)
+def test_the_hold_is_for_the_dearest_tier_that_may_serve(asked: str | None, nanodollars: int) -> None:
+    estimate = upper_bound(CHAT, chat(service_tier=asked, max_tokens=100), TIERED, 500)
+
+    assert estimate.nanodollars_max == nanodollars
+    assert estimate.overrides == ({"service_tier": "default"} if asked is None else {})
+
+
+def test_a_tier_without_a_price_is_refused_by_name() -> None:
+    for asked, model in (("flex", price()), ("auto", price()), ("scale", TIERED), (5, TIERED)):
+        refusal = refused(chat(service_tier=asked), model)
+        assert (refusal.reason, refusal.param) == (Refusal.UNPRICED_PARAMETER, "service_tier")
+
+
+def test_the_plain_tier_may_be_named_where_there_is_no_other() -> None:
+    assert upper_bound(CHAT, chat(service_tier="default", max_tokens=1), price(), 500).overrides == {}
+
+
+# Images.
+
+SEEING = price(image_bound=ImageBound(tokens=2_805, low_detail_tokens=85))
+
+
+def image(url: Any = "https://x/y.png", **fields: Any) -> dict[str, Any]:
+    return {"type": "image_url", "image_url": {"url": url, **fields}}
+
+
+@pytest.mark.parametrize(
+    ("part", "tokens"),
+    [
+        (image(), 2_805),
+        (image(detail=None), 2_805),
+        (image(detail="auto"), 2_805),
+        (image("data:image/png;base64," + "A" * 10_000, detail="high"), 2_805),
+        (image(detail="low"), 85),
+    ],
+)
+def test_an_image_counts_as_the_largest_can_whatever_its_size(part: dict[str, Any], tokens: int) -> None:
+    text = {"type": "text", "text": "what?"}
+    estimate = upper_bound(CHAT, chat([text, part, part]), SEEING, 10)
+
+    assert estimate.input_tokens_max == 5 + 2 * tokens
+
+
+@pytest.mark.parametrize(
+    ("part", "param"),
+    [
+        ({**image(), "cache_control": {}}, "messages.content.cache_control"),
+        (image(mask="x"), "messages.content.image_url.mask"),
+    ],
+)
+def test_a_field_of_an_image_that_cannot_be_priced_is_refused(part: dict[str, Any], param: str) -> None:
+    refusal = refused(chat([part]), SEEING)
+
+    assert (refusal.reason, refusal.param) == (Refusal.UNPRICED_PARAMETER, param)
+
+
+@pytest.mark.parametrize("part", [image("file:///etc/passwd"), image("data:text/html,x"), image(5),
+    {"type": "image_url", "image_url": "https://x/y.png"}, {"type": "image_url"}])  # fmt: skip
+def test_an_image_that_is_none_is_refused(part: dict[str, Any]) -> None:
+    assert refused(chat([part]), SEEING).reason is Refusal.INVALID_REQUEST
+
+
+def test_a_model_without_a_bound_for_images_says_so() -> None:
+    refusal = refused(chat([image()]))
+
+    assert (refusal.reason, refusal.param) == (Refusal.UNPRICED_CONTENT, "messages.content.image_url")
+    assert "no bound" in refusal.message
+
+
+# Exact counts.
+
+
+class Words:
+    """Counts words."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    def count(self, text: str) -> int:
+        self.texts.append(text)
+        return len(text.split())
+
+
+def counted(request: Mapping[str, Any], counter: Any, endpoint: Endpoint = CHAT) -> int:
+    bound = InputBound(kind="utf8_bytes", request_tokens=5, message_tokens=3)
+    return upper_bound(endpoint, request, price(bound, endpoint), 10, counter=counter).input_tokens_max
+
+
+def test_texts_are_counted_and_what_stands_around_them_comes_on_top() -> None:
+    request = {"messages": [{"role": "user", "content": "two words", "name": "ann"}]}
+
+    assert counted(request, Words()) == 5 + 3 + 2 + (1 + 1)
+    assert counted({"model": "m", "input": ["two words", "one"]}, Words(), EMBEDDINGS) == 5 + 6 + 3
+
+
+@given(st.text(), st.integers(0, 10**9))
+def test_a_count_only_ever_lowers_the_bound(text: str, tokens: int) -> None:
+    class Fixed:
+        def count(self, text: str) -> int:
+            return tokens
+
+    assert counted(chat(text), Fixed()) == 8 + min(tokens, len(text.encode("utf-8", "surrogatepass")))
+
+
+def test_what_may_be_rendered_anew_keeps_its_bound() -> None:
+    words, calls = Words(), [{"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}]
+    request = {
+        "messages": [
+            {"role": "assistant", "content": None, "tool_calls": calls},
+            {"role": "tool", "content": "a result", "tool_call_id": ""},
+        ],
+        "tools": [{"type": "function", "function": {"name": "f"}}],
+    }
+
+    assert counted(request, words) == counted(request, None)
+    assert words.texts == []
+
+
+def test_long_texts_are_bounded_for_to_count_them_takes_long() -> None:
+    words, long = Words(), "a " * (EXACT_CHARS_MAX // 4)
+    messages = [{"role": "user", "content": long} for _ in range(3)]
+
+    assert counted({"messages": messages}, words) == 5 + 9 + 2 * len(long.split()) + len(long)
+    assert len(words.texts) == 2
 
 
 # Embeddings.

@@ -22,8 +22,10 @@ from genai_prices.types import ModelPrice as SourcePrice
 
 from broker.errors import PriceBookInvalid
 from broker.pricing import importer
-from broker.pricing.book import SHIPPED, ModelPrice, Rates
+from broker.pricing.book import SHIPPED, ModelPrice
+from broker.pricing.book_file import write
 from broker.pricing.imported_models import Imported
+from schemas.terms import Rates
 
 ROOT = SHIPPED.parents[1]
 DAY = date(2026, 6, 15)
@@ -38,16 +40,13 @@ def imported(prices: SourcePrice | list[ConditionalPrice], *, embeddings: bool =
     return importer._model_price("p", Imported("m", embeddings=embeddings), info(prices), DAY)
 
 
-def test_the_book_in_the_tree_is_what_the_importer_writes(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    shipped = json.loads(SHIPPED.read_text())
+def test_the_book_in_the_tree_is_what_the_importer_writes(tmp_path: Path) -> None:
+    day = date.fromisoformat(json.loads(SHIPPED.read_text())["taken_on"])
     output = tmp_path / "prices.json"
 
-    importer.main(["--output", str(output), "--date", shipped["taken_on"]])
+    assert write(output, importer.make_book(day)) is None
 
-    assert output.read_text() == SHIPPED.read_text(), "import again: python -m broker.pricing.importer"
-    assert shipped["version"] in capsys.readouterr().out
+    assert output.read_text() == SHIPPED.read_text(), "import again: headworks prices import"
 
 
 def test_prices_become_nanodollars_per_million_tokens() -> None:
@@ -63,6 +62,14 @@ def test_prices_become_nanodollars_per_million_tokens() -> None:
 
 def test_without_a_price_of_its_own_cached_input_costs_as_much_as_other_input() -> None:
     assert imported(PLAIN).rates.cached_input == imported(PLAIN).rates.cache_write == 150_000_000
+
+
+def test_a_price_of_reasoning_is_kept() -> None:
+    source = SourcePrice(input_mtok=Decimal(1), output_mtok=Decimal(2), output_reasoning_mtok=Decimal(3))
+
+    assert imported(source).rates.reasoning == 3 * 10**9
+    assert imported(PLAIN).rates.reasoning is None
+    assert imported(source, embeddings=True).rates.reasoning is None
 
 
 def test_embeddings_cost_nothing_for_output() -> None:
@@ -112,10 +119,6 @@ def test_of_prices_that_differ_with_the_time_of_day_the_dearest_is_taken() -> No
         (SourcePrice(input_mtok=Decimal("1." + "0" * 40 + "1"), output_mtok=Decimal(1)), "whole number"),
         (SourcePrice(input_mtok=Decimal(-1), output_mtok=Decimal(1)), "no price"),
         (SourcePrice(input_mtok=Decimal("NaN"), output_mtok=Decimal(1)), "no price"),
-        (
-            SourcePrice(input_mtok=Decimal(1), output_mtok=Decimal(1), output_reasoning_mtok=Decimal(9)),
-            "no place",
-        ),
         (SourcePrice(input_mtok=Decimal(1), output_mtok=Decimal(1), requests_kcount=Decimal(5)), "no place"),
         (SourcePrice(input_mtok=Decimal(1)), "no price for its input or output"),
         (SourcePrice(output_mtok=Decimal(1)), "no price for its input or output"),
@@ -136,14 +139,11 @@ def test_a_name_that_the_source_prices_otherwise_stops_the_import() -> None:
             importer._find(provider, Imported(name, (alias,)))
 
 
-def test_without_genai_prices_the_import_says_what_to_install(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_genai_prices_the_import_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "genai_prices.data", None)
 
-    with pytest.raises(SystemExit, match="price_book_invalid: install genai-prices"):
-        importer.main(["--output", str(tmp_path / "prices.json")])
-    assert not (tmp_path / "prices.json").exists()
+    with pytest.raises(PriceBookInvalid, match="install genai-prices"):
+        importer.make_book(DAY)
 
 
 def test_nothing_but_the_import_needs_genai_prices() -> None:

@@ -4,8 +4,9 @@ import pytest
 
 from broker.errors import JobRefused
 from broker.identity.directory import Project, ProjectSettings
-from broker.pricing.book import ModelPrice, PriceBook, Rates
+from broker.pricing.book import ModelPrice, PriceBook
 from broker.pricing.project_books import ProjectBooks
+from schemas.terms import Rates
 
 SHIPPED = PriceBook.load()
 

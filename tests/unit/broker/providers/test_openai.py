@@ -14,7 +14,9 @@ from broker.providers.provider import Answer
 from broker.providers.registry import Providers
 from broker.providers.routes import Target
 from broker.settings import ProviderTarget
+from schemas.reasons import Disbelief
 from schemas.state import Usage
+from schemas.terms import Counting
 from tests.unit.broker.providers.wire import (
     BODY,
     CALL,
@@ -127,7 +129,30 @@ async def test_an_answer_without_believable_usage_is_still_an_answer(serve: Serv
     result = await ask(CALL)
 
     assert isinstance(result, Answer)
-    assert result.usage is None
+    assert result.usage is Disbelief.USAGE_INVALID
+
+
+async def test_usage_is_read_as_the_call_s_price_says_that_it_is_counted(
+    serve: Serve, connect: Connect
+) -> None:
+    usage = {"prompt_tokens": 7, "completion_tokens": 2, "total_tokens": 39}
+    body = {
+        "choices": [{"message": {}}],
+        "usage": {**usage, "cache_read_input_tokens": 5},
+        "service_tier": "flex",
+    }
+    server = await serve(always(response(200, json.dumps(body).encode())))
+    ask = await connect(server.base_url)
+
+    inside = await ask(CALL)
+    beside = await ask(replace(CALL, counting=Counting(cached_input="beside", reasoning="beside")))
+
+    assert isinstance(inside, Answer)
+    assert inside.usage is Disbelief.USAGE_CONTRADICTORY
+    assert isinstance(beside, Answer)
+    assert beside.usage == Usage(
+        input_tokens=12, cached_input_tokens=5, output_tokens=27, reasoning_tokens=25, service_tier="flex"
+    )
 
 
 async def test_proxies_of_the_environment_are_not_used(

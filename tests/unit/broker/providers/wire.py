@@ -7,11 +7,12 @@ from typing import Protocol
 from uuid import UUID
 
 from broker.providers.provider import Call, Result
+from schemas.terms import Counting
 
 JOB_ID = UUID("0197f0e6-6d2b-7c5e-9d5f-3a1b2c3d4e5f")
 BODY = b'{"model": "m",  "messages": []}'
 KEY = "sk-TheSecretKey"
-CALL = Call("/v1/chat/completions", BODY, JOB_ID, run=1, attempt=2)
+CALL = Call("/v1/chat/completions", BODY, JOB_ID, run=1, attempt=2, counting=Counting())
 
 
 @dataclass

@@ -5,7 +5,7 @@ from structlog.testing import capture_logs
 from broker.errors import DatabaseUnavailable
 from broker.providers.provider import Answer, Failed, Rejected, Result
 from broker.telemetry.metrics import LABELS_MAX, Children, Metrics
-from schemas.reasons import Failure, Refusal, Unauthentic
+from schemas.reasons import Disbelief, Failure, Refusal, Unauthentic
 from schemas.topics import Lane, RetryDelay
 
 
@@ -59,7 +59,7 @@ def test_a_jobs_age_at_its_end_is_in_seconds(metrics: Metrics) -> None:
 @pytest.mark.parametrize(
     ("result", "verdict"),
     [
-        (Answer(200, b"{}", None, "00", 1), "answered"),
+        (Answer(200, b"{}", Disbelief.USAGE_MISSING, "00", 1), "answered"),
         (Rejected(Refusal.PROVIDER_REFUSED, 400, 1), "provider_refused"),
         (Failed(Failure.RATE_LIMITED, False, 1), "rate_limited"),
     ],
