@@ -69,16 +69,19 @@ async def dev_stack(
     *,
     providers: Mapping[str, ProviderTarget] | None = None,
     behaviour: Behaviour | None = None,
+    calls: Path | None = None,
     health_port: int = 0,
     log: LogSettings | None = None,
 ) -> AsyncIterator[DevStack]:
-    """Start all parts; stop them in reverse order. `providers` in place of the simulated one."""
+    """Start all parts; stop them in reverse order. `providers` in place of the simulated one; `calls`: where
+    that one keeps its own log of its calls.
+    """
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="headworks-dev-")))
         kafka = await stack.enter_async_context(EmbeddedKafka())
         provider = None
         if not providers:
-            provider = await stack.enter_async_context(SimulatedProvider(behaviour=behaviour))
+            provider = await stack.enter_async_context(SimulatedProvider(behaviour=behaviour, log=calls))
             providers = {"simulated": ProviderTarget(base_url=provider.base_url)}
         settings = _settings(kafka.bootstrap_servers, folder / "headworks.db", providers)
         settings = settings.model_copy(

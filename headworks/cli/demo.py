@@ -56,8 +56,8 @@ def _clear(folder: Path) -> None:
         ) from None
 
 
-def _files(folder: Path) -> tuple[Path, Path]:
-    return folder / "out.jsonl", folder / "out.errors.jsonl"
+def _files(folder: Path) -> tuple[Path, Path, Path]:
+    return folder / "out.jsonl", folder / "out.errors.jsonl", folder / "calls.jsonl"
 
 
 async def _demo(source: Path, folder: Path) -> int:
@@ -70,7 +70,8 @@ async def _demo(source: Path, folder: Path) -> int:
         seed=_SEED, latency=LognormalLatency(p50_ms=80, p99_ms=600), error_rate=0.02, rate_limited_rate=0.01
     )
     console.print("Starting Kafka, database, Redis, a provider and all workers in this process...")
-    async with dev_stack(behaviour=behaviour) as stack:
+    _, _, calls = _files(folder)
+    async with dev_stack(behaviour=behaviour, calls=calls) as stack:
         ending = await _run(stack, source, folder)
         await _report(console, stack, ending)
     _go_on(console, folder)
@@ -88,7 +89,7 @@ async def _run(stack: "DevStack", source: Path, folder: Path) -> "Ending":
     from schemas.envelope import RetryPolicy
     from schemas.topics import Lane
 
-    output, errors = _files(folder)
+    output, errors, _ = _files(folder)
     os.environ.update(stack.environment())
     options = Options(source, output, errors, Lane.BULK, 200, None, 3600, RetryPolicy(), None)
     session = Session(options, stack.settings.kafka)
@@ -122,11 +123,12 @@ async def _report(console: "Console", stack: "DevStack", ending: "Ending") -> No
 
 
 def _go_on(console: "Console", folder: Path) -> None:
-    output, errors = _files(folder)
+    output, errors, calls = _files(folder)
     activate = "" if shutil.which("headworks") else f"\n  . {_relative(Path(sys.prefix) / 'bin/activate')}"
     console.print(f"""
 Answers:  {output}
 The rest: {errors}, each with its code
+Calls:    {calls}, by the provider's own log
 
 To go on:{activate}
   headworks dev                             # keeps all this running

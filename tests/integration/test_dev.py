@@ -14,6 +14,7 @@ import pytest
 import pytest_asyncio
 
 from broker.identity.credential import Credential
+from tests.integration.bill_of_calls import bill_of_calls
 
 DEADLINE_S = 90
 READY = b"Ctrl-C stops it."
@@ -115,6 +116,12 @@ async def test_a_health_port_that_is_taken_is_said_in_one_line(tmp_path: Path) -
     assert line.startswith(f"error [settings_invalid]: the health endpoint cannot have port {port}")
 
 
+def _billed(said: str) -> dict[str, int]:
+    """Nanodollars by model, from the bill as people read it."""
+    rows = said.partition("Bill by model")[2].partition("total")[0].splitlines()[2:]
+    return {row.split()[0]: int(row.split()[-1].replace(".", "")) for row in rows if row.strip()}
+
+
 async def test_the_demo_ends_with_the_bill_and_the_audit(tmp_path: Path) -> None:
     jobs = (ROOT / "examples" / "jobs.jsonl").read_text().splitlines()[:40]
     (tmp_path / "jobs.jsonl").write_text("\n".join(jobs) + "\n")
@@ -126,4 +133,5 @@ async def test_the_demo_ends_with_the_bill_and_the_audit(tmp_path: Path) -> None
     folder = tmp_path / ".headworks" / "demo"
     written = [(folder / name).read_text().count("\n") for name in ("out.jsonl", "out.errors.jsonl")]
     assert sum(written) == 40
+    assert _billed(said) == bill_of_calls(folder / "calls.jsonl", ROOT / "config" / "prices.json")
     assert (await _run(tmp_path, "demo"))[0] == 2
