@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.services import KafkaServer, PostgresServer, RedisServer
+from tests.services.server import Server
 from tests.stack import RealStack, SimulatorProcess, WorkerProcess
 
 GROUPS = (("admit", "reserve"), ("dispatch",), ("settle", "retry"))
@@ -19,6 +20,8 @@ class Plant:
     admission: WorkerProcess
     dispatch: WorkerProcess
     settlement: WorkerProcess
+    servers: Mapping[str, Server]
+    """`kafka`, `postgres`, `redis`."""
 
     @property
     def workers(self) -> list[WorkerProcess]:
@@ -37,18 +40,22 @@ async def plant(latency_ms: int, **environment: str) -> AsyncIterator[Plant]:
         async with postgres.fresh_database() as database_url:
             stack = RealStack(kafka.bootstrap_servers, database_url, redis.url, Path(folder))
             try:
-                yield await _started(stack, latency_ms, environment)
+                servers = {"kafka": kafka, "postgres": postgres, "redis": redis}
+                yield await _started(stack, servers, latency_ms, environment)
             finally:
                 stack.close()
 
 
-async def _started(stack: RealStack, latency_ms: int, environment: Mapping[str, str]) -> Plant:
+async def _started(
+    stack: RealStack, servers: Mapping[str, Server], latency_ms: int, environment: Mapping[str, str]
+) -> Plant:
     await stack.prepare()
     provider = stack.simulator("--latency", str(latency_ms))
     workers = [stack.worker(*pools, wait=False, extra=environment) for pools in GROUPS]
     for worker in workers:
         worker.wait_until_ready()
-    return Plant(stack, provider, *workers)
+    admission, dispatch, settlement = workers
+    return Plant(stack, provider, admission, dispatch, settlement, servers)
 
 
 def say(step: str) -> None:
