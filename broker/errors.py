@@ -5,6 +5,7 @@
     │   ├── SettingsInvalid
     │   ├── SecretMissing
     │   ├── PriceBookInvalid
+    │   ├── PolicyInvalid
     │   ├── DatabaseBehind
     │   ├── TopicsMissing
     │   ├── RedisUnfit
@@ -58,6 +59,20 @@ class SecretMissing(ConfigurationError):
 
 class PriceBookInvalid(ConfigurationError):
     code = "price_book_invalid"
+
+
+class PolicyInvalid(ConfigurationError):
+    """A policy document is broken, and so is not used. `line` counts from 1; `rule` is the rule's id."""
+
+    code = "policy_invalid"
+
+    def __init__(self, reason: str, line: int | None = None, rule: str | None = None) -> None:
+        place = [f"line {line}"] if line is not None else []
+        place += [f"rule {rule}"] if rule is not None else []
+        super().__init__(": ".join([", ".join(place), reason] if place else [reason]))
+        self.reason = reason
+        self.line = line
+        self.rule = rule
 
 
 class DatabaseBehind(ConfigurationError):
