@@ -9,6 +9,7 @@ jobs.<lane>[.<application>]
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -76,12 +77,13 @@ class Admit:
         self._tombstones = tools.tombstones
         self._bounds = Bounds(admit.request_bytes_max, admit.depth_max)
         self._freshness = Freshness(admit.stale_after_s * 1000, admit.future_within_s * 1000)
+        self._cancels_max = admit.cancels_max
         self._by_receipt = settings.kafka.append_time == "receipt"
         self._sampler = Sampler(admit.dead_letter_sample_per_s)
 
     async def handle(self, records: Sequence[Incoming]) -> None:
         jobs, cancels, strangers = await self._examine(records)
-        await self._call_off(cancels)
+        await self._call_off(self._allowed(cancels))
         seen = await self._jobs.register([_row(job) for job in jobs])
         onward = [self._next(job, how) for job, how in zip(jobs, seen, strict=True)]
         asking = [self._outlets.outcome(cancel.state, Cancelling(), b"") for cancel in cancels]
@@ -132,6 +134,23 @@ class Admit:
             refused = error
         state = _state(record, appended_ms, authentic, reply_to, admitted)
         return _Cancel(state) if is_cancel else _Job(record, authentic, state, refused)
+
+    def _allowed(self, cancels: Sequence[_Cancel]) -> list[_Cancel]:
+        """Beyond so many of an application in force the newest are not carried out: every process has them in
+        memory. Whoever sent one hears how the job ends all the same, and may send it again.
+        """
+        allowed: list[_Cancel] = []
+        more: Counter[int] = Counter()
+        for cancel in cancels:
+            state, whose = cancel.state, cancel.state.application_id
+            if self._tombstones.covers(state):
+                allowed.append(cancel)
+            elif self._tombstones.in_force(whose) + more[whose] < self._cancels_max:
+                more[whose] += 1
+                allowed.append(cancel)
+            else:
+                self._metrics.job("admit", "too_many_cancels")
+        return allowed
 
     async def _call_off(self, cancels: Sequence[_Cancel]) -> None:
         """On record before the jobs of the same batch, and before anyone is told."""

@@ -5,6 +5,7 @@ lags behind by that interval: a call that begins meanwhile is cut off as soon as
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from types import TracebackType
@@ -34,6 +35,7 @@ class Tombstones:
         self._clock = clock
         self._metrics = metrics
         self._until_ms: dict[JobKey, int] = {}
+        self._in_force: Counter[int] = Counter()
         self._revision = 0
         self._forgotten_ms = 0
         self._under_way: dict[JobKey, list[asyncio.Timeout]] = {}
@@ -56,6 +58,10 @@ class Tombstones:
     def covers(self, state: State) -> bool:
         """Whether the job is called off."""
         return bool(self._until_ms) and key_of(state) in self._until_ms
+
+    def in_force(self, application_id: int) -> int:
+        """How many of an application's jobs are called off, and maybe not at their deadlines yet."""
+        return self._in_force[application_id]
 
     async def unless_cancelled(self, state: State, act: Awaitable[T]) -> T | None:
         """What `act` comes to; None as soon as the job is called off, when `act` is cut off."""
@@ -87,6 +93,7 @@ class Tombstones:
 
     def _learn(self, cancel: Cancel) -> None:
         self._until_ms[cancel.key] = cancel.until_ms
+        self._in_force[cancel.key.application_id] += 1
         for cut in self._under_way.get(cancel.key, ()):
             cut.reschedule(asyncio.get_running_loop().time())
 
@@ -95,6 +102,7 @@ class Tombstones:
         if self._until_ms and now_ms >= self._forgotten_ms + _FORGET_EVERY_MS:
             self._forgotten_ms = now_ms
             self._until_ms = {key: until for key, until in self._until_ms.items() if until > now_ms}
+            self._in_force = Counter(key.application_id for key in self._until_ms)
 
     def _leave(self, key: JobKey, cut: asyncio.Timeout) -> None:
         cuts = self._under_way[key]

@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import Sequence
-from typing import cast
+from typing import Any, cast
+from uuid import UUID
 
 import orjson
 import pytest
@@ -11,8 +12,8 @@ from broker.identity.directory import Directory, Key, Project, ProjectSettings
 from broker.policy.decide import Unrestricted
 from broker.pricing.book import PriceBook
 from broker.pricing.project_books import ProjectBooks
-from broker.settings import Settings
-from broker.store.cancels import Cancels
+from broker.settings import AdmitSettings, Settings
+from broker.store.cancels import Cancel, Cancels
 from broker.store.jobs import JobRow, Jobs, Seen
 from broker.store.keys import JobKey
 from schemas import headers, topics
@@ -49,7 +50,7 @@ JOB_VALUE = orjson.dumps(
 class Door:
     """ADMIT with a directory of one key."""
 
-    def __init__(self, seen: Seen = Seen.NEW) -> None:
+    def __init__(self, seen: Seen = Seen.NEW, **admit: int) -> None:
         self.producer = MemoryProducer()
         self.cancels = MemoryCancels()
         self.registered: list[JobRow] = []
@@ -57,7 +58,8 @@ class Door:
         self._seen = seen
         jobs, cancels, directory = cast(Jobs, self), cast(Cancels, self.cancels), cast(Directory, self)
         books = ProjectBooks(PriceBook.load())
-        self.admit = Admit(Settings(), self.tools, directory, books, Unrestricted(), jobs, cancels)
+        settings = Settings(admit=AdmitSettings(**admit))
+        self.admit = Admit(settings, self.tools, directory, books, Unrestricted(), jobs, cancels)
 
     def key(self, key_id: str) -> Key | None:
         return KEY
@@ -73,8 +75,8 @@ class Door:
         return [self.tools.sealer.open(received(record)).state for record in self.producer.sent]
 
 
-def calling_off(**fields: str) -> Received:
-    return signed(b"", content_type=headers.CANCEL, **fields)
+def calling_off(job_id: UUID = JOB, **fields: Any) -> Received:
+    return signed(b"", content_type=headers.CANCEL, job_id=job_id, **fields)
 
 
 # ADMIT
@@ -118,6 +120,28 @@ async def test_a_reply_that_cannot_be_delivered_does_not_stop_a_cancellation() -
     await door.admit.handle([calling_off(reply_to="replies.other")])
     assert len(door.cancels.entered) == 1
     assert [each.reply_to for each in door.sent()] == [None]
+
+
+async def test_beyond_so_many_in_force_the_newest_are_refused_and_their_senders_hear_of_the_end() -> None:
+    """Those that were accepted stay, and one that is sent again is no further one."""
+    door = Door(cancels_max=2)
+    await door.admit.handle([calling_off(UUID(int=number), reply_to="replies.shop") for number in range(3)])
+    await door.admit.handle([calling_off(UUID(int=number)) for number in (3, 0)])
+    assert [cancel.key.job_id.int for cancel in door.cancels.entered] == [0, 1]
+    assert [each.outcome for each in door.sent()] == [Cancelling()] * 5
+    assert [each.reply_to for each in door.sent()[:3]] == ["replies.shop"] * 3
+    counted = {"stage": "admit", "outcome": "too_many_cancels"}
+    assert door.tools.metrics.registry.get_sample_value("headworks_jobs_total", counted) == 2
+    known = [door.tools.tombstones.covers(state(job_id=UUID(int=number))) for number in range(4)]
+    assert known == [True, True, False, False]
+
+
+async def test_an_application_is_bound_by_its_own_cancellations_alone() -> None:
+    door = Door(cancels_max=1)
+    door.cancels.entered.append(Cancel(JobKey(2, JOB), NOW_MS + HOUR_MS, 1))
+    await door.tools.tombstones.refresh()
+    await door.admit.handle([calling_off()])
+    assert len(door.cancels.entered) == 2
 
 
 def test_a_cancellation_that_cannot_be_handled_does_not_end_its_job() -> None:

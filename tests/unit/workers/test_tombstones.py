@@ -156,6 +156,8 @@ async def test_each_is_kept_until_its_job_s_deadline_and_forgotten_within_a_minu
             if last_ms > look_ms:
                 assert known.covers(state(job_id=UUID(int=number)))
         assert len(known) <= sum(last_ms > look_ms - 60_000 for last_ms in lasts_ms)
+        assert known.in_force(1) == len(known)
+        assert known.in_force(2) == 0
 
 
 async def test_the_same_news_by_two_ways_does_no_harm() -> None:
