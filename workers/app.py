@@ -39,15 +39,17 @@ from workers.retry import WAITING_MAX, Retry
 from workers.settle import Settle
 from workers.stream import Stream
 from workers.succession import Succession
-from workers.tenancy import by_application
+from workers.tenancy import Claims, by_application
 from workers.waker import Waker
 from workers.watch import Watch
 
 Pool = Literal["admit", "reserve", "dispatch", "settle", "retry"]
 POOLS: tuple[Pool, ...] = ("admit", "reserve", "dispatch", "settle", "retry")
 _SLOT_BYTES = 256 * 1024
-_READ_AHEAD = 5_000
-"""Records of a partition that DISPATCH has at hand, so that it can choose whose turn it is."""
+_READ_AHEAD = 10_000
+"""Records of a partition that DISPATCH has at hand, so that it can choose whose turn it is, and pass by what
+waits for a target: as many as RESERVE passes on of one project.
+"""
 _HOLDING: frozenset[Pool] = frozenset({"reserve", "dispatch", "settle", "retry"})
 """Pools that speak to the gate."""
 _WATCH_EVERY_S = 1.0
@@ -182,7 +184,11 @@ class Worker:
         slots = Slots(settings.slots, LANE_WEIGHTS, reserved)
         sources = self._by_lane("dispatch", topics.reserved)
         poison = Poison("dispatch", parts.tools, break_off=Completer(parts.tools, parts.attempts).broken_off)
-        return self._pump("dispatch", sources, stage.handle, slots, limits, poison, by_application())
+        claims = Claims(parts.targets.routes, parts.tools.tombstones, parts.tools.clock)
+        sharing = by_application(claims, parts.targets)
+        pump = self._pump("dispatch", sources, stage.handle, slots, limits, poison, sharing)
+        parts.targets.watch(pump.waiting)
+        return pump
 
     def _settle(self, parts: Parts) -> Pump[Incoming]:
         stage = Settle(

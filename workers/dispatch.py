@@ -69,7 +69,9 @@ class Dispatch:
         """
 
     async def handle(self, records: Sequence[Incoming]) -> Awaitable[None] | None:
-        """One record. Returns what to wait for, without a slot, before it is to be handled again."""
+        """One record, with a place at its target unless it is not to be called. Returns what to wait for,
+        without slot and place, before it is to be handled again.
+        """
         (record,) = records
         try:
             inner = self._sealer.open(record)
@@ -82,13 +84,9 @@ class Dispatch:
             return asyncio.shield(running)
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._running[key] = done
-        later: Awaitable[None] | None = None
         try:
-            later = await self._attempt(record, inner, key)
-            return later
+            return await self._attempt(record, inner, key)
         finally:
-            if later is None or not self._targets.is_waiting(key):
-                self._targets.leave(key)
             del self._running[key]
             done.set_result(None)
 
@@ -99,9 +97,6 @@ class Dispatch:
             return await self._end_uncalled(record, inner, key, prepared, prepared)
         if (bar := self._bar(state, prepared)) is not None:
             return await self._end_uncalled(record, inner, key, prepared, bar)
-        left_s = (state.deadline_ms - self._clock()) / 1000
-        if (turn := self._targets.enter(key, prepared.target.name, state.lane.value, left_s)) is not None:
-            return self._tombstones.unless_cancelled(state, turn)
         incarnation = self._lease.incarnation
         row = self._tried.get(key)
         if row is None or row.owner != incarnation:
@@ -207,7 +202,7 @@ class Dispatch:
         self, record: Incoming, inner: Inner, key: AttemptKey, prepared: Prepared, incarnation: str
     ) -> None:
         state = inner.state
-        result = await self._result(state, key, prepared)
+        result = await self._result(state, prepared)
         if not self._lease.held_since(incarnation) and await self._taken_over(key):
             return
         match result:
@@ -227,10 +222,10 @@ class Dispatch:
                     latency_ms=result.latency_ms,
                 )
 
-    async def _result(self, state: State, key: AttemptKey, prepared: Prepared) -> Result:
+    async def _result(self, state: State, prepared: Prepared) -> Result:
         """A call that is cut off, because its job is called off, may have been served."""
         began_ms = self._clock()
-        call = self._targets.call(key, prepared.target, prepared.call)
+        call = self._targets.call(prepared.target, prepared.call)
         result = await self._tombstones.unless_cancelled(state, call)
         if result is None:
             return Failed(Failure.CANCELLED, sent=True, latency_ms=self._clock() - began_ms)

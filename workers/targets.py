@@ -1,17 +1,15 @@
-"""Places at provider targets: who may call now, and who waits for it, without a slot of the pump.
+"""Places at provider targets: who may call now, and which lanes stand in line for it.
 
-An attempt enters before anything of it is on record and leaves when its call has ended. Where its target has
-no place for it, it waits in its lane's queue, first in, first out; the health of the target (broker.health)
-says which lane is next. A place is kept for whoever was let in until it comes for it.
+The pump hands a job on with a place at its target, so what waits for one is in the pump's lines, and nothing
+of it is on record. The health of the target (broker.health) says which lane is next.
 """
 
 import asyncio
 import math
 import time
-from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from functools import partial
-from typing import Final
+from typing import Final, TypeVar, cast
 
 import structlog
 
@@ -20,7 +18,6 @@ from broker.providers.provider import Call, Result
 from broker.providers.registry import Providers
 from broker.providers.routes import Target
 from broker.settings import Settings
-from broker.store.keys import AttemptKey
 from broker.telemetry.events import Event
 from broker.telemetry.metrics import TROUBLE_QUIET_S, Metrics
 from workers.loop_lag import LoopLag
@@ -33,33 +30,18 @@ many times what the loop is late. A process at the end of its CPU must not take 
 """
 LOOK_S: Final = 0.05
 """How often it is looked whether a limit has risen, while somebody waits."""
+N = TypeVar("N", int, float)
 _log = structlog.stdlib.get_logger(__name__)
 
 
-class _Claim:
-    """On a place at a target: waiting for one, or with one."""
-
-    __slots__ = ("has_place", "lane", "ready", "target")
-
-    def __init__(self, target: "_Target", lane: str) -> None:
-        self.target = target
-        self.lane = lane
-        self.has_place = False
-        self.ready: asyncio.Future[None] | None = None
-
-    def wake(self) -> None:
-        """Whoever waits for it."""
-        if self.ready is not None and not self.ready.done():
-            self.ready.set_result(None)
-
-
 class _Target:
-    __slots__ = ("health", "name", "said", "timer", "trouble", "waiting")
+    __slots__ = ("health", "in_line", "name", "said", "timer", "trouble")
 
-    def __init__(self, name: str, health: TargetHealth, lanes: Mapping[str, int]) -> None:
+    def __init__(self, name: str, health: TargetHealth) -> None:
         self.name = name
         self.health = health
-        self.waiting: Mapping[str, OrderedDict[AttemptKey, _Claim]] = {lane: OrderedDict() for lane in lanes}
+        self.in_line: dict[str, Callable[[], bool]] = {}
+        """Lanes that have jobs for it and no place, and how they are told of one."""
         self.timer: asyncio.TimerHandle | None = None
         self.said: dict[Event, float] = {}
         self.trouble = False
@@ -83,99 +65,89 @@ class Targets:
         }
         self.on_news: Callable[[], None] = lambda: None
         """Called when other processes ought to know of something at once."""
-        self._targets = {name: _Target(name, health, weights) for name, health in self.health.items()}
-        self._claims: dict[AttemptKey, _Claim] = {}
+        self._targets = {name: _Target(name, health) for name, health in self.health.items()}
+        self._lanes = tuple(weights)
         self.routes = providers.routes
         self._providers = providers
         self._metrics = metrics
         self._clock = clock
-        self.lag = LoopLag(clock, lambda: bool(self._claims), BEAT_S)
-        for target in self._targets.values():
-            self._watch(target)
+        self.lag = LoopLag(clock, self._is_busy, BEAT_S)
 
-    def enter(self, key: AttemptKey, name: str, lane: str, within_s: float) -> Awaitable[None] | None:
-        """None: the attempt has a place at the target, until it leaves. Else what to wait for, `within_s` at
-        most, before it is asked again.
-        """
-        claim = self._claims.get(key)
-        if claim is None:
-            claim = self._claims[key] = self._claim(key, self._targets[name], lane)
+    def enter(self, name: Hashable, lane: str, granted: Callable[[], bool]) -> bool:
+        """A place at the target; see `Places`. Raises KeyError where there is no such target."""
+        target = self._targets[cast(str, name)]
         self.lag.watch()
-        if claim.has_place:
-            return None
-        if claim.ready is None:
-            claim.ready = asyncio.get_running_loop().create_future()
-        return _wait(claim.ready, within_s)
+        if not target.in_line and target.health.enter(lane, self._clock()):
+            return True
+        target.health.begin_to_wait(lane)
+        target.in_line[lane] = granted
+        return self._serve(target, lane)
 
-    def leave(self, key: AttemptKey) -> None:
-        """Give up the attempt's place, or its wait for one. Does nothing where it has neither."""
-        claim = self._claims.pop(key, None)
-        if claim is None:
-            return
-        target = claim.target
-        if claim.has_place:
-            target.health.leave(claim.lane)
-        else:
-            target.waiting[claim.lane].pop(key, None)
-            claim.wake()
-        if any(target.waiting.values()):
+    def withdraw(self, name: Hashable, lane: str) -> None:
+        self._targets[cast(str, name)].in_line.pop(lane, None)
+
+    def leave(self, name: Hashable, lane: str) -> None:
+        target = self._targets[cast(str, name)]
+        target.health.leave(lane)
+        if target.in_line:
             self._serve(target)
 
-    def is_waiting(self, key: AttemptKey) -> bool:
-        claim = self._claims.get(key)
-        return claim is not None and not claim.has_place
-
-    async def call(self, key: AttemptKey, target: Target, call: Call) -> Result:
-        """For an attempt that has a place, which it leaves with the call's end. Never raises for what a
-        server does; cancelled, it closes the connection, and the place is still to be left.
+    async def call(self, target: Target, call: Call) -> Result:
+        """Of an attempt that has a place. Never raises for what a server does; cancelled, it closes the
+        connection.
         """
         began = self._clock()
         with self._metrics.calling(target.name):
             result = await self._providers.call(target, call)
         self._metrics.provider_call(target.name, result)
-        self.ended(key, result, began)
+        self.ended(target.name, result, began)
         return result
 
-    def ended(self, key: AttemptKey, result: Result, began: float) -> None:
-        """The attempt's call, begun at `began` by the clock, has come to this. It leaves its place."""
-        claim = self._claims.get(key)
-        if claim is not None:
-            target, now = claim.target, self._clock()
-            is_timed = now - began > LAGS * self.lag.seconds
-            change = target.health.ended(result, began, now, is_timed=is_timed)
-            if change.cut is not None or change.closed:
-                self._changed(target, change, now)
-                self.on_news()
-            elif target.trouble:
-                self._look_whether_well(target, now)
-        self.leave(key)
+    def ended(self, name: str, result: Result, began: float) -> None:
+        """A call, begun at `began` by the clock, has come to this. Its place is not given back yet."""
+        target, now = self._targets[name], self._clock()
+        is_timed = now - began > LAGS * self.lag.seconds
+        change = target.health.ended(result, began, now, is_timed=is_timed)
+        if change.cut is not None or change.closed:
+            self._changed(target, change, now)
+            self.on_news()
+        elif target.trouble:
+            self._look_whether_well(target, now)
+
+    def watch(self, waiting: Callable[[str, str], int]) -> None:
+        """Show each target in the metrics; `waiting(lane, target)`: jobs that wait for a place."""
+        for name, health in self.health.items():
+            self._metrics.watch_target(
+                name,
+                partial(self._ask, health.limit),
+                partial(self._ask, health.closed_for),
+                {lane: partial(waiting, lane, name) for lane in self._lanes},
+            )
 
     def changed(self, name: str, change: Change) -> None:
         """By what other processes say."""
         self._changed(self._targets[name], change, self._clock())
 
-    def _claim(self, key: AttemptKey, target: _Target, lane: str) -> _Claim:
-        claim = _Claim(target, lane)
-        queue, now = target.waiting[lane], self._clock()
-        if not queue and target.health.enter(lane, now):
-            claim.has_place = True
-        else:
-            if not queue:
-                target.health.begin_to_wait(lane)
-            queue[key] = claim
-            self._come_back(target, now)
-        return claim
+    def _ask(self, question: Callable[[float], N]) -> N:
+        return question(self._clock())
 
-    def _serve(self, target: _Target) -> None:
+    def _is_busy(self) -> bool:
+        return any(health.places for health in self.health.values())
+
+    def _serve(self, target: _Target, asking: str | None = None) -> bool:
+        """Places for the lanes in line as it is their turn, up to one for the lane that asks: whether."""
         now = self._clock()
-        while waiting := [lane for lane, queue in target.waiting.items() if queue]:
-            lane = target.health.admit(waiting, now)
+        while target.in_line:
+            lane = target.health.admit(target.in_line, now)
             if lane is None:
                 self._come_back(target, now)
-                return
-            _, claim = target.waiting[lane].popitem(last=False)
-            claim.has_place = True
-            claim.wake()
+                return False
+            if lane == asking:
+                del target.in_line[lane]
+                return True
+            if not target.in_line[lane]():
+                target.in_line.pop(lane, None)
+        return False
 
     def _come_back(self, target: _Target, now: float) -> None:
         """Limits rise and closures end with time."""
@@ -215,15 +187,6 @@ class Targets:
         target.said[event] = now
         return True
 
-    def _watch(self, target: _Target) -> None:
-        waiting = {lane: partial(len, queue) for lane, queue in target.waiting.items()}
-        self._metrics.watch_target(
-            target.name,
-            lambda: target.health.limit(self._clock()),
-            lambda: target.health.closed_for(self._clock()),
-            waiting,
-        )
-
 
 def rules_of(settings: Settings, connections_max: int) -> Rules:
     """A process has no more calls under way than it has slots, so a higher limit would say nothing."""
@@ -236,8 +199,3 @@ def rules_of(settings: Settings, connections_max: int) -> Rules:
         window_s=concurrency.window_ms / 1000,
         retry_after_s_max=concurrency.retry_after_max_s,
     )
-
-
-async def _wait(ready: asyncio.Future[None], within_s: float) -> None:
-    """Several may wait for the same: none of them takes it away from the others."""
-    await asyncio.wait({ready}, timeout=max(0.0, within_s))

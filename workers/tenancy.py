@@ -1,16 +1,27 @@
-"""Whose a record is and what it takes to serve it, read off the record before it is opened.
+"""Whose a record is, what it takes to serve it and by which target, read off it before it is opened.
 
 Nothing here is verified: it decides the record's place in a queue, and the stage that opens it the rest.
 """
 
 import re
+from collections.abc import Callable
+from uuid import UUID
 
+import orjson
+
+from broker.providers.routes import Routes
 from broker.records import Incoming
+from broker.store.keys import JobKey
 from schemas import headers
-from workers.engine.tenants import Sharing, Tenant
+from workers.engine.places import Places
+from workers.engine.tenants import Claim, Sharing, Tenant
+from workers.tombstones import Tombstones
 
 _UNIT = 1024
 _APPLICATION = re.compile(rb'"application_id":(\d{1,19})[,}]')
+_JOB = re.compile(rb'"job_id":"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})"')
+_DEADLINE = re.compile(rb'"deadline_ms":(\d{1,19})[,}]')
+_MODEL = re.compile(rb'"model":("(?:[^"\\]|\\.)*+")')
 _ESTIMATE = re.compile(
     rb'"estimate":\{"nanodollars":\d{1,19},"input_tokens":(\d{1,19}),"output_tokens":(\d{1,19})[,}]'
 )
@@ -30,9 +41,48 @@ def claimed_tenant(record: Incoming) -> Tenant:
     return Tenant(b"" if application is None else application[1], max(1, -(-work // _UNIT)))
 
 
-def by_application() -> Sharing[Incoming]:
+class Claims:
+    """What records of DISPATCH claim. `clock` gives milliseconds since the Unix epoch."""
+
+    def __init__(self, routes: Routes, tombstones: Tombstones, clock: Callable[[], int]) -> None:
+        self._routes = routes
+        self._tombstones = tombstones
+        self._clock = clock
+
+    def of(self, record: Incoming) -> Claim:
+        return Claim(claimed_tenant(record), self._target(_state(record)))
+
+    def _target(self, state: bytes) -> str | None:
+        """The target that the job is to be called at. None where it is not to be called, but ended: too late,
+        called off, or nobody serves its model.
+        """
+        deadline = _DEADLINE.search(state)
+        if deadline is None or self._clock() >= int(deadline[1]) or self._is_called_off(state):
+            return None
+        target = self._routes.target(_model(state))
+        return None if target is None else target.name
+
+    def _is_called_off(self, state: bytes) -> bool:
+        if not len(self._tombstones):
+            return False
+        application, job = _APPLICATION.search(state), _JOB.search(state)
+        if application is None or job is None:
+            return False
+        return self._tombstones.cover(JobKey(int(application[1]), UUID(job[1].decode())))
+
+
+def by_application(claims: Claims, places: Places) -> Sharing[Incoming]:
     """Equal shares. A turn is 8,192 tokens, and no job counts as more than 131,072."""
-    return Sharing(claimed_tenant, quantum=8, cost_max=128)
+    return Sharing(claims.of, quantum=8, cost_max=128, places=places)
+
+
+def _model(state: bytes) -> str:
+    """As DISPATCH looks it up."""
+    model = _MODEL.search(state)
+    try:
+        return "" if model is None else str(orjson.loads(model[1]))
+    except orjson.JSONDecodeError:
+        return ""
 
 
 def _state(record: Incoming) -> bytes:

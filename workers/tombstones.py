@@ -63,6 +63,9 @@ class Tombstones:
         """How many of an application's jobs are called off, and maybe not at their deadlines yet."""
         return self._in_force[application_id]
 
+    def cover(self, key: JobKey) -> bool:
+        return key in self._until_ms
+
     async def unless_cancelled(self, state: State, act: Awaitable[T]) -> T | None:
         """What `act` comes to; None as soon as the job is called off, when `act` is cut off."""
         key, loop = key_of(state), asyncio.get_running_loop()

@@ -10,7 +10,7 @@ fails otherwise is taken apart, and the record that fails by itself goes to `poi
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, cast
 
@@ -22,6 +22,9 @@ from workers.engine.tenants import Sharing
 
 T = TypeVar("T")
 _FETCH_MAX = 500
+_REVIEW_EVERY_S = 0.1
+_REVIEW_MAX = 1_000
+"""Records of a lane at a time that wait for a place, which takes a few milliseconds."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +52,10 @@ class Pump(Generic[R]):
     `handle(records)` returns None when everything that follows from the records is acknowledged; or something
     to be awaited, without slots, before it is called with the same records again.
 
-    Under a `sharing` the tenants of a lane are served in turn, by cost and weight (see `tenants`). Without
-    one each partition is first in, first out.
+    Under a `sharing` the tenants of a lane are served in turn, by cost and weight (see `tenants`), and a
+    record that takes a place at a resource is handed on with one, which it holds for as long as its slot;
+    what waits for a place holds up nothing else (see `lines`). Without one each partition is first in, first
+    out.
     """
 
     def __init__(
@@ -78,7 +83,9 @@ class Pump(Generic[R]):
         self._tasks: set[asyncio.Task[None]] = set()
         self._waiting: set[asyncio.Task[Any] | None] = set()
         """Those of `_tasks` that wait without slots."""
+        self._sharing = sharing
         self._committer: asyncio.Task[None] | None = None
+        self._reviewer: asyncio.Task[None] | None = None
         self._stopping = False
         self._crashed: BaseException | None = None
         self._troubled_since: dict[object, float] = {}
@@ -91,6 +98,8 @@ class Pump(Generic[R]):
             *(lane.source.start(_LaneAssignment(self, lane)) for lane in self._lanes.values())
         )
         self._committer = asyncio.create_task(self._commit_always(), name=f"{self.name}-commit")
+        if self._sharing is not None and self._sharing.places is not None:
+            self._reviewer = asyncio.create_task(self._review_always(), name=f"{self.name}-review")
 
     async def stop(self, drain_s: float) -> bool:
         """Stop fetching, commit, leave the groups, then let work under way end. True when all of it did. What
@@ -102,6 +111,7 @@ class Pump(Generic[R]):
         deadline = time.monotonic() + drain_s
         for lane in self._lanes.values():
             _cancel(lane.feeder)
+        _cancel(self._reviewer)
         for flow in self._flows.values():
             flow.end()
         for task in self._waiting:
@@ -148,6 +158,10 @@ class Pump(Generic[R]):
                 end, point = flow.lane.source.end(flow.partition), flow.tracker.commit_point
                 total += max(0, end - point) if end is not None and point is not None else 0
         return total
+
+    def waiting(self, lane: str, resource: Hashable) -> int:
+        """How many of the lane's records wait for a place there."""
+        return self._lanes[lane].waiting(resource)
 
     def _should_read(self, lane: Lane[R]) -> bool:
         flows = [flow for flow in self._flows.values() if flow.lane is lane]
@@ -224,12 +238,30 @@ class Pump(Generic[R]):
         except Exception as error:
             self._crash(error)
 
+    async def _review_always(self) -> None:
+        """Each record that waits for a place is looked at again: of up to 10,000 once a second at least."""
+        try:
+            while True:
+                await asyncio.sleep(_REVIEW_EVERY_S)
+                for lane in self._lanes.values():
+                    lane.review(_REVIEW_MAX)
+        except Exception as error:
+            self._crash(error)
+
     async def _spawn(self, lane: Lane[R], taken: Sequence[Piece[R]]) -> None:
         cost = self.slots.cost(lane.name, self._weigh(taken))
         for flow in {piece.flow for piece in taken}:
             self._note(flow)
-        await self.slots.acquire(lane.name, cost)
+        lane.is_held_up = True
+        try:
+            await self.slots.acquire(lane.name, cost)
+        except asyncio.CancelledError:
+            lane.leave(taken)
+            raise
+        finally:
+            lane.is_held_up = False
         batch = [piece for piece in taken if not piece.flow.ended]
+        lane.leave(piece for piece in taken if piece.flow.ended)
         for piece in batch:
             piece.flow.under_way += 1
         lane.begin()
@@ -256,21 +288,24 @@ class Pump(Generic[R]):
     # working
 
     async def _work(self, lane: Lane[R], batch: Sequence[Piece[R]], cost: int) -> None:
-        held = True
+        """What is to wait goes back into its line afterwards, before what came later."""
+        later: Awaitable[None] | None = None
         try:
-            while batch and (later := await self._do([piece.record for piece in batch])) is not None:
+            try:
+                if batch:
+                    later = await self._do([piece.record for piece in batch])
+            finally:
                 self.slots.release(lane.name, cost)
-                held = False
+                lane.leave(batch)
+            if later is None:
+                for piece in batch:
+                    piece.flow.tracker.finish(piece.record.offset)
+            else:
                 await self._waited(later)
-                await self.slots.acquire(lane.name, cost)
-                held = True
-            for piece in batch:
-                piece.flow.tracker.finish(piece.record.offset)
+                lane.put_back(batch)
         except Exception as error:
             self._crash(error)
         finally:
-            if held:
-                self.slots.release(lane.name, cost)
             for piece in batch:
                 piece.flow.under_way -= 1
             for flow in {piece.flow for piece in batch}:

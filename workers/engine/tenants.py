@@ -11,9 +11,11 @@ looks at `cost_max / quantum` turns on average at the worst.
 """
 
 from collections import deque
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field
 from typing import Generic, NamedTuple, TypeVar
+
+from workers.engine.places import Places
 
 T = TypeVar("T")
 
@@ -30,16 +32,28 @@ def equal(_: Hashable) -> int:
     return 1
 
 
+class Claim(NamedTuple):
+    """What a record claims of whatever there is too little of."""
+
+    tenant: Tenant
+    resource: Hashable = None
+    """At which it takes a place beside its slot; None: it takes none."""
+
+
 @dataclass(frozen=True)
 class Sharing(Generic[T]):
     """How tenants share: see the module. `quantum` and `cost_max` are in the unit of the costs."""
 
-    classify: Callable[[T], Tenant]
-    """Must not raise, whatever it is given: nothing is verified yet."""
+    classify: Callable[[T], Claim]
+    """Must not raise, whatever it is given: nothing is verified yet. With time the resource may become None,
+    if the record is to be handed on though there is no place.
+    """
     quantum: int
     cost_max: int
     weight: Callable[[Hashable], int] = equal
     """Of a tenant's key; at least 1."""
+    places: Places | None = None
+    """At the resources. None: nothing takes one."""
 
 
 @dataclass(eq=False, slots=True)
@@ -71,15 +85,24 @@ class Tenants(Generic[T]):
         """Whether anything waits."""
         return bool(self._ring)
 
+    def __iter__(self) -> Iterator[T]:
+        """What waits, tenant by tenant."""
+        return (item for queue in self._ring for _, item in queue.waiting)
+
+    @property
+    def tenants(self) -> int:
+        """How many wait."""
+        return len(self._ring)
+
     def push(self, tenant: Tenant, item: T) -> None:
         """Raises ValueError where the tenant's weight is below 1."""
-        key, cost = tenant
-        queue = self._queues.get(key)
-        if queue is None:
-            queue = self._queues[key] = self._join(key)
-        if not 1 <= cost <= self._cost_max:
-            cost = 1 if cost < 1 else self._cost_max
+        queue, cost = self._queue(tenant)
         queue.waiting.append((cost, item))
+
+    def put_back(self, tenant: Tenant, item: T) -> None:
+        """Before all that waits of its tenant."""
+        queue, cost = self._queue(tenant)
+        queue.waiting.appendleft((cost, item))
 
     def head(self) -> T:
         """What `take` gives next. Raises IndexError where nothing waits."""
@@ -96,20 +119,42 @@ class Tenants(Generic[T]):
 
     def take(self) -> T:
         """Raises IndexError where nothing waits."""
+        return self.take_with_cost()[0]
+
+    def take_with_cost(self) -> tuple[T, int]:
+        """Also what it counted as. Raises IndexError where nothing waits."""
         item = self.head()
         queue = self._ring[0]
         cost, _ = queue.waiting.popleft()
         queue.deficit -= cost
         if not queue.waiting:
             self._leave(queue)
-        return item
+        return item, cost
 
-    def drop(self, unwanted: Callable[[T], bool]) -> None:
+    def drop(self, unwanted: Callable[[T], bool]) -> list[T]:
         """Take out all that is unwanted. What is left keeps its order, its tenant turn and deficit."""
+        dropped: list[T] = []
         for queue in list(self._ring):
-            queue.waiting = deque(waits for waits in queue.waiting if not unwanted(waits[1]))
-            if not queue.waiting:
+            kept: deque[tuple[int, T]] = deque()
+            for waits in queue.waiting:
+                if unwanted(waits[1]):
+                    dropped.append(waits[1])
+                else:
+                    kept.append(waits)
+            queue.waiting = kept
+            if not kept:
                 self._leave(queue)
+        return dropped
+
+    def _queue(self, tenant: Tenant) -> tuple[_Queue[T], int]:
+        """The tenant's queue, and the cost that counts."""
+        key, cost = tenant
+        queue = self._queues.get(key)
+        if queue is None:
+            queue = self._queues[key] = self._join(key)
+        if not 1 <= cost <= self._cost_max:
+            cost = 1 if cost < 1 else self._cost_max
+        return queue, cost
 
     def _join(self, key: Hashable) -> _Queue[T]:
         weight = self._weight(key)

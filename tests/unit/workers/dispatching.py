@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from itertools import count
@@ -14,7 +15,7 @@ from broker.identity.directory import Directory, Project, ProjectSettings
 from broker.providers.provider import Answer, Call, Result
 from broker.providers.routes import Routes, Target
 from broker.quota.gate import Granted, Release, Settlement, StartRequest
-from broker.settings import ProviderTarget, Settings
+from broker.settings import Settings
 from broker.store.attempts import AttemptFacts, AttemptRow, VerdictRow
 from broker.store.keys import AttemptKey
 from schemas import topics
@@ -23,6 +24,8 @@ from schemas.state import Hold, State
 from schemas.topics import Lane
 from tests.unit.workers.memory import (
     NOW_MS,
+    OTHER,
+    TARGET,
     MemoryCancels,
     MemoryProducer,
     Received,
@@ -89,7 +92,7 @@ class Ledger:
 
 class Provider:
     def __init__(self) -> None:
-        self.routes = Routes({"own": ProviderTarget(base_url="http://127.0.0.1:1/v1")})
+        self.routes = Routes({"own": TARGET, "other": OTHER})
         self.calls: list[Call] = []
         self.results: deque[Result] = deque()
         """What the next calls come to; after them, all are answered in 5 ms."""
@@ -126,11 +129,14 @@ class Waiting:
 
 class Bench:
     def __init__(self, **fields: Any) -> None:
-        """`fields` of the job's state. The clock goes on by a millisecond a look, and by `later_ms`."""
+        """`fields` of the job's state. The clock goes on by a millisecond a look, and by `later_ms`; that of
+        the targets as ours does, and by `later_s`.
+        """
         self.ledger = Ledger()
         self.provider = Provider()
         self.producer = MemoryProducer()
-        self.targets = targets(self.provider)
+        self.later_s = 0.0
+        self.targets = targets(self.provider, lambda: time.monotonic() + self.later_s)
         self.later_ms = 0
         ticks = count(NOW_MS)
         self.cancels = MemoryCancels()
@@ -138,6 +144,7 @@ class Bench:
             tools(self.producer, self.cancels), clock=lambda: next(ticks) + self.later_ms
         )
         self._sealer = own.sealer
+        self.clock = own.clock
         self.tombstones = own.tombstones
         self.dispatch = Dispatch(
             Settings(),

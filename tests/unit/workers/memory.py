@@ -75,11 +75,12 @@ class MemoryProducer:
 
 
 TARGET = ProviderTarget(base_url="http://127.0.0.1:1/v1")
+OTHER = ProviderTarget(base_url="http://127.0.0.1:1/v1", models=["gpt-4o"])
 
 
 def targets(providers: object, clock: Callable[[], float] = time.monotonic, **settings: Any) -> Targets:
-    """One, `own`."""
-    given = Settings(providers={"own": TARGET}, **settings)
+    """Two: `own`, and `other` for gpt-4o."""
+    given = Settings(providers={"own": TARGET, "other": OTHER}, **settings)
     return Targets(given, cast(Providers, providers), LANE_WEIGHTS, Metrics(), clock)
 
 

@@ -1,8 +1,7 @@
-"""Who has a place at a target and who waits for one; no place is lost, whoever goes away when."""
+"""Who has a place at a target and which lane is next; no place is lost, whoever goes away when."""
 
 import asyncio
-from collections.abc import Awaitable
-from uuid import UUID
+from collections import Counter
 
 import pytest
 from hypothesis import given, settings
@@ -11,7 +10,6 @@ from hypothesis import strategies as st
 from broker.providers.provider import Failed
 from broker.providers.routes import Routes
 from broker.settings import ConcurrencySettings, DispatchSettings
-from broker.store.keys import AttemptKey
 from schemas.reasons import Failure
 from tests.unit.workers.dispatching import answered
 from tests.unit.workers.memory import TARGET, targets
@@ -36,10 +34,6 @@ class Clock:
         return self.now
 
 
-def key(number: int) -> AttemptKey:
-    return AttemptKey(1, UUID(int=number), 1, 1)
-
-
 def made(clock: Clock, most: int = 10, least: int = 1) -> Targets:
     return targets(
         Nobody(),
@@ -49,116 +43,122 @@ def made(clock: Clock, most: int = 10, least: int = 1) -> Targets:
     )
 
 
-def enter(places: Targets, number: int, lane: str = "standard") -> Awaitable[None] | None:
-    return places.enter(key(number), "own", lane, DEADLINE_S)
+class Line:
+    """A lane with so many jobs for the target; each holds its place until it is ended."""
+
+    def __init__(self, places: Targets, lane: str, jobs: int) -> None:
+        self.places = places
+        self.lane = lane
+        self.jobs = jobs
+        self.under_way = 0
+        self.granted = asyncio.Event()
+
+    def enter(self) -> bool:
+        entered = self.places.enter("own", self.lane, self._granted)
+        self._take(entered)
+        return entered
+
+    def fill(self) -> None:
+        while self.jobs and self.enter():
+            pass
+
+    def end(self) -> None:
+        self.under_way -= 1
+        self.places.leave("own", self.lane)
+
+    def _granted(self) -> bool:
+        self._take(True)
+        self.granted.set()
+        return self.jobs > 0
+
+    def _take(self, entered: bool) -> None:
+        self.jobs -= entered
+        self.under_way += entered
 
 
 def lowered_to(places: Targets, clock: Clock, limit: int) -> None:
     """Turned away, call after call, until the limit is there."""
     while places.health["own"].limit(clock()) > limit:
         clock.now += 1
-        assert enter(places, 10**6) is None
-        places.ended(key(10**6), LIMITED, clock())
+        line = Line(places, "interactive", 1)
+        assert line.enter()
+        places.ended("own", LIMITED, clock())
+        line.end()
 
 
-async def test_whoever_finds_a_place_enters_and_the_next_waits_until_one_is_left() -> None:
-    clock = Clock()
-    places = made(clock, most=2)
-    assert enter(places, 1) is None
-    assert enter(places, 1) is None
-    assert enter(places, 2) is None
-    turn = enter(places, 3)
-    assert turn is not None
-    assert places.is_waiting(key(3))
-    places.leave(key(1))
-    await turn
-    assert enter(places, 3) is None
-    assert not places.is_waiting(key(3))
+async def test_whoever_finds_a_place_enters_and_the_next_is_told_when_one_is_left() -> None:
+    places = made(Clock(), most=2)
+    line = Line(places, "standard", 5)
+    line.fill()
+    assert (line.under_way, line.jobs) == (2, 3)
+    line.end()
+    assert (line.under_way, line.jobs) == (2, 2)
+    assert places.health["own"].places == 2
 
 
-async def test_a_place_is_kept_for_whoever_was_let_in() -> None:
+async def test_who_withdraws_is_told_of_nothing() -> None:
     places = made(Clock(), most=1)
-    assert enter(places, 1) is None
-    first, second = enter(places, 2), enter(places, 3)
-    assert first is not None
-    assert second is not None
-    places.leave(key(1))
-    third = enter(places, 4)
-    assert third is not None
-    assert enter(places, 2) is None
-    assert places.health["own"].places == 1
-    for number in (2, 3, 4):
-        places.leave(key(number))
-    await asyncio.gather(first, second, third)
-
-
-async def test_who_waits_in_vain_is_woken_in_time() -> None:
-    places = made(Clock(), most=1)
-    assert enter(places, 1) is None
-    turn = places.enter(key(2), "own", "bulk", 0.0)
-    assert turn is not None
-    await turn
-    assert places.is_waiting(key(2))
-    places.leave(key(2))
-    places.leave(key(1))
+    line = Line(places, "standard", 5)
+    line.fill()
+    places.withdraw("own", "standard")
+    line.end()
+    assert line.under_way == 0
     assert places.health["own"].places == 0
 
 
-async def test_two_records_of_one_attempt_wait_for_one_place() -> None:
+async def test_a_place_that_was_told_of_is_taken_and_nobody_else_gets_it() -> None:
     places = made(Clock(), most=1)
-    assert enter(places, 1) is None
-    turns = [enter(places, 2), enter(places, 2)]
-    places.leave(key(1))
-    for turn in turns:
-        assert turn is not None
-        await asyncio.wait_for(turn, DEADLINE_S)
-    assert places.health["own"].places == 1
+    first, second = Line(places, "standard", 2), Line(places, "interactive", 1)
+    first.fill()
+    first.end()
+    assert not second.enter()
+    assert (first.under_way, second.under_way, places.health["own"].places) == (1, 0, 1)
+    first.end()
+    assert (first.under_way, second.under_way, places.health["own"].places) == (0, 1, 1)
 
 
-async def test_a_rest_ends_by_itself_for_those_who_wait() -> None:
+async def test_a_rest_ends_by_itself_for_those_in_line() -> None:
     clock = Clock()
     places = made(clock)
-    assert enter(places, 1) is None
-    places.ended(key(1), Failed(Failure.RATE_LIMITED, False, 5, 429, 2_000), clock())
-    turn = enter(places, 2)
-    assert turn is not None
+    line = Line(places, "standard", 2)
+    assert line.enter()
+    places.ended("own", Failed(Failure.RATE_LIMITED, False, 5, 429, 2_000), clock())
+    line.end()
+    assert not line.enter()
     clock.now += 2.5
     async with asyncio.timeout(DEADLINE_S):
-        await turn
-    assert enter(places, 2) is None
+        await line.granted.wait()
+    assert line.under_way == 1
 
 
 async def test_other_processes_hear_of_trouble_at_once_and_of_nothing_else() -> None:
     clock, news = Clock(), []
     places = made(clock)
     places.on_news = lambda: news.append(clock())
-    assert enter(places, 1) is None
-    places.ended(key(1), answered(5), clock())
+    assert Line(places, "standard", 1).enter()
+    places.ended("own", answered(5), clock())
     assert news == []
-    assert enter(places, 1) is None
-    places.ended(key(1), LIMITED, clock())
+    lowered_to(places, clock, 9)
     assert len(news) == 1
 
 
-async def test_under_pressure_places_go_to_the_lanes_by_weight() -> None:
+@pytest.mark.parametrize("burst", [1, 7])
+async def test_under_pressure_places_go_to_the_lanes_by_weight(burst: int) -> None:
+    """Also where several are left before any lane comes for one."""
     clock = Clock()
     places = made(clock, most=100)
     lowered_to(places, clock, 10)
-    turns = [enter(places, number, LANES[number % 3]) for number in range(150)]
-    taken = [number for number, turn in enumerate(turns) if turn is None]
-    served = dict.fromkeys(LANES, 0)
-    for _ in range(63):
-        ended = taken.pop(0)
-        before = {number for number in range(150) if places.is_waiting(key(number))}
-        places.leave(key(ended))
-        for number in before:
-            if not places.is_waiting(key(number)):
-                served[LANES[number % 3]] += 1
-                taken.append(number)
+    lines = [Line(places, lane, 200) for lane in LANES]
+    for line in lines:
+        line.fill()
+    served: Counter[str] = Counter()
+    for _ in range(126 // burst):
+        before = {line.lane: line.jobs for line in lines}
+        for _ in range(burst):
+            max(lines, key=lambda line: line.under_way).end()
+        served.update({line.lane: before[line.lane] - line.jobs for line in lines})
     assert served["interactive"] > 3 * served["standard"] > 6 * served["bulk"] > 0
-    for number in range(150):
-        places.leave(key(number))
-    await asyncio.gather(*(turn for turn in turns if turn is not None))
+    assert sum(served.values()) == 126
 
 
 @pytest.mark.parametrize(("lag_s", "limit"), [(0.1, 10), (0.0, 5)])
@@ -167,49 +167,59 @@ async def test_latency_that_is_the_event_loops_own_does_not_lower_a_limit(lag_s:
     clock = Clock()
     places = made(clock, most=10)
     places.lag.seconds = lag_s
+    line = Line(places, "standard", 10**6)
     for latency_s in [0.05] * 60 + [0.5] * 60:
         began = clock.now
         if places.health["own"].limit(began) < 10:
             break
-        for number in range(10):
-            assert enter(places, number) is None
+        line.fill()
         clock.now += latency_s
-        for number in range(10):
-            places.ended(key(number), answered(5), began)
+        for _ in range(10):
+            places.ended("own", answered(5), began)
+        line.jobs = 0
+        while line.under_way:
+            line.end()
+        places.withdraw("own", "standard")
+        line.jobs = 10**6
     assert places.health["own"].limit(clock.now) == limit
 
 
 moves = st.tuples(
-    st.sampled_from(("enter", "leave", "served", "turned away", "later")),
+    st.sampled_from(("enter", "end", "withdraw", "served", "turned away", "later")),
     st.integers(0, 12),
-    st.sampled_from(LANES),
+    st.sampled_from(range(3)),
 )
 
 
 @settings(max_examples=200)
 @given(st.lists(moves, max_size=80))
 def test_whatever_happens_places_are_within_the_limit_and_none_is_lost(
-    course: list[tuple[str, int, str]],
+    course: list[tuple[str, int, int]],
 ) -> None:
     async def run() -> None:
         clock = Clock()
         places = made(clock, most=5)
         health = places.health["own"]
-        for move, number, lane in course:
-            before = health.places
+        lines = [Line(places, lane, 0) for lane in LANES]
+        for move, number, which in course:
+            line, before = lines[which], health.places
             if move == "enter":
-                if (turn := enter(places, number, lane)) is not None:
-                    asyncio.ensure_future(turn).cancel()
+                line.jobs = max(1, number)
+                line.enter()
                 assert health.places <= max(before, health.limit(clock()))
-            elif move == "leave":
-                places.leave(key(number))
+            elif move == "withdraw":
+                places.withdraw("own", line.lane)
             elif move == "later":
                 clock.now += number
-            else:
-                places.ended(key(number), answered(5) if move == "served" else LIMITED, clock() - 0.01)
-        for number in range(13):
-            places.leave(key(number))
+            elif move == "end" and line.under_way:
+                line.end()
+            elif line.under_way:
+                places.ended("own", answered(5) if move == "served" else LIMITED, clock() - 0.01)
+            assert health.places == sum(each.under_way for each in lines)
+        for line in lines:
+            places.withdraw("own", line.lane)
+            while line.under_way:
+                line.end()
         assert health.places == 0
-        assert not any(places.is_waiting(key(number)) for number in range(13))
 
     asyncio.run(run())

@@ -1,19 +1,23 @@
 """What is read off an unopened record agrees with its sealed state, and is harmless whatever it holds."""
 
-from typing import NamedTuple
+from typing import NamedTuple, cast
 from uuid import UUID
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from broker.providers.routes import Routes
 from broker.records import Outgoing, Sealer
+from broker.settings import ProviderTarget
+from broker.store.keys import JobKey
 from schemas import headers
 from schemas.envelope import Tags
 from schemas.state import Charge, Estimate, Hold, State
 from schemas.terms import Rates, Terms
 from schemas.topics import Lane
-from workers.engine.tenants import Tenant
-from workers.tenancy import claimed_tenant
+from workers.engine.tenants import Claim, Tenant
+from workers.tenancy import Claims, claimed_tenant
+from workers.tombstones import Tombstones
 
 HOLD = Hold(id="h" * 32, nanodollars=9, input_tokens=90_000, output_tokens=90_000, day=20_000, minute=1)
 CHARGE = Charge(
@@ -82,15 +86,59 @@ def test_without_an_estimate_bytes_count() -> None:
     assert claimed_tenant(record) == Tenant(b"7", 3)
 
 
+class Called:
+    """What is called off."""
+
+    def __init__(self, *keys: JobKey) -> None:
+        self.keys = keys
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def cover(self, key: JobKey) -> bool:
+        return key in self.keys
+
+
+def claims(now_ms: int = 1, *off: JobKey, **models: list[str]) -> Claims:
+    """Targets and the models that they serve."""
+    routes = Routes(
+        {name: ProviderTarget(base_url="http://127.0.0.1:1/v1", models=of) for name, of in models.items()}
+    )
+    return Claims(routes, cast(Tombstones, Called(*off)), lambda: now_ms)
+
+
+@given(st.text(), st.text())
+def test_a_job_takes_a_place_at_the_target_that_serves_its_model(model: str, other: str) -> None:
+    record = sealed(state_of(7, None, model))
+    target = claims(a=[model], b=[]).of(record).resource
+    assert target == "a"
+    assert claims(b=[other]).of(record).resource == ("b" if other == model else None)
+    assert claims(b=[]).of(record) == Claim(claimed_tenant(record), "b")
+
+
+def test_a_job_that_is_not_to_be_called_takes_no_place() -> None:
+    """`state_of` has a deadline of 2."""
+    record = sealed(state_of(7, None))
+    job = UUID(int=5)
+    assert claims(1, JobKey(7, UUID(int=6)), JobKey(8, job), b=[]).of(record).resource == "b"
+    assert claims(2, b=[]).of(record).resource is None
+    assert claims(1, JobKey(7, job), b=[]).of(record).resource is None
+
+
 names = st.sampled_from([headers.STATE, headers.SEAL, "x"])
-contents = st.one_of(st.none(), st.binary(), st.from_regex(rb'"application_id":\d{0,25}[,}]'))
+contents = st.one_of(
+    st.none(),
+    st.binary(),
+    st.from_regex(rb'"application_id":\d{0,25}[,}]'),
+    st.from_regex(rb'"deadline_ms":9[,}]"model":".*"'),
+)
 
 
 @given(st.lists(st.tuples(names, contents)), st.one_of(st.none(), st.binary()))
 def test_whatever_it_holds_a_record_has_a_place(
     carried: list[tuple[str, bytes | None]], value: bytes | None
 ) -> None:
-    key, cost = claimed_tenant(Received(carried, value))
+    (key, cost), _ = claims(1, JobKey(7, UUID(int=5)), b=[]).of(Received(carried, value))
     assert isinstance(key, bytes)
     assert len(key) <= 19
     assert cost >= 1

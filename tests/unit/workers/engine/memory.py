@@ -1,7 +1,8 @@
-"""The engine's source in memory: partitions are lists."""
+"""The engine's seams in memory: a source whose partitions are lists, places that are counted."""
 
 import asyncio
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Callable, Hashable, Mapping
 from typing import NamedTuple
 
 from workers.engine.source import Assignment, Fetched, Partition, Unreadable
@@ -69,3 +70,41 @@ class MemorySource:
 
     async def stop(self) -> None:
         self.stopped = True
+
+
+class MemoryPlaces:
+    """So many places at each resource; lanes in line are served in the order in which they came."""
+
+    def __init__(self, free: Mapping[Hashable, int]) -> None:
+        self.free = dict(free)
+        self.taken: Counter[Hashable] = Counter()
+        self.in_line: dict[tuple[Hashable, str], Callable[[], bool]] = {}
+
+    def enter(self, resource: Hashable, lane: str, granted: Callable[[], bool]) -> bool:
+        assert (resource, lane) not in self.in_line
+        if self.free[resource] > 0:
+            self._take(resource)
+            return True
+        self.in_line[resource, lane] = granted
+        return False
+
+    def withdraw(self, resource: Hashable, lane: str) -> None:
+        self.in_line.pop((resource, lane), None)
+
+    def leave(self, resource: Hashable, lane: str) -> None:
+        assert self.taken[resource] > 0
+        self.taken[resource] -= 1
+        self.open(resource, 1)
+
+    def open(self, resource: Hashable, more: int) -> None:
+        """So many places more."""
+        self.free[resource] += more
+        for each in [each for each in self.in_line if each[0] == resource]:
+            while self.free[resource] > 0 and each in self.in_line:
+                self._take(resource)
+                if not self.in_line[each]():
+                    del self.in_line[each]
+
+    def _take(self, resource: Hashable) -> None:
+        self.free[resource] -= 1
+        self.taken[resource] += 1

@@ -14,11 +14,17 @@ from tests.unit.workers.engine.memory import MemoryRecord, MemorySource
 from tests.unit.workers.engine.thorough import THOROUGH
 from workers.engine.lane import Flow, Lane, Piece, size
 from workers.engine.source import Partition, Unreadable
-from workers.engine.tenants import Sharing, Tenant
+from workers.engine.tenants import Claim, Sharing, Tenant
 
 Item = MemoryRecord | Unreadable
 PARTITIONS = [Partition("work", number) for number in range(3)]
-BY_VALUE: Sharing[MemoryRecord] = Sharing(lambda record: Tenant(record.value, 1), quantum=3, cost_max=9)
+
+
+def by_value(record: MemoryRecord) -> Claim:
+    return Claim(Tenant(record.value, 1))
+
+
+BY_VALUE: Sharing[MemoryRecord] = Sharing(by_value, quantum=3, cost_max=9)
 
 
 class Take(NamedTuple):

@@ -3,16 +3,22 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
-from tests.unit.workers.engine.memory import MemoryRecord, MemorySource
+from tests.unit.workers.engine.memory import MemoryPlaces, MemoryRecord, MemorySource
 from tests.unit.workers.engine.turning import until
 from workers.engine.pump import Limits, Pump
 from workers.engine.slots import Slots
 from workers.engine.source import Partition, Unreadable
-from workers.engine.tenants import Sharing, Tenant
+from workers.engine.tenants import Claim, Sharing, Tenant
 
 P0, P1 = Partition("work", 0), Partition("work", 1)
 LIMITS = Limits(batch_max=10, under_way_max=4, span_max=100, commit_interval_s=0.01, fetch_wait_ms=20)
-BY_VALUE: Sharing[MemoryRecord] = Sharing(lambda record: Tenant(record.value, 1), quantum=8, cost_max=128)
+
+
+def by_value(record: MemoryRecord) -> Claim:
+    return Claim(Tenant(record.value, 1))
+
+
+BY_VALUE: Sharing[MemoryRecord] = Sharing(by_value, quantum=8, cost_max=128)
 Handle = Callable[[Sequence[MemoryRecord]], Awaitable[Awaitable[None] | None]]
 
 
@@ -154,6 +160,107 @@ async def test_a_wait_holds_no_slot_and_comes_round_again() -> None:
         gate.set()
         await until(lambda: source.committed.get(P0) == 2)
     assert handled == [b"now", b"later"]
+
+
+def by_resource(record: MemoryRecord) -> Claim:
+    """`x/...` takes a place at x; what takes none names none."""
+    resource, _, _ = record.value.partition(b"/")
+    return Claim(Tenant(resource, 1), resource.decode() or None)
+
+
+def at_places(places: MemoryPlaces) -> Sharing[MemoryRecord]:
+    return Sharing(by_resource, quantum=1, cost_max=1, places=places)
+
+
+ONE_AT_A_TIME = replace(LIMITS, batch_max=1, under_way_max=3)
+
+
+async def test_what_waits_for_a_resource_holds_up_nothing_else() -> None:
+    source = MemorySource({P0: [*[b"x/"] * 20, *[b"y/"] * 5, b"/"]})
+    places = MemoryPlaces({"x": 0, "y": 1})
+    handled: list[bytes] = []
+
+    async def handle(records: Sequence[MemoryRecord]) -> None:
+        assert sum(places.taken.values()) <= 3
+        handled.extend(record.value for record in records)
+
+    async with pumping(source, handle, ONE_AT_A_TIME, sharing=at_places(places)) as (pump, _):
+        await until(lambda: sorted(handled) == [b"/", *[b"y/"] * 5])
+        await until(lambda: pump.slots.in_use == 0)
+        assert (pump.waiting("bulk", "x"), pump.waiting("bulk", "y")) == (20, 0)
+        places.open("x", 2)
+        await until(lambda: source.committed.get(P0) == 26)
+    assert not +places.taken
+    assert places.in_line == {}
+
+
+async def test_a_wait_holds_no_place_and_goes_before_what_came_later() -> None:
+    source = MemorySource({P0: [b"x/first", *[b"x/next"] * 3]})
+    places = MemoryPlaces({"x": 1})
+    gate = asyncio.Event()
+    handled: list[bytes] = []
+
+    async def opened() -> None:
+        await gate.wait()
+
+    async def handle(records: Sequence[MemoryRecord]) -> Awaitable[None] | None:
+        if records[0].value == b"x/first" and not gate.is_set():
+            return opened()
+        handled.append(records[0].value)
+        if len(handled) == 1:
+            places.free["x"] -= 1
+        return None
+
+    async with pumping(source, handle, ONE_AT_A_TIME, sharing=at_places(places)) as (pump, _):
+        await until(lambda: len(handled) == 1 and pump.waiting("bulk", "x") == 2)
+        gate.set()
+        await until(lambda: pump.waiting("bulk", "x") == 3)
+        places.open("x", 1)
+        await until(lambda: source.committed.get(P0) == 4)
+    assert handled == [b"x/next", b"x/first", b"x/next", b"x/next"]
+
+
+async def test_what_needs_no_place_any_more_goes_on_without() -> None:
+    source = MemorySource({P0: [b"x/a", b"x/b"]})
+    places = MemoryPlaces({"x": 0})
+    over: list[bytes] = []
+    handled: list[bytes] = []
+
+    def claim(record: MemoryRecord) -> Claim:
+        return Claim(Tenant(b"", 1), None if record.value in over else "x")
+
+    async def handle(records: Sequence[MemoryRecord]) -> None:
+        handled.extend(record.value for record in records)
+
+    sharing = Sharing(claim, quantum=1, cost_max=1, places=places)
+    async with pumping(source, handle, ONE_AT_A_TIME, sharing=sharing) as (pump, _):
+        await until(lambda: pump.waiting("bulk", "x") == 2)
+        over.append(b"x/b")
+        await until(lambda: handled == [b"x/b"])
+        over.append(b"x/a")
+        await until(lambda: source.committed.get(P0) == 2)
+    assert places.in_line == {}
+
+
+async def test_neither_a_stop_nor_a_revocation_keeps_a_place() -> None:
+    source = MemorySource({P0: [b"x/"] * 9, P1: [b"x/"] * 9})
+    places = MemoryPlaces({"x": 4})
+
+    async def handle(records: Sequence[MemoryRecord]) -> None:
+        await asyncio.Event().wait()
+
+    sharing, slots = at_places(places), Slots(2, {"bulk": 1})
+    limits = replace(ONE_AT_A_TIME, revoke_wait_s=0.01)
+    pump: Pump[MemoryRecord] = Pump(
+        "test", {"bulk": source}, handle, Poisoned(), slots, limits, sharing=sharing
+    )
+    await pump.start()
+    await until(lambda: slots.in_use == 2 and pump.backlog == 18 and places.taken["x"] == 3)
+    await source.take(P0)
+    assert places.taken["x"] >= 2
+    assert await pump.stop(0.05) is False
+    assert not +places.taken
+    assert places.in_line == {}
 
 
 async def test_what_waits_without_a_slot_is_left_to_others_at_the_stop() -> None:
