@@ -23,7 +23,7 @@ _V6 = pattern(
 _SAYS_NOTHING = frozenset({b"127.0.0.1", b"0.0.0.0", b"255.255.255.255"})
 _CUES = Cues(
     ("ips?", "ipv[46]", "address(?:es)?", "addr", "hosts?", "servers?", "ping(?:ed)?", "gateway", "subnet",
-     "dns", "inet6?", "clients?", "peers?", "router", "firewall", "from", "adresse", "remote", "node",
+     "dns", "inet6?", "clients?", "peers?", "router", "firewall", "adresse", "remote", "node",
      "ssh", "proxy", "nameserver", "endpoint", "network"),
     ("versions?", "ver", "v", "release", "released", "build", "chapters?", "sections?", "sect?",
      "clauses?", "figures?", "fig", "tables?", "revisions?", "rev", "firmware", "drivers?",
@@ -35,6 +35,7 @@ _VERSION_BEFORE = re.compile(
     rb"(?:[=~^<>!]=|[A-Za-z]-|[~^]|(?<![A-Za-z0-9./:-])[A-Za-z]+/|[0-9A-Za-z_]\.|\xa7 ?)$"
 )
 _VERSION_AFTER = re.compile(rb"\.[0-9A-Za-z]|[-_+][A-Za-z]|[0-9A-Za-z_]")
+_LINE_BEFORE = re.compile(rb"(?:^|\n|\\n)[ \t]*$")
 _NEAR_BYTES = 24
 
 
@@ -59,9 +60,20 @@ def _is_quad(address: bytes) -> bool:
 
 
 def _is_version(data: bytes, start: int, end: int) -> bool:
-    if _VERSION_AFTER.match(data, end) or _VERSION_BEFORE.search(data[max(0, start - _NEAR_BYTES) : start]):
+    if (
+        _VERSION_AFTER.match(data, end)
+        or _is_heading(data, start, end)
+        or _VERSION_BEFORE.search(data[max(0, start - _NEAR_BYTES) : start])
+    ):
         return True
     return _CUES.before(data, start) < 0
+
+
+def _is_heading(data: bytes, start: int, end: int) -> bool:
+    """`1.2.2.1. Title` at the beginning of a line, also of a line that was escaped."""
+    return data[end : end + 2] == b". " and bool(
+        _LINE_BEFORE.search(data[max(0, start - _NEAR_BYTES) : start])
+    )
 
 
 def _v6(data: bytes) -> Iterator[Span]:
@@ -82,8 +94,9 @@ def _stands_alone(data: bytes, start: int, end: int) -> bool:
 
 
 def _is_v6(address: bytes) -> bool:
-    if not any(byte in DIGIT for byte in address):
-        return False
+    groups = address.split(b":")
+    if not any(byte in DIGIT for byte in address) or (len(groups) < 5 and max(map(len, groups)) < 3):
+        return False  # words joined by `::`, and slices such as [1::2]
     try:
         parsed = IPv6Address(address.decode("ascii"))
     except AddressValueError:

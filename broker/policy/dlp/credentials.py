@@ -9,7 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 
-from broker.policy.dlp.providers import JUDGED_KEYS, STRICT_KEYS
+from broker.policy.dlp.providers import INFIX_KEYS, JUDGED_KEYS, STRICT_KEYS
 from broker.policy.dlp.scanning import Found, View, pattern
 from broker.policy.dlp.spans import Kind, Span
 
@@ -25,7 +25,23 @@ _KEY_BITS_MIN = 3.5
 _TOKEN_BITS_MIN = 4.2
 _PASSWORD_BITS_MIN = 2.0
 
-_KEYS = pattern(rf"\b(?:({'|'.join(STRICT_KEYS)})|({'|'.join(JUDGED_KEYS)}))")
+_COUNT = re.compile(r"\{([0-9]+)(,?)([0-9]*)\}")
+_COUNT_MAX = 12
+
+
+def _loosely(source: str) -> str:
+    """With long counts left open: a tenth of the states, and what it finds is looked at again."""
+
+    def looser(count: re.Match[str]) -> str:
+        return f"{{{_COUNT_MAX},}}" if int(count[1]) > _COUNT_MAX else count[0]
+
+    return _COUNT.sub(looser, source)
+
+
+_KEYS = pattern(rf"\b(?:{_loosely('|'.join((*STRICT_KEYS, *JUDGED_KEYS)))})")
+_KEY = re.compile(rf"(?P<strict>{'|'.join(STRICT_KEYS)})|{'|'.join(JUDGED_KEYS)}".encode())
+_INFIX_KEYS = {infix: pattern(rf"\b(?:{source})") for infix, source in INFIX_KEYS.items()}
+
 _PASSWORD = r"pass(?:word|wort|wd|phrase|code)|(?:\b|[_-])pass|pwd|kennwort|mot de passe"
 _TOKEN = (
     r"secret(?:[_ -]?(?:access)?[_ -]?key)?|token|credentials?|passkey|(?:api|access|auth|account|signing|"
@@ -34,8 +50,11 @@ _TOKEN = (
 )
 _ASSIGNED = pattern(
     rf"(?i)(?:({_PASSWORD})|{_TOKEN})[\"'\]\)`]{{0,2}}"
-    r"(?:[ \t]{0,4}(?:=>|:=|==?|:)[ \t]{0,4}|[ \t]+(?:is|was|ist|lautet|est)[ \t]*:?[ \t]+|[ \t]*,[ \t]*)"
+    r"(?:[ \t]{0,4}(?:=>|:=|==?|:)[ \t]{0,4}|[ \t]+(?:is|was|ist|lautet|est)[ \t]*:?[ \t]+)"
     r"(?:[bru]?\\?\"([^\"\r\n\\]{6,})|[bru]?\\?'([^'\r\n\\]{6,})|`?([^\s\"'`,;<>(){}\[\]|\\]{6,}))"
+)
+_OPTION = pattern(
+    rf"(?i)--(?:[a-z]+-)*(?:{_PASSWORD}|{_TOKEN})[ \t]+[\"']?([^\s\"'`,;<>(){{}}\[\]|\\]{{6,}})"
 )
 _BEARER = pattern(r"(?i)\b(?:bearer|authorization:[ \t]*(?:basic|token))[ \t]+([0-9a-z._~+/=-]{16,})")
 _LOGIN = pattern(r"\b[A-Za-z][0-9A-Za-z+.-]{1,20}://[^\s:/@\"'<>]*:([^\s/@\"'<>]+)@")
@@ -47,32 +66,46 @@ _PEM_LINES = re.compile(rb"(?:(?:\s|\\[nr])*[0-9A-Za-z+/=]{16,})*")
 _DIGITS = frozenset(b"0123456789")
 _LETTERS = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
 _MARKS = frozenset(b"!@#$%^&*+?")
+_NEXT_PARAMETER = re.compile(rb"&(?:amp;)?[A-Za-z_][0-9A-Za-z_.-]*=")
+_PUBLIC_BEFORE = re.compile(rb"public[_-]?(?:key)?[_-]?$", re.IGNORECASE)
+_NEAR_BYTES = 12
 _PUNCTUATION = b".:?"
 _PLACEHOLDER = re.compile(
     rb"(?:my|the|some|example|sample|dummy|fake|insert|replace|change|enter|redacted|masked|hidden|put|add|use)"
-    rb"[-_. ]|your|change-?me|x{4}|\*{3}|\.{3}|placeholder|<|\$\{|\{\{|%\(|\$\(|^\$[A-Za-z_]|here$",
+    rb"[-_. ]|your|change-?me|x{4}|\*{3}|\.{3}|placeholder|<|\$\{|\{\{|%\(|\$\(|^\$[A-Za-z_]|here$"
+    rb"|environ|getenv|process\.env",
     re.IGNORECASE,
 )
 _CODE = re.compile(
-    rb"[A-Za-z_][0-9A-Za-z_]*(?:(?:\.|::|->)[A-Za-z_][0-9A-Za-z_]*)+|[a-z]+(?:_[a-z0-9]+)+|[A-Z]+(?:_[A-Z0-9]+)+"
+    rb"[A-Za-z_][0-9A-Za-z_]*(?:(?:\??\.|::|->)[A-Za-z_][0-9A-Za-z_]*)+|[a-z]+(?:_[a-z0-9]+)+|[A-Z]+(?:_[A-Z0-9]+)+"
     rb"|[a-z]+(?:-[a-z0-9]{1,8})+|[.~]{0,2}(?:/[a-z][0-9a-z._-]*)+/?|[a-z]+://.*|[0-9.,:/ -]+"
 )
 
 
 def find(view: View) -> Iterator[Span]:
     data = view.data
-    for match in _KEYS.finditer(data):
-        if match.start(1) >= 0 or _is_random(match.group()):
-            yield Span(match.start(), match.end(), Kind.SECRET)
+    yield from _keys(data)
     yield from _assigned(data)
     if b"bearer" in view.lower or b"authorization" in view.lower:
         yield from _grouped(_BEARER.finditer(data), _is_token)
+    if b"--" in data:
+        yield from _grouped(_OPTION.finditer(data), _is_password)
     if b"://" in data and b"@" in data:
         yield from _grouped(_LOGIN.finditer(data), _is_login)
     if b"AKIA" in data or b"ASIA" in data:
         yield from _grouped(_AWS_PAIR.finditer(data), _is_token)
     if b"-----BEGIN " in data:
         yield from _private_keys(data)
+
+
+def _keys(data: bytes) -> Iterator[Span]:
+    for match in _KEYS.finditer(data):
+        key = _KEY.match(data, match.start(), match.end() + 1)
+        if key and (key["strict"] or _is_random(key.group())):
+            yield Span(key.start(), key.end(), Kind.SECRET)
+    for infix, keys in _INFIX_KEYS.items():
+        if infix in data:
+            yield from (Span(match.start(), match.end(), Kind.SECRET) for match in keys.finditer(data))
 
 
 def _assigned(data: bytes) -> Iterator[Span]:
@@ -82,8 +115,11 @@ def _assigned(data: bytes) -> Iterator[Span]:
             yield Span(start, end, Kind.SECRET)
             continue
         judge = _is_password if match.start(1) >= 0 else _is_token
-        end = start + len(data[start:end].rstrip(_PUNCTUATION))
-        if judge(data[start:end]):
+        value = _NEXT_PARAMETER.split(data[start:end], 1)[0].rstrip(_PUNCTUATION)
+        if judge(value) and not _PUBLIC_BEFORE.search(
+            data[max(0, match.start() - _NEAR_BYTES) : match.start()]
+        ):
+            end = start + len(value)
             yield Span(start, end, Kind.SECRET)
 
 

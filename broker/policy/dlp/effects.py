@@ -1,12 +1,12 @@
 """What is done with what was found: pure, for one text of a job."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
 from broker.policy.dlp.errors import DlpRulesInvalid
-from broker.policy.dlp.replacing import Placeholders
+from broker.policy.dlp.replacing import Placeholders, replace
 from broker.policy.dlp.spans import Kind, Span
 
 
@@ -37,41 +37,31 @@ def check(effects: Mapping[str, Effect]) -> None:
 
 
 def apply(
-    text: str,
-    spans: Sequence[Span],
-    effects: Mapping[str, Effect],
-    redactions: Placeholders,
-    tokens: Placeholders,
+    text: str, spans: Sequence[Span], effects: Mapping[str, Effect], placeholders: Placeholders
 ) -> Applied:
-    """`effects` by type for one direction; a type that it does not name is flagged, PERSON always.
+    """`effects` by type, for one direction; a type that it does not name is flagged, PERSON always.
 
-    `redactions` and `tokens` are the job's; what `tokens` gave out is to be put back.
+    `placeholders` are the job's: its mapping grows by what is tokenized.
     """
-    blocked = sorted({span.type for span in spans if _effect(effects, span) is Effect.BLOCK})
+    acts = [(span, effect_of(effects, span.type)) for span in spans]
+    blocked = sorted({span.type for span, effect in acts if effect is Effect.BLOCK})
     if not blocked:
-        text = _replaced(text, spans, effects, redactions, tokens)
-    return Applied(text, tuple(blocked), dict(Counter(span.type for span in spans)))
+        text = _replaced(text, acts, effects, placeholders)
+    return Applied(text, tuple(blocked), Counter(span.type for span in spans))
+
+
+def effect_of(effects: Mapping[str, Effect], type_: str) -> Effect:
+    return Effect.FLAG if type_ == Kind.PERSON else effects.get(type_, Effect.FLAG)
 
 
 def _replaced(
     text: str,
-    spans: Sequence[Span],
+    acts: Iterable[tuple[Span, Effect]],
     effects: Mapping[str, Effect],
-    redactions: Placeholders,
-    tokens: Placeholders,
+    placeholders: Placeholders,
 ) -> str:
-    parts, last = [], 0
-    for span in spans:
-        effect = _effect(effects, span)
-        if effect is Effect.FLAG:
-            continue
-        given = (tokens if effect is Effect.TOKENIZE else redactions).give(
-            span.type, text[span.start : span.end]
-        )
-        parts += (text[last : span.start], given)
-        last = span.end
-    return "".join((*parts, text[last:]))
+    def placeholder(type_: str, value: str) -> str:
+        tokenized = effect_of(effects, type_) is Effect.TOKENIZE
+        return placeholders.tokenize(type_, value) if tokenized else placeholders.redact(type_, value)
 
-
-def _effect(effects: Mapping[str, Effect], span: Span) -> Effect:
-    return Effect.FLAG if span.type == Kind.PERSON else effects.get(span.type, Effect.FLAG)
+    return replace(text, (span for span, effect in acts if effect is not Effect.FLAG), placeholder)

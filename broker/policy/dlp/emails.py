@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from broker.policy.dlp.scanning import WORD, View, pattern
+from broker.policy.dlp.scanning import WORD, Found, View, pattern
 from broker.policy.dlp.spans import Kind, Span
 
 LOCAL_CHARACTERS_MAX = 64
@@ -16,6 +16,7 @@ _ADDRESS = pattern(
     rf"(?:@|%40)(?:[{_LETTER}](?:[{_LETTER}-]*)\.)+(?:xn--[0-9A-Za-z-]+|[A-Za-z]{{2,24}})"
 )
 _PICTURE = re.compile(rb"@[0-9]x\.(?:png|jpe?g|gif|webp|svg|avif)$", re.IGNORECASE)
+_GLUED = re.compile(rb"\.[a-z]{2,}([A-Z][A-Za-z]*)$")
 _URL_BYTES = 80
 _URL_BEFORE = re.compile(rb"://[^\s/]*$")
 
@@ -24,9 +25,16 @@ def find(view: View) -> Iterator[Span]:
     if b"@" not in view.data and b"%40" not in view.data:
         return
     for match in _ADDRESS.finditer(view.data):
-        start, end = match.start(), match.end()
+        start = match.start()
+        end = _before_glued_word(match)
         if _addresses_a_person(view.data, start, end):
             yield Span(start, end, Kind.EMAIL)
+
+
+def _before_glued_word(match: Found) -> int:
+    """`joe@example.comHi`: the top-level domain ends where a capital follows small letters."""
+    glued = _GLUED.search(match.group())
+    return match.start() + glued.start(1) if glued else match.end()
 
 
 def _addresses_a_person(data: bytes, start: int, end: int) -> bool:
@@ -40,7 +48,10 @@ def _addresses_a_person(data: bytes, start: int, end: int) -> bool:
 
 
 def _continues(data: bytes, end: int) -> bool:
-    return end < len(data) and (data[end] in WORD or data[end : end + 1] == b"@")
+    if end >= len(data):
+        return False
+    capital = data[end : end + 1].isupper() and data[end - 1 : end].islower()
+    return (data[end] in WORD and not capital) or data[end : end + 1] == b"@"
 
 
 def _logs_in(data: bytes, start: int, end: int, local: bytes) -> bool:

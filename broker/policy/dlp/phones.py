@@ -22,7 +22,7 @@ _CUTS_MAX = 5
 
 _INTERNATIONAL = r"\+ ?\(?[1-9][-0-9 ().]{6}"
 _TRUNK = r"\(?\b0[0-9](?:[-0-9 ()./]{6})"
-_GROUPS_AMERICAN = r"(?:\b1[-. ])?(?:\([2-9][0-9]{2}\) ?|\b[2-9][0-9]{2}[-. ])[2-9][0-9]{2}[-. ][0-9]{4}\b"
+_GROUPS_AMERICAN = r"(?:\b1[-. ])?(?:\([2-9][0-9]{2}\) ?|\b[2-9][0-9]{2}[-. ])[0-9]{3}[-. ][0-9]{4}"
 _GROUPS = r"\(?\b[1-9][0-9]{1,3}\)?[-. ][0-9]{2,4}(?:[-. ]?[0-9]{2,4}){1,3}\b"
 _BARE = r"\b[1-9][0-9]{8,14}\b"
 
@@ -32,11 +32,13 @@ _EXTENSION = re.compile(
     rb",? ?(?:x|ext\.?|extension|durchwahl|poste) ?[0-9]{1,6}(?![0-9A-Za-z])", re.IGNORECASE
 )
 _DATE = re.compile(
-    rb"(?:[0-9]{1,2}([-./ ])[0-9]{1,2}\1[0-9]{2,4}|[0-9]{4}([-./ ])[0-9]{1,2}\2[0-9]{1,2})(?: .*)?"
+    rb"[0-3]?[0-9]([-./ ])[0-3]?[0-9]\1(?:(?:19|20)[0-9]{2}|[0-9]{2})(?:(?<=[0-9]{4}) [0-9]{1,2})?"
+    rb"|(?:19|20)[0-9]{2}([-./ ])[0-3]?[0-9]\2[0-3]?[0-9](?: [0-9]{1,2})?"
 )
 _AMERICAN = re.compile(rb"(?:1[-. ]?)?(?:\([0-9]{3}\) ?|[0-9]{3}[-. ]?)[0-9]{3}[-. ]?[0-9]{4}")
 _TOO_OPEN = re.compile(rb"[-./ ]{4}|[-./]{2}|[0-9]\)[0-9]?\)|\([^0-9+]|[^0-9]\)")
-_UNLIKELY_BEFORE = b"/#$~^*@\\%&"
+_UNLIKELY_BEFORE = b"#$~^*@\\%&"
+_SPACE, _SLASH = b" /"
 _CUES = Cues(
     ("call(?:s|ed|ing|back|er)?", "(?:tele)?phones?(?: number)?", "tel", "mobile", "cell", "fax",
      "whatsapp", "sms", "text(?:ed)?", "dial(?:led|ed)?", "ring", "rang", "reach(?:ed|able)?", "contact",
@@ -95,9 +97,11 @@ class Phones:
         return None
 
     def _guess(self, data: bytes, start: int, end: int, unchecked: bool) -> _Guess | None:
+        extension = _EXTENSION.match(data, end)
         if data[start] == ord("(") and data.find(b")", start, end) < 0:
             start += 1
         written = data[start:end]
+        end = extension.end() if extension else end
         if not ends_word(data, end) or _TOO_OPEN.search(written) or _DATE.fullmatch(written):
             return None
         digits = written.replace(b"(0)", b"").translate(None, b" ().-/+").decode("ascii")
@@ -155,10 +159,12 @@ def _fits(region: Plan, data: bytes, start: int, written: bytes, digits: str) ->
 def _may_begin(data: bytes, start: int) -> bool:
     if not start:
         return True
-    before = data[start - 1]
+    before, second = data[start - 1], data[start - 2] if start > 1 else _SPACE
     if before in WORD or before in _UNLIKELY_BEFORE:
         return False
-    return start == 1 or before not in b".,-+" or data[start - 2] not in WORD
+    if before == _SLASH:
+        return second in DIGIT or second == _SPACE
+    return before not in b".-+" or second not in WORD
 
 
 def _cuts(tail: re.Match[bytes]) -> Iterator[int]:

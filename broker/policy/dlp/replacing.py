@@ -6,7 +6,7 @@ way back are the same placeholders: a redaction forgets the values, tokens keep 
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 
 from broker.policy.dlp.spans import Span
@@ -20,29 +20,30 @@ class Placeholders:
     A placeholder that a text already holds is never given out: what is put back is only what was taken out.
     """
 
-    def __init__(self, texts: Iterable[str]) -> None:
-        """`texts`: all that the job's placeholders will stand among."""
+    def __init__(self, texts: Iterable[str], reserved: Iterable[str] = ()) -> None:
+        """`texts`: all that the placeholders will stand among. `reserved`: the keys of a mapping that is
+        still to be put back, so that a redaction of the answer is not taken for a token of the request.
+        """
         self._taken = {each.group() for text in texts if "[" in text for each in _PLACEHOLDER.finditer(text)}
+        self._taken.update(reserved)
         self._given: dict[tuple[str, str], str] = {}
         self._numbers: dict[str, int] = {}
+        self._kept: dict[str, str] = {}
 
     @property
     def mapping(self) -> Mapping[str, str]:
-        """The value behind each placeholder given out."""
-        return MappingProxyType({placeholder: value for (_, value), placeholder in self._given.items()})
+        """The value behind each placeholder that is a token."""
+        return MappingProxyType(self._kept)
 
-    def replace(self, text: str, spans: Sequence[Span]) -> str:
-        """`spans`: sorted and disjoint, as a Finder gives them."""
-        parts, last = [], 0
-        for start, end, type_ in spans:
-            parts += (text[last:start], self.give(type_, text[start:end]))
-            last = end
-        return "".join((*parts, text[last:]))
-
-    def give(self, type_: str, value: str) -> str:
+    def redact(self, type_: str, value: str) -> str:
         placeholder = self._given.get((type_, value))
         if placeholder is None:
             placeholder = self._given[type_, value] = self._next(type_)
+        return placeholder
+
+    def tokenize(self, type_: str, value: str) -> str:
+        placeholder = self.redact(type_, value)
+        self._kept[placeholder] = value
         return placeholder
 
     def _next(self, type_: str) -> str:
@@ -53,14 +54,28 @@ class Placeholders:
                 return placeholder
 
 
-def redact(text: str, spans: Sequence[Span]) -> str:
-    return Placeholders((text,)).replace(text, spans)
+Placeholder = Callable[[str, str], str]
+"""From type and value to what stands in its place."""
 
 
-def tokenize(text: str, spans: Sequence[Span]) -> tuple[str, Mapping[str, str]]:
+def replace(text: str, spans: Iterable[Span], placeholder: Placeholder) -> str:
+    """`spans`: sorted and disjoint, as a Finder gives them."""
+    parts: list[str] = []
+    last = 0
+    for start, end, type_ in spans:
+        parts += (text[last:start], placeholder(type_, text[start:end]))
+        last = end
+    return "".join((*parts, text[last:]))
+
+
+def redact(text: str, spans: Iterable[Span]) -> str:
+    return replace(text, spans, Placeholders((text,)).redact)
+
+
+def tokenize(text: str, spans: Iterable[Span]) -> tuple[str, Mapping[str, str]]:
     """The text with placeholders, and the value behind each."""
     placeholders = Placeholders((text,))
-    return placeholders.replace(text, spans), placeholders.mapping
+    return replace(text, spans, placeholders.tokenize), placeholders.mapping
 
 
 def restore(text: str, mapping: Mapping[str, str]) -> str:

@@ -15,6 +15,8 @@ import re2
 
 _FOLDED_BELOW = 0x20000
 """No decimal digit and no styled form of ASCII stands above this code point."""
+_RUNS_MAX = 1_000
+"""Beyond, folding everything at once is faster than folding what needs it."""
 _DASHES = "\u2010\u2011\u2012\u2013\u2212\ufe58\ufe63"
 _SPACES = "\u00a0\u1680\u2028\u2029\u202f\u205f\u3000"
 _INVISIBLE = "\u00ad\u200b\u200c\u200d\u2060\ufeff"
@@ -84,9 +86,14 @@ def view(text: str) -> View:
 def _single_bytes(text: str) -> bytes:
     if text.isascii():
         return text.encode("ascii")
-    if _needs_folding().search(text):
-        text = text.translate(_folding())
-    return text.encode("latin-1", "replace")
+    folded, runs = _foldable().subn(_fold_run, text, _RUNS_MAX)
+    if runs == _RUNS_MAX:
+        folded = text.translate(_folding())
+    return folded.encode("latin-1", "replace")
+
+
+def _fold_run(run: re.Match[str]) -> str:
+    return run.group().translate(_folding())
 
 
 @cache
@@ -110,7 +117,7 @@ def _folded(code: int) -> str:
 
 
 @cache
-def _needs_folding() -> re.Pattern[str]:
+def _foldable() -> re.Pattern[str]:
     codes = [code for code, to in enumerate(_folding()) if to not in {"?", chr(code)}]
     ranges: list[list[int]] = []
     for code in codes:
@@ -118,7 +125,7 @@ def _needs_folding() -> re.Pattern[str]:
             ranges[-1][1] = code
         else:
             ranges.append([code, code])
-    return re.compile("[" + "".join(rf"\U{low:08x}-\U{high:08x}" for low, high in ranges) + "]")
+    return re.compile("[" + "".join(rf"\U{low:08x}-\U{high:08x}" for low, high in ranges) + "]+")
 
 
 def begins_word(data: bytes, start: int) -> bool:

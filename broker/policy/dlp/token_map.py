@@ -1,16 +1,16 @@
 """The values behind a job's tokens, as they travel beside the job: encrypted, and good for this job alone.
 
-AES-256-GCM (NIST SP 800-38D) over the mapping as JSON, deflated where that makes it smaller; application, job
+AES-256-GCM (NIST SP 800-38D) over the mapping as JSON, deflated; application, job
 and run are the associated data. A sealed map is one version byte, the 12-byte nonce, ciphertext and tag.
 """
 
+import json
 import os
 import zlib
 from collections.abc import Mapping
 from typing import NamedTuple
 from uuid import UUID
 
-import orjson
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
@@ -34,7 +34,7 @@ class Owner(NamedTuple):
 
 def seal(key: bytes, owner: Owner, mapping: Mapping[str, str]) -> bytes:
     """`key` is 32 bytes. Raises TokenMapTooLarge; the job is then to be refused."""
-    plain = orjson.dumps(dict(mapping))
+    plain = json.dumps(dict(mapping), separators=(",", ":")).encode("ascii")
     if len(plain) > PLAIN_BYTES_MAX:
         raise _too_large(mapping)
     nonce = os.urandom(_NONCE_BYTES)
@@ -45,13 +45,13 @@ def seal(key: bytes, owner: Owner, mapping: Mapping[str, str]) -> bytes:
 
 
 def open_sealed(key: bytes, owner: Owner, sealed: bytes) -> dict[str, str]:
-    """Raises TokenMapUnreadable where it was sealed under another key or for another owner, or was altered."""
+    """Raises TokenMapUnreadable where it was sealed under another key or for another owner, or altered."""
     nonce, ciphertext = sealed[1 : 1 + _NONCE_BYTES], sealed[1 + _NONCE_BYTES :]
     try:
         if sealed[:1] != _VERSION or len(sealed) > SEALED_BYTES_MAX:
             raise InvalidTag
         deflated = AESGCM(key).decrypt(nonce, ciphertext, _bound_to(owner))
-        mapping: dict[str, str] = orjson.loads(zlib.decompressobj().decompress(deflated, PLAIN_BYTES_MAX))
+        mapping: dict[str, str] = json.loads(zlib.decompressobj().decompress(deflated, PLAIN_BYTES_MAX))
     except (InvalidTag, ValueError, zlib.error):
         raise TokenMapUnreadable(
             f"the token map of job {owner.job_id}, run {owner.run}, cannot be read"
