@@ -12,7 +12,9 @@ from broker.policy.dlp.cues import Cues
 from broker.policy.dlp.scanning import DIGIT, WORD, View, pattern
 from broker.policy.dlp.spans import Kind, Span
 
-_V4 = pattern(r"\b[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}\b")
+_V4 = pattern(r"\b[0-9]+\.[0-9]+\.[0-9]+(?:\.[0-9]+)+\b")
+"""Longer chains of numbers too: their parts are no addresses."""
+_QUAD_BYTES_MAX = 15
 _GROUPS = "[0-9A-Fa-f]{1,4}(?::[0-9A-Fa-f]{1,4})"
 _QUAD = r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}"
 _V6 = pattern(
@@ -22,15 +24,19 @@ _V6 = pattern(
 )
 _SAYS_NOTHING = frozenset({b"127.0.0.1", b"0.0.0.0", b"255.255.255.255"})
 _CUES = Cues(
-    ("ips?", "ipv[46]", "address(?:es)?", "addr", "hosts?", "servers?", "ping(?:ed)?", "gateway", "subnet",
-     "dns", "inet6?", "clients?", "peers?", "router", "firewall", "adresse", "remote", "node",
-     "ssh", "proxy", "nameserver", "endpoint", "network"),
-    ("versions?", "ver", "v", "release", "released", "build", "chapters?", "sections?", "sect?",
-     "clauses?", "figures?", "fig", "tables?", "revisions?", "rev", "firmware", "drivers?",
-     "upgrad(?:e[ds]?|ing)", "updat(?:e[ds]?|ing)", "downgrad(?:e[ds]?|ing)", "patch(?:ed)?", "kapitel",
-     "abschnitt", "ziffer", "chapitre", "paragraphs?", "oid", "installer", "installed", "requires",
-     "bump(?:ed|s)?", "appendix", "annex", "article", "artikel", "heading"),
-)  # fmt: skip
+    """
+    ip ips ipv ipaddress address addresses addr host hosts hostname server servers ping pinged
+    gateway subnet dns inet client clients peer peers router firewall adresse adresses remote node
+    ssh proxy nameserver endpoint network
+    """,
+    """
+    version versions ver v release released build chapter chapters section sections sect clause
+    clauses figure figures fig table tables revision revisions rev firmware driver drivers upgrade
+    upgraded upgrades upgrading update updated updates updating downgrade downgraded downgrades
+    downgrading patch patched kapitel abschnitt ziffer chapitre paragraph paragraphs oid installer
+    installed requires bump bumped bumps appendix annex article artikel heading
+    """,
+)
 _VERSION_BEFORE = re.compile(
     rb"(?:[=~^<>!]=|[A-Za-z]-|[~^]|(?<![A-Za-z0-9./:-])[A-Za-z]+/|[0-9A-Za-z_]\.|\xa7 ?)$"
 )
@@ -54,7 +60,9 @@ def _v4(data: bytes) -> Iterator[Span]:
 
 
 def _is_quad(address: bytes) -> bool:
-    parts = address.split(b".")
+    parts = address.split(b".") if len(address) <= _QUAD_BYTES_MAX else []
+    if len(parts) != 4:
+        return False
     decimal = all(int(part) < 256 and (len(part) == 1 or not part.startswith(b"0")) for part in parts)
     return decimal and address not in _SAYS_NOTHING
 

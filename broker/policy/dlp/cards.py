@@ -17,10 +17,12 @@ _CARD = pattern(
     r"|\b[2-6][0-9]{11,18}\b"
 )
 _CUES = Cues(
-    ("cards?", "credit", "debit", "visa", "master ?card", "maestro", "amex", "cc", "pan", "carte", "karte",
-     "(?:kredit|debit|bank)karte(?:nnummer)?"),
+    """
+    card cards credit debit visa mastercard maestro amex cc pan carte karte kreditkarte kreditkartennummer
+    debitkarte bankkarte cardnumber
+    """,
     RECORDS,
-)  # fmt: skip
+)
 _USUAL_LENGTHS = frozenset({14, 15, 16})
 
 

@@ -15,8 +15,6 @@ PHRASE_CHARACTERS_MAX = 200
 PATTERN_CHARACTERS_MAX = 2_000
 MATCH_BYTES_MAX = 4_096
 """Of UTF-8; a longer match of a pattern may be cut or missed."""
-MATCHES_MAX = 2_000
-"""Of one pattern in one text; the next one takes everything up to the end of the text."""
 
 _DICTIONARY_MEMORY_BYTES = 256 * 2**20
 _PATTERN_MEMORY_BYTES = 8 * 2**20
@@ -85,16 +83,12 @@ class Expression:
                 yield Span(start, at, self._name)
 
     def _matches(self, data: bytes) -> Iterator[tuple[int, int]]:
-        at, found = 0, 0
+        at = 0
         while at < len(data):
             match = self._pattern.search(data, at, at + 2 * MATCH_BYTES_MAX)
             if match is None or match.start() >= at + MATCH_BYTES_MAX:
                 at += MATCH_BYTES_MAX
                 continue
-            found += 1
-            if found > MATCHES_MAX:
-                yield match.start(), len(data)
-                return
             yield match.start(), match.end()
             at = max(match.end(), match.start() + 1)
 

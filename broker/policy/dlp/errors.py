@@ -17,6 +17,12 @@ class DlpRulesInvalid(ConfigurationError):
     code = "dlp_rules_invalid"
 
 
+class TooMuchFound(HeadworksError):
+    """More findings of one type in one text than are worth telling apart: it must not pass unread."""
+
+    code = "dlp_too_much_found"
+
+
 class TokenMapRefused(HeadworksError):
     code = "token_map_refused"
 

@@ -1,18 +1,27 @@
 """Finds what must not leave, or not come back, in a text. Pure, and linear in the text's length."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from itertools import islice
 from types import MappingProxyType
 from typing import Protocol
 
 from broker.policy.dlp import addresses, cards, credentials, emails, ibans, ssns
 from broker.policy.dlp.customers import Dictionary, Expression, utf8
-from broker.policy.dlp.errors import DlpRulesInvalid
+from broker.policy.dlp.errors import DlpRulesInvalid, TooMuchFound
 from broker.policy.dlp.phones import Phones
 from broker.policy.dlp.scanning import View, view
 from broker.policy.dlp.spans import Kind, Span, settle
 
 REGIONS = ("US", "GB", "DE", "FR")
 """Whose national telephone numbers are known unless others are named."""
+
+FOUND_MAX = 10_000
+"""Of one type in one text."""
+
+_WARM_UP = (
+    "\u3000joe@example.com 10.1.2.3 fe80::1 DE89 3704 0044 0532 0130 00 4111 1111 1111 1111 password: a1b2c3"
+)
+"""Compiles what is compiled at the first use, so that no prompt waits for it."""
 
 _Detector = Callable[[View], Iterator[Span]]
 
@@ -44,6 +53,7 @@ class Finder:
         if twice := dictionaries.keys() & patterns.keys():
             raise DlpRulesInvalid(f"{sorted(twice)}: name a dictionary and a pattern differently")
         self._detectors = _detectors(frozenset(kinds), regions)
+        self._searched(view(_WARM_UP))
         self._customers: tuple[Dictionary | Expression, ...] = (
             *(Dictionary(name, phrases) for name, phrases in dictionaries.items()),
             *(Expression(name, source) for name, source in patterns.items()),
@@ -51,15 +61,31 @@ class Finder:
         self._names = names if Kind.PERSON in kinds else None
 
     def find(self, text: str) -> tuple[Span, ...]:
-        """Sorted and disjoint. Where findings overlap, the longest and then the most specific stands."""
-        shown = view(text)
-        found = [span for find in self._detectors for span in find(shown)]
+        """Sorted and disjoint. Where findings overlap, the longest and then the most specific stands.
+
+        Raises TooMuchFound beyond FOUND_MAX of one type; the text is then to be refused.
+        """
+        found = self._searched(view(text))
         if self._customers:
             encoded = utf8(text)
-            found += [span for customer in self._customers for span in customer.find(encoded)]
+            for customer in self._customers:
+                found += _bounded(customer.find(encoded))
         if self._names is not None:
-            found += [_person(text, start, end) for start, end in self._names.find(text)]
+            found += _bounded(_person(text, start, end) for start, end in self._names.find(text))
         return settle(found) if found else ()
+
+    def _searched(self, shown: View) -> list[Span]:
+        found: list[Span] = []
+        for detector in self._detectors:
+            found += _bounded(detector(shown))
+        return found
+
+
+def _bounded(spans: Iterator[Span]) -> list[Span]:
+    found = list(islice(spans, FOUND_MAX + 1))
+    if len(found) > FOUND_MAX:
+        raise TooMuchFound(f"more than {FOUND_MAX} findings of type {found[0].type} in one text")
+    return found
 
 
 def _detectors(kinds: frozenset[Kind], regions: Collection[str]) -> tuple[_Detector, ...]:

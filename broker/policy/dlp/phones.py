@@ -10,14 +10,15 @@ from typing import NamedTuple
 
 from broker.policy.dlp.cues import RECORDS, Cues
 from broker.policy.dlp.errors import DlpRulesInvalid
-from broker.policy.dlp.numbering import Plan, could_be_international, is_international, plan
+from broker.policy.dlp.numbering import Plan, could_be_international, is_international, load, plan
 from broker.policy.dlp.scanning import DIGIT, WORD, Pattern, View, ends_word, pattern
 from broker.policy.dlp.spans import Kind, Span
 
 CHECKED_MAX = 2_000
-"""In one text; of what begins like a number beyond, the length decides."""
+"""In one text; of what is written like a number beyond, nothing more is asked."""
 _NUMBER_BYTES = 28
-_DIGITS_MIN, _DIGITS_MAX = 7, 15
+_DIGITS_MIN, _DIGITS_MAX = 7, 18
+"""Of E.164's 15 and a prefix."""
 _CUTS_MAX = 5
 
 _INTERNATIONAL = r"\+ ?\(?[1-9][-0-9 ().]{6}"
@@ -38,90 +39,99 @@ _DATE = re.compile(
 _AMERICAN = re.compile(rb"(?:1[-. ]?)?(?:\([0-9]{3}\) ?|[0-9]{3}[-. ]?)[0-9]{3}[-. ]?[0-9]{4}")
 _TOO_OPEN = re.compile(rb"[-./ ]{4}|[-./]{2}|[0-9]\)[0-9]?\)|\([^0-9+]|[^0-9]\)")
 _UNLIKELY_BEFORE = b"#$~^*@\\%&"
-_SPACE, _SLASH = b" /"
+_SPACE, _SLASH, _OPEN = b" /("
+_DIGITS_AND_SPACE = b"0123456789 "
 _CUES = Cues(
-    ("call(?:s|ed|ing|back|er)?", "(?:tele)?phones?(?: number)?", "tel", "mobile", "cell", "fax",
-     "whatsapp", "sms", "text(?:ed)?", "dial(?:led|ed)?", "ring", "rang", "reach(?:ed|able)?", "contact",
-     "hotline", "helpline", "landline",
-     "(?:my|his|her|their|our|your|new|emergency|office|home|work|cell) (?:new )?numbers?", "signal",
-     "voicemail", "telefon(?:nummer|isch)?", "handy(?:nummer)?", "mobil(?:nummer|funk)?", "rufnummer",
-     "durchwahl", "erreichbar", "erreich(?:en|e|t|st)?", "anruf(?:en)?", "r[uü]ckruf", "rufen", "ruf",
-     "t[eé]l[eé]phone", "t[eé]l", "portable", "appel(?:ez|er|le)?", "joindre", "joignable", "fixe",
-     "rappeler", "tel[eé]fono", "m[oó]vil", "llam(?:ar|e|a)", "telefoon", "bel", "phoning",
-     "numero di telefono", "cellulare"),
-    (*RECORDS, "account", "acct", "konto(?:nummer)?", "compte", "card", "iban", "bic", "ssn", "nhs", "npi",
-     "vin", "zip", "postcode", "plz", "price", "amount", "sum", "total", "population", "siret", "siren",
-     "tva", "ust", "vat", "tax", "steuernummer", "(?:steuer|kunden|personal|matrikel)-?(?:id|nummer|nr)",
-     "members?", "policy", "pages?", "ip", "date", "datum", "product", "stock", "size", "dimensions?",
-     "format"),
-)  # fmt: skip
+    """
+    call calls called calling callback caller phone phones telephone telephones phonenumber tel
+    mobile mobilenumber cell cellphone fax whatsapp sms text texted dial dialed dialled ring rang
+    reach reached reachable contact contacts hotline helpline landline signal voicemail phoning
+    my_number his_number her_number their_number our_number your_number new_number emergency_number
+    office_number home_number work_number telefon telefonnummer telefonisch handy handynummer mobil
+    mobilnummer mobilfunk rufnummer durchwahl erreichbar erreichen erreiche erreicht anruf anrufen
+    rückruf rueckruf rufen ruf meine_nummer téléphone telephone tél portable appel appelez appeler
+    appelle joindre joignable fixe rappeler mon_numéro teléfono telefono móvil movil llamar llame
+    llama cellulare telefoon bel
+    """,
+    f"""
+    {RECORDS} account acct konto kontonummer compte card iban bic ssn nhs npi vin zip postcode plz
+    price amount sum total population siret siren tva ust vat tax steuernummer steuer kundennummer
+    kunden_nr personalnummer matrikelnummer member members policy page pages ip date datum product
+    stock size dimension dimensions format
+    """,
+)
 
 
 class _Guess(NamedTuple):
     start: int
     end: int
+    """Behind the extension, if there is one."""
+    written: bytes
+    digits: str
     international: bool
-    bare: bool
-    """Digits alone: neither a separator nor a plus sign."""
+    """It begins with a plus sign."""
 
 
 class Phones:
     def __init__(self, regions: Iterable[str]) -> None:
         """ISO 3166 codes. Raises DlpRulesInvalid for one without a numbering plan."""
+        load()
         self._plans = tuple(_plan_of(region) for region in regions)
-        self._prefixes = {"00", *(each.international for each in self._plans)} - {""}
+        self._prefixes = tuple({"00", *(each.international for each in self._plans)} - {""})
         self._beginnings = _beginnings(self._plans)
 
     def find(self, view: View) -> Iterator[Span]:
         if view.digits < _DIGITS_MIN:
             return
-        data, at, checked = view.data, 0, 0
+        data, at, checks = view.data, 0, iter(range(CHECKED_MAX))
         while match := self._beginnings.search(data, at):
-            checked += 1
             start = match.start()
-            guess = self._number(data, start, checked > CHECKED_MAX) if _may_begin(data, start) else None
+            guess = self._number(data, start, checks) if _may_begin(data, start) else None
             if guess is None:
-                at = _behind_group(data, start, match.end()) if checked <= CHECKED_MAX else match.end()
-                continue
-            at = guess.end
-            yield Span(guess.start, guess.end, Kind.PHONE)
+                at = _behind_group(data, start, match.end())
+            else:
+                at = guess.end
+                yield Span(guess.start, guess.end, Kind.PHONE)
 
-    def _number(self, data: bytes, start: int, unchecked: bool) -> _Guess | None:
+    def _number(self, data: bytes, start: int, checks: Iterator[int]) -> _Guess | None:
         tail = _TAIL.match(data, start)
-        if tail is None:
+        if tail is None or _DATE.fullmatch(tail.group()):
             return None
         for end in _cuts(tail):
-            guess = self._guess(data, start, end, unchecked)
-            if guess is not None:
-                return guess if unchecked or _believable(data, guess) else None
+            guess = _guess(data, start, end)
+            if guess is None:
+                continue
+            if next(checks, None) is None:
+                return guess
+            if self._is_number(data, guess):
+                return guess if _believable(data, guess) else None
         return None
 
-    def _guess(self, data: bytes, start: int, end: int, unchecked: bool) -> _Guess | None:
-        extension = _EXTENSION.match(data, end)
-        if data[start] == ord("(") and data.find(b")", start, end) < 0:
-            start += 1
-        written = data[start:end]
-        end = extension.end() if extension else end
-        if not ends_word(data, end) or _TOO_OPEN.search(written) or _DATE.fullmatch(written):
-            return None
-        digits = written.replace(b"(0)", b"").translate(None, b" ().-/+").decode("ascii")
-        if not _DIGITS_MIN <= len(digits) <= _DIGITS_MAX + 3:
-            return None
-        bare = written.isdigit()
-        if b"+" in written[:3]:
-            known = unchecked or self._international(data, start, digits)
-            return _Guess(start, end, True, False) if known else None
-        dialled = next((digits[len(each) :] for each in self._prefixes if digits.startswith(each)), "")
+    def _is_number(self, data: bytes, guess: _Guess) -> bool:
+        if guess.international:
+            named = could_be_international(guess.digits) and _CUES.before(data, guess.start) > 0
+            return named or is_international(guess.digits)
+        dialled = next(
+            (guess.digits[len(each) :] for each in self._prefixes if guess.digits.startswith(each)), ""
+        )
         if dialled and is_international(dialled):
-            return _Guess(start, end, True, bare)
-        known = unchecked or self._national(data, start, written, digits)
-        return _Guess(start, end, False, bare) if known else None
+            return True
+        return any(_fits(each, data, guess) for each in self._plans)
 
-    def _international(self, data: bytes, start: int, digits: str) -> bool:
-        return is_international(digits) or (could_be_international(digits) and _CUES.before(data, start) > 0)
 
-    def _national(self, data: bytes, start: int, written: bytes, digits: str) -> bool:
-        return any(_fits(each, data, start, written, digits) for each in self._plans)
+def _guess(data: bytes, start: int, end: int) -> _Guess | None:
+    """What stands there, if it is written as a telephone number could be."""
+    if data[start] == _OPEN and data.find(b")", start, end) < 0:
+        start += 1
+    written = data[start:end]
+    extension = _EXTENSION.match(data, end)
+    end = extension.end() if extension else end
+    if not ends_word(data, end) or _TOO_OPEN.search(written) or _DATE.fullmatch(written):
+        return None
+    digits = written.replace(b"(0)", b"").translate(None, b" ().-/+").decode("ascii")
+    if not _DIGITS_MIN <= len(digits) <= _DIGITS_MAX:
+        return None
+    return _Guess(start, end, written, digits, b"+" in written[:3])
 
 
 def _plan_of(region: str) -> Plan:
@@ -145,15 +155,14 @@ def _beginnings(plans: Iterable[Plan]) -> Pattern:
     return pattern("|".join(kinds))
 
 
-def _fits(region: Plan, data: bytes, start: int, written: bytes, digits: str) -> bool:
+def _fits(region: Plan, data: bytes, guess: _Guess) -> bool:
+    digits = guess.digits
     if region.trunk == "1":
         number = digits[1:] if len(digits) == 11 and digits[0] == "1" else digits
-        if not _AMERICAN.fullmatch(written):
+        if not _AMERICAN.fullmatch(guess.written):
             return False
-        return region.has(number) or (len(number) in region.possible and _CUES.before(data, start) > 0)
-    if not digits.startswith(region.trunk):
-        return False
-    return region.has(digits[len(region.trunk) :])
+        return region.has(number) or (len(number) in region.possible and _CUES.before(data, guess.start) > 0)
+    return digits.startswith(region.trunk) and region.has(digits[len(region.trunk) :])
 
 
 def _may_begin(data: bytes, start: int) -> bool:
@@ -174,19 +183,17 @@ def _cuts(tail: re.Match[bytes]) -> Iterator[int]:
 
 
 def _believable(data: bytes, guess: _Guess) -> bool:
-    if guess.international and not guess.bare:
+    if guess.international:
         return True
-    if not guess.international and _in_a_row(data, guess):
-        return False
     cue = _CUES.before(data, guess.start)
-    if guess.bare or cue:
+    if guess.written.isdigit() or cue:
         return cue > 0
-    return not _CUES.denied_after(data, guess.end)
+    return not _in_a_row(data, guess) and not _CUES.denied_after(data, guess.end)
 
 
 def _in_a_row(data: bytes, guess: _Guess) -> bool:
     """Digits and spaces alone, with more of the same before or behind."""
-    if any(mark in data[guess.start : guess.end] for mark in (b"-", b"(", b".", b"/")):
+    if guess.written.translate(None, _DIGITS_AND_SPACE):
         return False
     before, behind = data[max(0, guess.start - 2) : guess.start], data[guess.end : guess.end + 2]
     return _spaced(before[1:], before[:1]) or _spaced(behind[:1], behind[1:])

@@ -11,16 +11,15 @@ from broker.policy.dlp.spans import Kind, Span
 _HYPHENS = pattern(r"\b[0-9]{3}-[0-9]{2}-[0-9]{4}\b")
 _NAMED = pattern(r"\b[0-9]{3}[ .-]?[0-9]{2}[ .-]?[0-9]{4}\b")
 _CUES = Cues(
-    ("ssns?", "s\\.s\\.n\\.?", "socials?", "social[ -]security", "soc[ .-]{0,2}sec", "taxpayer", "tin",
-     "itin"),
-    (*RECORDS, "phone", "tel", "zip", "account", "acct", "format", "room", "seat", "product"),
-)  # fmt: skip
+    "ssn ssns social socials soc taxpayer tin itin",
+    f"{RECORDS} phone tel zip account acct format room seat product",
+)
 
 
 def find(view: View) -> Iterator[Span]:
     if view.digits < 9:
         return
-    named = b"ssn" in view.lower or b"soc" in view.lower or b"s.s.n" in view.lower or b"tin" in view.lower
+    named = b"ssn" in view.lower or b"soc" in view.lower or b"tin" in view.lower
     data = view.data
     for match in (_NAMED if named else _HYPHENS).finditer(data):
         start, end = match.start(), match.end()
@@ -29,11 +28,9 @@ def find(view: View) -> Iterator[Span]:
 
 
 def _is_ssn(data: bytes, start: int, end: int) -> bool:
-    number = data[start:end]
-    digits = number.translate(None, b" .-").decode("ascii")
-    if not ssn.is_valid(digits):
-        return False
     cue = _CUES.before(data, start)
-    if cue:
-        return cue > 0
-    return number[3:4] == b"-" and number[6:7] == b"-" and not _CUES.denied_after(data, end)
+    number = data[start:end]
+    hyphens = number[3:4] == b"-" and number[6:7] == b"-"
+    if cue < 0 or (cue == 0 and (not hyphens or _CUES.denied_after(data, end))):
+        return False
+    return ssn.is_valid(number.translate(None, b" .-").decode("ascii"))
