@@ -53,7 +53,7 @@ services: $(STAMP) ## Keep real Kafka, PostgreSQL and Redis up until Ctrl-C
 lock: ## Resolve the locks under requirements/ anew (needs uv)
 	$(COMPILE) --group build --output-file requirements/build.txt
 	$(COMPILE) pyproject.toml --output-file requirements/run.txt
-	$(COMPILE) pyproject.toml --extra embedded --group dev --constraints requirements/run.txt \
+	$(COMPILE) pyproject.toml --extra embedded --extra tokenizers --group dev --constraints requirements/run.txt \
 		--output-file requirements/dev.txt
 
 schemas: $(STAMP) ## Write the JSON Schema and AsyncAPI documents and the test vectors anew

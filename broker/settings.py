@@ -216,6 +216,10 @@ class Settings(BaseSettings):
     providers: dict[Annotated[str, Field(pattern=r"^[a-z0-9_-]+$")], ProviderTarget] = {}
     prices: Path | None = None
     """A price book; without it the one that comes with Headworks."""
+    tokenizers: Path | None = None
+    """A folder of files `<encoding>.tiktoken`: for models that name such an encoding, texts are counted
+    exactly.
+    """
     health: HealthSettings = HealthSettings()
     log: LogSettings = LogSettings()
     drain_s: float = Field(25, gt=0)

@@ -34,7 +34,10 @@ class Completer:
         self._outlets = tools.outlets
 
     async def answered(self, state: State, prepared: Prepared, answer: Answer) -> None:
-        ended = _charged(state, answered_charge(state, prepared, answer))
+        charge = answered_charge(state, prepared, answer)
+        if charge.reason is not None:
+            self._metrics.estimated(charge.target, charge.reason)
+        ended = _charged(state, charge)
         outcome = Answered(
             model=prepared.target.model,
             request_sha256=prepared.request_sha256,

@@ -12,7 +12,8 @@ from broker.kafka import topics
 from broker.kafka.producing import Producer
 from broker.kafka.reading import CoordinateReader
 from broker.policy.decide import Policy, Unrestricted
-from broker.pricing.book import PriceBook
+from broker.pricing.book import SHIPPED, PriceBook
+from broker.pricing.counters import load_counters
 from broker.pricing.project_books import ProjectBooks
 from broker.providers.registry import Providers
 from broker.quota.gate import Gate
@@ -73,7 +74,8 @@ class Parts:
         async with AsyncExitStack() as stack:
             sealer = Sealer(settings.seal_key())
             kek = settings.key_encryption_key()
-            book = PriceBook.load(settings.prices) if settings.prices else PriceBook.load()
+            book = PriceBook.load(settings.prices or SHIPPED)
+            book = book.with_counters(load_counters(settings.tokenizers))
             database = await Database.open(settings.database)
             stack.push_async_callback(database.close)
             await check(database)

@@ -130,18 +130,27 @@ class PriceBook:
     def load(cls, path: Path = SHIPPED) -> Self:
         """Read a book. Raises PriceBookInvalid, which says what is wrong and where."""
         try:
-            book = _BookFile.model_validate(with_named_bounds(json.loads(path.read_bytes())))
-            by_name = prices_by_name(book.models)
+            raw = json.loads(path.read_bytes())
         except OSError as error:
             raise PriceBookInvalid(f"{path} cannot be read: {error.strerror}") from None
-        except ValidationError as error:
-            raise PriceBookInvalid(f"{path}: {explain(error)}") from None
-        except (ValueError, PriceBookInvalid) as error:
+        except (ValueError, RecursionError) as error:
             raise PriceBookInvalid(f"{path}: {error}") from None
+        return cls.parse(raw, str(path))
+
+    @classmethod
+    def parse(cls, raw: Any, named: str) -> Self:
+        """From a file's contents, which are changed by it. `named`: for errors. Raises PriceBookInvalid."""
+        try:
+            book = _BookFile.model_validate(with_named_bounds(raw))
+            by_name = prices_by_name(book.models)
+        except ValidationError as error:
+            raise PriceBookInvalid(f"{named}: {explain(error)}") from None
+        except (ValueError, PriceBookInvalid) as error:
+            raise PriceBookInvalid(f"{named}: {error}") from None
         version = version_of(book.taken_on, book.models)
         if version != book.version:
             raise PriceBookInvalid(
-                f"{path}: the version is {book.version}, but the contents make it {version}:"
+                f"{named}: the version is {book.version}, but the contents make it {version}:"
                 " import the prices again, or write that version if the change is meant"
             )
         return cls(version, book.source, book.taken_on, book.review_by, by_name)

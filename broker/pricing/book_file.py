@@ -5,10 +5,11 @@ it stays beside the new one, under its version.
 """
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -24,7 +25,8 @@ from broker.pricing.book import (
     with_named_bounds,
 )
 
-_MODELS = TypeAdapter(tuple[ModelPrice, ...])
+_VERSION: Final = re.compile(r"\d{4}-\d{2}-\d{2}\.[0-9a-f]{12}")
+_MODELS: Final = TypeAdapter(tuple[ModelPrice, ...])
 
 
 def document(
@@ -111,8 +113,8 @@ def find(named: str, current: Path) -> PriceBook:
     book = PriceBook.load(current)
     if named == book.version:
         return book
-    kept = place_of(current, named)
-    if Path(named).name != named or not kept.is_file():
+    kept = place_of(current, named) if _VERSION.fullmatch(named) else None
+    if kept is None or not kept.is_file():
         raise NotFound(f"no price book {named}: neither a file, nor a version kept beside {current}")
     return PriceBook.load(kept)
 

@@ -82,6 +82,9 @@ class Metrics:
         self._closures = self._counter(
             "target_closures_total", "Times that a target asked for rest", "target"
         )
+        self._estimated = self._counter(
+            "estimated_charges_total", "Answers charged by their hold", "target", "reason"
+        )
         self._retries = self._counter("retries_total", "Further attempts", "delay")
         self._takeovers = self._event("takeovers_total", "Attempts taken over from dead workers")
         self._undeliverable = self._event("undeliverable_replies_total", "Replies without topic or partition")
@@ -146,6 +149,12 @@ class Metrics:
     def provider_call(self, target: str, result: Result) -> None:
         self._calls[target, _verdict(result)].inc()
 
+    def estimated(self, target: str, reason: str) -> None:
+        """An answer is charged by its hold. Counted, and logged once in a while; the ledger has them all."""
+        self._estimated[target, reason].inc()
+        if self._is_news(target, reason):
+            _log.warning(Event.CHARGE_ESTIMATED, target=target, code=reason)
+
     def target_cut(self, target: str, cause: StrEnum) -> None:
         self._cuts[target, cause.value].inc()
 
@@ -187,10 +196,15 @@ class Metrics:
         """Count it, and log it once in a while."""
         code = error.code if isinstance(error, HeadworksError) else HeadworksError.code
         self._troubles[stage, code].inc()
-        now = time.monotonic()
-        if now - self._said.get((stage, code), float("-inf")) >= TROUBLE_QUIET_S:
-            self._said[stage, code] = now
+        if self._is_news(stage, code):
             _log.warning(Event.TROUBLE, stage=stage, code=code, exc_info=error)
+
+    def _is_news(self, where: str, code: str) -> bool:
+        now = time.monotonic()
+        if now - self._said.get((where, code), float("-inf")) < TROUBLE_QUIET_S:
+            return False
+        self._said[where, code] = now
+        return True
 
     def watch(
         self,

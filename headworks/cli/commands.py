@@ -76,6 +76,9 @@ COMMANDS = {
         "Single jobs: where one is, what became of it, and to call it off.",
         _OPERATING,
     ),
+    "prices": Place(
+        "headworks.cli.prices", "app", "Prices: what models cost, and what an update changes.", _OPERATING
+    ),
     "usage": Place("headworks.cli.usage", "usage", "Show what was spent, and by whom.", _OPERATING),
     "dead": Place("headworks.cli.dead", "app", "Dead letters: what could not be done, and why.", _OPERATING),
 }

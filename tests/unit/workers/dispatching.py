@@ -145,6 +145,7 @@ class Bench:
         )
         self._sealer = own.sealer
         self.clock = own.clock
+        self.metrics = own.metrics
         self.tombstones = own.tombstones
         self.dispatch = Dispatch(
             Settings(),

@@ -38,6 +38,15 @@ async def test_an_answer_is_an_outcome_whose_hold_settle_settles() -> None:
     assert (bench.ledger.verdicts, bench.ledger.settled) == ([], [])
 
 
+async def test_an_answer_whose_usage_is_not_believed_costs_its_hold_and_is_counted() -> None:
+    bench = Bench()
+    assert await ended(bench, answered(5)) == [OUTCOMES]
+    [charge] = bench.last.charges
+    assert (charge.nanodollars, charge.estimated, charge.reason) == (HOLD.nanodollars, True, "usage_missing")
+    labels = {"target": "own", "reason": "usage_missing"}
+    assert bench.metrics.registry.get_sample_value("headworks_estimated_charges_total", labels) == 1
+
+
 async def test_a_request_that_the_provider_refuses_is_refused_and_costs_nothing() -> None:
     bench = Bench()
     assert await ended(bench, Rejected(Refusal.PROVIDER_REFUSED, 400, 5)) == [OUTCOMES]

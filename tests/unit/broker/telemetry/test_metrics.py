@@ -116,6 +116,20 @@ def test_the_same_trouble_is_counted_always_and_logged_once(metrics: Metrics) ->
     ]
 
 
+def test_a_charge_by_the_hold_is_counted_always_and_logged_once(metrics: Metrics) -> None:
+    with capture_logs() as logs:
+        for _ in range(3):
+            metrics.estimated("openai", Disbelief.USAGE_MISSING.value)
+        metrics.estimated("own", Disbelief.USAGE_MISSING.value)
+
+    assert value(metrics, "estimated_charges_total", target="openai", reason="usage_missing") == 3
+    assert value(metrics, "estimated_charges_total", target="own", reason="usage_missing") == 1
+    assert [(log["event"], log["target"], log["code"]) for log in logs] == [
+        ("charge.estimated", "openai", "usage_missing"),
+        ("charge.estimated", "own", "usage_missing"),
+    ]
+
+
 def test_labels_cannot_grow_without_bound() -> None:
     made: list[tuple[str, ...]] = []
 
