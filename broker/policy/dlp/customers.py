@@ -20,6 +20,8 @@ _DICTIONARY_MEMORY_BYTES = 256 * 2**20
 _PATTERN_MEMORY_BYTES = 8 * 2**20
 _WITHOUT_SPACES = 0x2E80
 """From this code point on scripts do not set words apart by spaces."""
+_EDGES = (b"", b"a", b" ", b"\n\na aa  \n")
+"""Every kind of place at which a pattern without characters may match."""
 _CONTINUATIONS = bytes(range(0x80, 0xC0))
 
 
@@ -70,8 +72,8 @@ class Expression:
         if not 0 < len(source) <= PATTERN_CHARACTERS_MAX:
             raise DlpRulesInvalid(f"pattern {name!r}: give 1 to {PATTERN_CHARACTERS_MAX} characters")
         self._pattern = _compiled(name, source, _PATTERN_MEMORY_BYTES)
-        if self._pattern.search(b"") is not None:
-            raise DlpRulesInvalid(f"pattern {name!r} matches the empty text: it would find everything")
+        if any(match.start() == match.end() for text in _EDGES for match in self._pattern.finditer(text)):
+            raise DlpRulesInvalid(f"pattern {name!r} matches where nothing stands: it would find every place")
 
     def find(self, utf8: Utf8) -> Iterator[Span]:
         last, at = 0, 0

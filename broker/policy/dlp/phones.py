@@ -19,6 +19,8 @@ CHECKED_MAX = 2_000
 _NUMBER_BYTES = 28
 _DIGITS_MIN, _DIGITS_MAX = 7, 18
 """Of E.164's 15 and a prefix."""
+_NATIONAL_DIGITS_MAX = 13
+"""Plans such as Germany's allow more, which nobody has."""
 _CUTS_MAX = 5
 
 _INTERNATIONAL = r"\+ ?\(?[1-9][-0-9 ().]{6}"
@@ -162,7 +164,11 @@ def _fits(region: Plan, data: bytes, guess: _Guess) -> bool:
         if not _AMERICAN.fullmatch(guess.written):
             return False
         return region.has(number) or (len(number) in region.possible and _CUES.before(data, guess.start) > 0)
-    return digits.startswith(region.trunk) and region.has(digits[len(region.trunk) :])
+    return (
+        len(digits) <= _NATIONAL_DIGITS_MAX
+        and digits.startswith(region.trunk)
+        and region.has(digits[len(region.trunk) :])
+    )
 
 
 def _may_begin(data: bytes, start: int) -> bool:

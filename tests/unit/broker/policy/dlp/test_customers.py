@@ -1,0 +1,60 @@
+import pytest
+
+from broker.policy.dlp.customers import PHRASES_MAX
+from broker.policy.dlp.errors import DlpRulesInvalid
+from broker.policy.dlp.finder import Finder
+from tests.unit.broker.policy.dlp.marked import unmarked
+
+
+@pytest.mark.parametrize(
+    "marked",
+    [
+        "the «CODENAME:Blue Falcon», «CODENAME:BLUE\n falcon»: no bluefalcon, no blue falcons",
+        "«CODENAME:über» alles, nicht drüber",
+        "新«CODENAME:東京»計画",
+        "😀 «CODENAME:Blue Falcon Two» 😀",
+        "«CODENAME:c++»?",
+    ],
+)
+def test_a_dictionary_finds_whole_words_in_any_case(marked: str) -> None:
+    finder = Finder([], dictionaries={"CODENAME": ["blue falcon", "Blue  Falcon Two", "Über", "東京", "C++"]})
+    text, spans = unmarked(marked)
+    assert finder.find(text) == spans
+
+
+def test_a_pattern_is_found_at_its_place_in_any_script() -> None:
+    finder = Finder([], patterns={"EMPLOYEE": r"\bE-[0-9]{6}\b"})
+    text, spans = unmarked("é中😀 «EMPLOYEE:E-123456», E-1234567, \ud800 «EMPLOYEE:E-654321»")
+    assert finder.find(text) == spans
+
+
+def test_a_match_across_the_edge_of_a_window_is_found_whole() -> None:
+    finder = Finder([], patterns={"RUN": "ab+a"})
+    for before in (4_090, 4_095, 4_096, 8_191):
+        text = "x" * before + "a" + "b" * 3_000 + "a"
+        assert [(span.start, span.end) for span in finder.find(text)] == [(before, len(text))]
+
+
+@pytest.mark.parametrize(
+    "source", ["(", r"(?=a)", r"(a)\1", "", "a*", r"\b", "x|$", "a" * 2_001, "(((a{50}){50}){50})"]
+)
+def test_a_pattern_that_cannot_be_used_is_refused_by_name(source: str) -> None:
+    with pytest.raises(DlpRulesInvalid, match="OWN"):
+        Finder([], patterns={"OWN": source})
+
+
+@pytest.mark.parametrize("name", ["", "a b", "EMAIL", "ü", "A" * 65, "1A"])
+def test_a_name_that_is_no_type_is_refused(name: str) -> None:
+    with pytest.raises(DlpRulesInvalid):
+        Finder([], patterns={name: "a"})
+
+
+@pytest.mark.parametrize("phrases", [[], ["", "a"], ["a" * 201], [str(n) for n in range(PHRASES_MAX + 1)]])
+def test_a_dictionary_out_of_bounds_is_refused(phrases: list[str]) -> None:
+    with pytest.raises(DlpRulesInvalid, match="OWN"):
+        Finder([], dictionaries={"OWN": phrases})
+
+
+def test_a_dictionary_and_a_pattern_are_named_differently() -> None:
+    with pytest.raises(DlpRulesInvalid, match="OWN"):
+        Finder([], dictionaries={"OWN": ["a"]}, patterns={"OWN": "a"})

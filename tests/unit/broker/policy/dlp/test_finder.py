@@ -1,0 +1,122 @@
+import string
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from broker.policy.dlp.errors import DlpRulesInvalid, TooMuchFound
+from broker.policy.dlp.finder import FOUND_MAX, Finder
+from broker.policy.dlp.replacing import redact, restore, tokenize
+from broker.policy.dlp.scanning import view
+from broker.policy.dlp.spans import Kind, Span, settle
+from tests.unit.broker.policy.dlp.marked import FINDER, FOUND
+
+PIECES = st.sampled_from(
+    ["joe@example.com", "+44 20 7946 0958", "4111 1111 1111 1111", "DE89370400440532013000", "123-45-6789",
+     "10.1.2.3", "fe80::1", "password: a1b2c3d4", "[EMAIL_1]", "[SECRET_2]", "[", "]", "[[EMAIL_1]", "\ud800",
+     "é", "中", "１", "\n", " "]
+)  # fmt: skip
+TEXTS = st.one_of(
+    st.text(),
+    st.text(alphabet="0123456789+-.()/ :@abAB[]_EMAIL１\ud800"),
+    st.lists(st.one_of(PIECES, st.text(max_size=4))).map("".join),
+)
+RICH = Finder(
+    FOUND,
+    dictionaries={"CODENAME": ["Blue Falcon", "Über", "東京", "a"]},
+    patterns={"EMPLOYEE": "E-[0-9]{3}", "ANY": "[a-z]+@?"},
+)
+
+
+@given(TEXTS)
+def test_spans_are_sorted_disjoint_and_inside_the_text(text: str) -> None:
+    last = 0
+    for start, end, _ in RICH.find(text):
+        assert last <= start < end <= len(text)
+        last = end
+
+
+@given(TEXTS)
+def test_what_was_tokenized_is_restored(text: str) -> None:
+    assert restore(*tokenize(text, RICH.find(text))) == text
+
+
+@given(TEXTS)
+def test_nothing_that_was_found_is_left(text: str) -> None:
+    spans = RICH.find(text)
+    pieces = redact(text, spans)
+    kept, last = [], 0
+    for span in spans:
+        kept.append(text[last : span.start])
+        last = span.end
+    at = 0
+    for piece in [*kept, text[last:]]:
+        assert pieces.startswith(piece, at)
+        at = pieces.find("]", at + len(piece)) + 1
+
+
+@given(TEXTS)
+def test_a_view_has_a_byte_for_each_character(text: str) -> None:
+    shown = view(text)
+    assert len(shown.data) == len(text)
+    assert shown.digits == sum(byte in string.digits.encode() for byte in shown.data)
+
+
+@given(st.lists(st.tuples(st.integers(0, 40), st.integers(1, 15), st.sampled_from([*Kind, "OWN"]))))
+def test_settling_loses_only_what_overlaps_something_as_long(found: list[tuple[int, int, str]]) -> None:
+    spans = [Span(start, start + size, type_) for start, size, type_ in found]
+    settled = settle(spans)
+    assert list(settled) == sorted(settled)
+    assert all(one.end <= other.start for one, other in pairwise(settled))
+    for span in spans:
+        rivals = [each for each in settled if each.start < span.end and span.start < each.end]
+        assert any(each.end - each.start >= span.end - span.start for each in rivals)
+
+
+def test_of_two_types_in_one_place_the_more_specific_stands() -> None:
+    assert settle([Span(0, 5, Kind.PHONE), Span(0, 5, Kind.CREDIT_CARD)]) == (Span(0, 5, Kind.CREDIT_CARD),)
+    assert settle([Span(0, 5, Kind.PERSON), Span(0, 5, "OWN")]) == (Span(0, 5, "OWN"),)
+
+
+def test_only_the_kinds_asked_for_are_found() -> None:
+    text = "joe@example.com at 10.1.2.3"
+    assert [span.type for span in Finder([Kind.IP_ADDRESS]).find(text)] == [Kind.IP_ADDRESS]
+    assert Finder([]).find(text) == ()
+
+
+def test_a_flood_is_refused_not_waved_through() -> None:
+    with pytest.raises(TooMuchFound, match="EMAIL"):
+        FINDER.find("joe@example.com " * (FOUND_MAX + 1))
+    assert len(FINDER.find("joe@example.com " * FOUND_MAX)) == FOUND_MAX
+
+
+def test_beyond_what_is_checked_the_shape_of_a_card_is_enough() -> None:
+    spans = FINDER.find("4111 1111 1111 1112\n" * 4_100)
+    assert spans
+    assert {span.type for span in spans} == {Kind.CREDIT_CARD}
+
+
+class _AllCapitals:
+    def find(self, text: str) -> list[tuple[int, int]]:
+        at = text.find("JOE DOE")
+        return [(at, at + 7)] if at >= 0 else []
+
+
+def test_names_come_from_a_plug_in() -> None:
+    finder = Finder([Kind.PERSON], names=_AllCapitals())
+    assert finder.find("ask JOE DOE") == (Span(4, 11, Kind.PERSON),)
+
+
+def test_persons_without_a_plug_in_are_refused() -> None:
+    with pytest.raises(DlpRulesInvalid, match="plug-in"):
+        Finder([Kind.PERSON])
+
+
+def test_a_plug_in_that_points_outside_the_text_is_an_error() -> None:
+    class Wrong:
+        def find(self, text: str) -> list[tuple[int, int]]:
+            return [(0, len(text) + 1)]
+
+    with pytest.raises(ValueError, match="outside"):
+        Finder([Kind.PERSON], names=Wrong()).find("x")
