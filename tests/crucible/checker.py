@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from itertools import chain
 from uuid import UUID
 
+from tests.crucible.cancelled import cancelled_wrongly
 from tests.crucible.history import Harm, History, Reply, Terminal
 from tests.crucible.second_calls import second_calls
 
@@ -14,6 +15,7 @@ MUST_BE_ZERO = (
     "lost",
     "two_outcomes",
     "charged_twice",
+    "cancelled_wrongly",
     "overspent",
     "holds_left",
     "second_calls_unexplained",
@@ -32,6 +34,9 @@ class Counts:
     lost: int
     two_outcomes: int
     charged_twice: int
+    cancelled: int
+    """Jobs that ended as called off."""
+    cancelled_wrongly: int
     overspent: int
     holds_left: int
     second_calls: int
@@ -59,7 +64,7 @@ class Report:
 
 
 def check(history: History) -> Report:
-    lost, twice = _lost(history), _two_outcomes(history)
+    lost, twice, wrongly = _lost(history), _two_outcomes(history), cancelled_wrongly(history)
     charged, overspent, held = _charged_twice(history), _overspent(history), _holds_left(history)
     again = second_calls(history)
     unexplained = [f"unexplained call: {call.id}: {call.cause}" for call in again if not call.explained]
@@ -71,6 +76,8 @@ def check(history: History) -> Report:
         lost=len(lost),
         two_outcomes=len(twice),
         charged_twice=len(charged),
+        cancelled=sum(terminal.kind == "cancelled" for terminal in history.terminals),
+        cancelled_wrongly=len(wrongly),
         overspent=len(overspent),
         holds_left=len(held),
         second_calls=len(again),
@@ -80,7 +87,7 @@ def check(history: History) -> Report:
         errors=len(history.errors),
     )
     errors = (f"error of the run: {error}" for error in history.errors)
-    broken = (*lost, *twice, *charged, *overspent, *held, *unexplained, *errors)
+    broken = (*lost, *twice, *charged, *wrongly, *overspent, *held, *unexplained, *errors)
     return Report(counts, broken, dict(Counter(call.cause for call in again)), recovered)
 
 

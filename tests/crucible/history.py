@@ -22,6 +22,8 @@ class Published:
     probe: bool = False
     """The provider answers it at once, whatever it does to others."""
     at_most_once: bool = False
+    called_off: bool = False
+    """Its application called it off afterwards, or tried to."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Literal, NamedTuple
 
 from broker.quota.self_opening import SelfOpeningGate
+from broker.store.cancels import Cancels
 from headworks.cli import main
 from tests.crucible.plan import Point
 from tests.stack import WorkerProcess
@@ -31,6 +32,7 @@ class Place(NamedTuple):
 
 
 PLACES: Mapping[Point, Place] = {
+    "called_off": Place(0, Cancels, "enter", "after"),
     "held": Place(0, SelfOpeningGate, "reserve", "after"),
     "fetched": Place(1, Dispatch, "handle", "before"),
     "intended": Place(1, AttemptBook, "begin", "after"),

@@ -34,8 +34,9 @@ errors, hangs,        the provider's answers, for a while
 limits, silence
 """
 
-Point = Literal["held", "fetched", "intended", "answered", "acknowledged", "committed"]
-"""held           between hold and publish
+Point = Literal["called_off", "held", "fetched", "intended", "answered", "acknowledged", "committed"]
+"""called_off     a cancellation is on record, its offset not committed
+held           between hold and publish
 fetched        a record is in DISPATCH's hands
 intended       the intent to call is on record, under the worker's lease
 answered       the provider has answered, and nobody knows

@@ -65,6 +65,8 @@ class Explainer:
             return (verdict.reason, True) if lost else ("worker_lost, and no fault struck its worker", False)
         if verdict.reason == Failure.HOLD_LAPSED:
             return "hold_lapsed, and it was called", False
+        if verdict.reason == Failure.CANCELLED:
+            return "cancelled, and called again", False
         if verdict.reason in _ANSWERED_WITH_ERROR and (call.status or 0) < _ERROR_STATUS_MIN:
             return f"{verdict.reason}, and the provider answered {call.status}", False
         return verdict.reason, True

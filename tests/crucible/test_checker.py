@@ -56,6 +56,41 @@ SOUND = History(
 )
 
 
+CUT_OFF = replace(
+    SOUND,
+    published=(replace(SOUND.published[0], called_off=True), SOUND.published[1]),
+    calls=(Call(FIRST, 10.2, None), SOUND.calls[2]),
+    attempts=(SOUND.attempts[0], SOUND.attempts[2]),
+    verdicts=(Verdict(FIRST, "unknown", Failure.CANCELLED, 17),),
+    terminals=(Terminal(JOB, 1, "cancelled", "a", 30), SOUND.terminals[1]),
+    charges=(SOUND.charges[0], SOUND.charges[2]),
+    replies=(Reply(JOB, 1, "a", 30, 19), *SOUND.replies[1:]),
+    at_rest=(Sample("north", DAY, 40, 0),),
+)
+"""The first job was called off while its only call was under way."""
+UNCALLED = replace(
+    CUT_OFF,
+    calls=CUT_OFF.calls[1:],
+    attempts=CUT_OFF.attempts[1:],
+    verdicts=(),
+    terminals=(Terminal(JOB, 1, "cancelled", "a", 0), SOUND.terminals[1]),
+    charges=CUT_OFF.charges[1:],
+    replies=(Reply(JOB, 1, "a", 0, 19), *SOUND.replies[1:]),
+    at_rest=(Sample("north", DAY, 10, 0),),
+)
+"""It was called off before anybody was called."""
+
+
+def called_off(history: History) -> History:
+    """The same, with the first job called off: to no effect."""
+    return replace(history, published=(replace(history.published[0], called_off=True), history.published[1]))
+
+
+def ended_as(kind: str, history: History) -> History:
+    first, *others = history.terminals
+    return replace(history, terminals=(replace(first, kind=kind), *others))
+
+
 def counted(history: History) -> dict[str, Any]:
     """Of the counts that must be zero, those that are not."""
     counts = asdict(check(history).counts)
@@ -80,6 +115,8 @@ def test_a_run_in_which_all_promises_held() -> None:
         "lost": 0,
         "two_outcomes": 0,
         "charged_twice": 0,
+        "cancelled": 0,
+        "cancelled_wrongly": 0,
         "overspent": 0,
         "holds_left": 0,
         "second_calls": 1,
@@ -89,6 +126,37 @@ def test_a_run_in_which_all_promises_held() -> None:
         "errors": 0,
     }
     assert report.second_calls_by_cause == {"worker_lost": 1}
+
+
+@pytest.mark.parametrize(("history", "cancelled"), [(CUT_OFF, 1), (UNCALLED, 1), (called_off(SOUND), 0)])
+def test_a_job_that_is_called_off_may_end_as_cancelled_or_as_what_came_first(
+    history: History, cancelled: int
+) -> None:
+    report = check(history)
+    assert report.broken == ()
+    assert (report.counts.cancelled, report.counts.answered) == (cancelled, 2)
+
+
+@pytest.mark.parametrize("kind", ["refused", "expired", "dead", "unknown"])
+def test_it_may_end_in_any_other_way_too_if_nobody_was_cut_off_for_it(kind: str) -> None:
+    assert counted(ended_as(kind, UNCALLED)) == {}
+
+
+def test_an_attempt_that_was_called_off_before_its_call_costs_nothing() -> None:
+    intent = replace(CUT_OFF.attempts[0])
+    free = charge(FIRST, "failed", 0, "h1")
+    before = replace(
+        UNCALLED,
+        attempts=(intent, *UNCALLED.attempts),
+        verdicts=(Verdict(FIRST, "failed", Failure.CANCELLED, 17),),
+        charges=(free, *UNCALLED.charges),
+    )
+    assert counted(before) == {}
+
+
+def test_a_worker_may_die_between_a_cancellation_and_the_end_and_its_call_is_charged() -> None:
+    lost = replace(CUT_OFF, verdicts=(Verdict(FIRST, "unknown", Failure.WORKER_LOST, 17),))
+    assert counted(lost) == {}
 
 
 BROKEN: Sequence[tuple[str, str, History]] = (
@@ -111,6 +179,50 @@ BROKEN: Sequence[tuple[str, str, History]] = (
         "charged_twice",
         "more than was told",
         replace(SOUND, replies=(Reply(JOB, 1, "a", 20, 19), *SOUND.replies[1:])),
+    ),
+    ("cancelled_wrongly", "nobody called it off", replace(UNCALLED, published=SOUND.published)),
+    ("cancelled_wrongly", "an answer is charged", ended_as("cancelled", called_off(SOUND))),
+    ("cancelled_wrongly", "cut off, and answered all the same", ended_as("answered", CUT_OFF)),
+    (
+        "cancelled_wrongly",
+        "cut off for nobody",
+        ended_as("dead", replace(CUT_OFF, published=SOUND.published)),
+    ),
+    (
+        "cancelled_wrongly",
+        "called, and free",
+        replace(
+            CUT_OFF,
+            charges=(charge(FIRST, "unknown", 0, "h1"), *CUT_OFF.charges[1:]),
+            at_rest=(Sample("north", DAY, 10, 0),),
+        ),
+    ),
+    (
+        "cancelled_wrongly",
+        "called, and on record as not called",
+        replace(CUT_OFF, verdicts=(Verdict(FIRST, "failed", Failure.CANCELLED, 17),)),
+    ),
+    ("lost", "called off, and no reply", replace(UNCALLED, replies=UNCALLED.replies[1:])),
+    (
+        "two_outcomes",
+        "cancelled and answered",
+        replace(UNCALLED, replies=(*UNCALLED.replies, Reply(JOB, 1, "c", 0, 20))),
+    ),
+    (
+        "charged_twice",
+        "cut off, and charged again",
+        replace(
+            CUT_OFF,
+            charges=(*CUT_OFF.charges, charge(SECOND, "unknown", 30, "h1")),
+            replies=(Reply(JOB, 1, "a", 60, 19), *CUT_OFF.replies[1:]),
+            at_rest=(Sample("north", DAY, 70, 0),),
+        ),
+    ),
+    ("holds_left", "of a job that was called off", replace(UNCALLED, holds=("h1",))),
+    (
+        "second_calls_unexplained",
+        "after it was cut off",
+        replace(CUT_OFF, calls=(*CUT_OFF.calls, Call(SECOND, 20, 200)), attempts=SOUND.attempts),
     ),
     ("overspent", "by charges", replace(SOUND, budgets={"north": 59}, samples=(), at_rest=())),
     ("overspent", "by holds", replace(SOUND, samples=(Sample("north", DAY, 60, 41),))),

@@ -9,8 +9,16 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 COUNTS = [
-    *("published", "answered", "lost", "two_outcomes", "charged_twice", "overspent", "holds_left"),
-    *("second_calls", "second_calls_unexplained", "faults", "recover_p99_s", "errors"),
+    *("published", "answered", "lost", "two_outcomes", "charged_twice", "cancelled", "cancelled_wrongly"),
+    *(
+        "overspent",
+        "holds_left",
+        "second_calls",
+        "second_calls_unexplained",
+        "faults",
+        "recover_p99_s",
+        "errors",
+    ),
 ]
 SECONDS = 15
 SEED = 2
@@ -35,3 +43,4 @@ def test_a_short_run_keeps_every_promise(tmp_path: Path) -> None:
     assert counts["published"] == counts["answered"] > 0, told
     assert counts["faults"] > 0
     assert counts["second_calls"] > 0
+    assert counts["cancelled"] > 0, told

@@ -3,6 +3,7 @@
 from itertools import pairwise
 
 from tests.crucible.plan import plan
+from tests.crucible.traffic import SOURCES, called_off_after_s
 
 WORKERS = 6
 
@@ -26,3 +27,9 @@ def test_faults_stand_in_order_and_end_with_the_load() -> None:
         assert all(before.at_s + before.still_s < after.at_s for before, after in pairwise(faults))
         assert faults[-1].at_s < 60
         assert {fault.worker for fault in faults} <= set(range(WORKERS))
+
+
+def test_every_source_but_the_probes_calls_a_small_share_of_its_jobs_off() -> None:
+    for source in SOURCES:
+        number = sum(called_off_after_s(source, number) is not None for number in range(1_200))
+        assert number == (0 if source.probe else 100)

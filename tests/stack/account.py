@@ -99,14 +99,20 @@ class Account:
         assert {(job_id, number - 1) for job_id, number in intended if number > 1} <= ended
 
     def each_call_is_explained(self, died: Collection[int]) -> None:
-        """Another attempt only where the provider's log shows this one failed, or its worker was lost."""
+        """Another attempt only where the provider's log shows this one failed, or its worker was lost; none
+        after one that was called off.
+        """
         self.each_call_is_intended()
         owners = {_attempt(row): row.owner for row in self.attempts}
         causes = {_attempt(row): row.reason for row in self.verdicts}
+        off = {
+            (job_id, number + 1) for (job_id, number), reason in causes.items() if reason == Failure.CANCELLED
+        }
+        assert not off.intersection(owners)
         for attempt, reason in causes.items():
             if reason == Failure.WORKER_LOST:
                 assert self.pids[owners[attempt]] in died
-            else:
+            elif reason != Failure.CANCELLED:
                 assert (attempt in self.failed) == (reason != Failure.HOLD_LAPSED), reason
 
     def lost(self) -> set[AttemptId]:
