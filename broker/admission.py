@@ -99,7 +99,7 @@ def _estimate(
         input_tokens=bound.input_tokens_max,
         output_tokens=bound.output_tokens_max,
         price_version=book.version,
-        terms=price.terms,
+        terms=price.packed_terms,
     )
     return estimate, bound.overrides
 

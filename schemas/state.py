@@ -12,7 +12,7 @@ from schemas.base import Record
 from schemas.envelope import Endpoint, RetryPolicy, Tags
 from schemas.outcomes import Outcome
 from schemas.reasons import Failure
-from schemas.terms import ServiceTier, Terms
+from schemas.terms import ServiceTier
 from schemas.topics import Lane
 
 Overrides = dict[str, int | str | None]
@@ -69,7 +69,8 @@ class Estimate(Record):
     input_tokens: int = Field(ge=0)
     output_tokens: int = Field(ge=0)
     price_version: str
-    terms: Terms
+    terms: str
+    """`schemas.terms.Terms`, packed."""
 
 
 class Decision(Record):

@@ -3,6 +3,7 @@
 Rates are integers, nano-dollars (10**-9 dollar) per million tokens.
 """
 
+from functools import lru_cache
 from typing import Annotated, Final, Literal
 
 from pydantic import Field
@@ -17,6 +18,7 @@ PERCENT_MAX: Final = 1_000
 FULL_PERCENT: Final = 100
 SHARES_A_NANODOLLAR: Final = 1_000_000 * FULL_PERCENT
 """Tokens times the rate of a million, times a percentage."""
+_UNPACKED_KEPT: Final = 1_024
 
 Tokens = Annotated[int, Field(strict=True, ge=0, le=TOKENS_MAX)]
 Rate = Annotated[int, Field(strict=True, ge=0, le=RATE_MAX)]
@@ -85,6 +87,16 @@ class Terms(Record):
     service_tiers: dict[ServiceTier, Percent] = Field(default_factory=dict)
     """Of every rate, in percent: `{"batch": 50}` is half. A tier that is not here has no price."""
     counting: Counting = Counting()
+
+    def packed(self) -> str:
+        """As a job's state carries them: one stage alone reads them, and to the others text is cheap."""
+        return self.model_dump_json(exclude_defaults=True)
+
+    @staticmethod
+    @lru_cache(_UNPACKED_KEPT)
+    def unpacked(text: str) -> "Terms":
+        """Of what `packed` gave. Raises ValidationError (pydantic) on other text."""
+        return Terms.model_validate_json(text)
 
     @property
     def percent_max(self) -> int:

@@ -39,7 +39,7 @@ def prepare(inner: Inner, routes: Routes) -> Prepared | Refusal:
             request[name] = content
     request["model"] = target.model
     body = orjson.dumps(request)
-    terms = estimate.terms
+    terms = Terms.unpacked(estimate.terms)
     call = Call(state.endpoint, body, state.job_id, state.run, state.attempt, terms.counting)
     return Prepared(target, call, hashlib.sha256(body).hexdigest(), terms, estimate.price_version)
 

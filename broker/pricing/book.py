@@ -91,11 +91,12 @@ class ModelPrice(Terms):
         return self
 
     @cached_property
-    def terms(self) -> Terms:
+    def packed_terms(self) -> str:
         """What travels with a job."""
-        return Terms(
+        terms = Terms(
             rates=self.rates, tiers=self.tiers, service_tiers=self.service_tiers, counting=self.counting
         )
+        return terms.packed()
 
 
 class Source(Record):

@@ -28,8 +28,8 @@ CHAT_FIELDS: Final = frozenset({
 EMBEDDINGS_FIELDS: Final = frozenset({"input", "model", "dimensions", "encoding_format", "user"})
 MESSAGE_FIELDS: Final = frozenset({"role", "content", "name", "refusal", "tool_calls", "tool_call_id"})
 
-EXACT_CHARS_MAX: Final = 16_384
-"""Of one request; beyond it texts are bounded, for to count costs about a microsecond for ten characters."""
+EXACT_CHARS_MAX: Final = 8_192
+"""Of one request; texts beyond it are bounded. To count so many takes 0.4 ms in English, 2.5 ms at worst."""
 
 _PLAIN_MESSAGE_FIELDS: Final = frozenset({"role", "content"})
 _ROLES: Final = frozenset({"system", "developer", "user", "assistant", "tool"})

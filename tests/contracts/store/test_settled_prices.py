@@ -11,6 +11,7 @@ from broker.store.settlement import Settlements
 from broker.store.tables import charges
 from broker.store.usage import Usage as Bills
 from schemas.state import Charge, Estimate, State, Usage
+from schemas.terms import Terms
 from tests.contracts.store.builders import HOLD, charge, settle, settlement, state
 
 BEFORE = PriceBook.load()
@@ -28,7 +29,7 @@ def admitted(book: PriceBook) -> State:
         input_tokens=1_000,
         output_tokens=1_000,
         price_version=book.version,
-        terms=book.price("gpt-4o").terms,
+        terms=book.price("gpt-4o").packed_terms,
     )
     return state(model="gpt-4o", estimate=estimate)
 
@@ -38,7 +39,7 @@ def answered(job: State) -> State:
     estimate = job.estimate
     assert estimate is not None
     hold = HOLD.model_copy(update={"nanodollars": 10**9, "input_tokens": 1_000, "output_tokens": 1_000})
-    cost = settled(USED, hold, estimate.terms)
+    cost = settled(USED, hold, Terms.unpacked(estimate.terms))
     made: Charge = charge(
         hold=hold, nanodollars=cost.nanodollars, usage=cost.usage, price_version=estimate.price_version
     )

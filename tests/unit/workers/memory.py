@@ -143,7 +143,7 @@ def state(**fields: Any) -> State:
             input_tokens=100,
             output_tokens=50,
             price_version="2026-01-01.aa",
-            terms=TERMS,
+            terms=TERMS.packed(),
         ),
         "hold": HOLD,
     }

@@ -68,7 +68,9 @@ def sealed(state: State, value: bytes = b"v") -> Received:
 
 @given(st.integers(1, 2**63 - 1), tokens, tokens, st.text())
 def test_tenant_and_cost_are_those_of_the_state(id_: int, in_: int, out: int, text: str) -> None:
-    estimate = Estimate(nanodollars=7, input_tokens=in_, output_tokens=out, price_version="1", terms=TERMS)
+    estimate = Estimate(
+        nanodollars=7, input_tokens=in_, output_tokens=out, price_version="1", terms=TERMS.packed()
+    )
     expected = Tenant(str(id_).encode(), max(1, -(-(in_ + out) // 1024)))
     assert claimed_tenant(sealed(state_of(id_, estimate, text))) == expected
 
@@ -76,7 +78,7 @@ def test_tenant_and_cost_are_those_of_the_state(id_: int, in_: int, out: int, te
 def test_text_in_the_state_that_looks_like_a_claim_is_none() -> None:
     text = '{"application_id":8,"estimate":{"nanodollars":1,"input_tokens":999999,"output_tokens":9},'
     estimate = Estimate(
-        nanodollars=1, input_tokens=1_000, output_tokens=1_049, price_version="1", terms=TERMS
+        nanodollars=1, input_tokens=1_000, output_tokens=1_049, price_version="1", terms=TERMS.packed()
     )
     assert claimed_tenant(sealed(state_of(7, estimate, text))) == Tenant(b"7", 3)
 

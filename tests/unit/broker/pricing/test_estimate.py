@@ -26,7 +26,7 @@ from schemas.bodies import (
 from schemas.envelope import Endpoint
 from schemas.reasons import Refusal
 from schemas.state import Hold, Usage
-from schemas.terms import RATE_MAX, TOKENS_MAX, Rates, Tier
+from schemas.terms import RATE_MAX, TOKENS_MAX, Rates, Terms, Tier
 
 CHAT: Endpoint = "/v1/chat/completions"
 EMBEDDINGS: Endpoint = "/v1/embeddings"
@@ -136,7 +136,7 @@ def test_no_usage_that_the_request_allows_costs_more_than_the_hold(
 
     assert type(estimate.nanodollars_max) is int
     assert charge(usage, model) <= estimate.nanodollars_max < REDIS_INTEGERS_END
-    assert settled(usage, hold, model.terms) == Cost(charge(usage, model), usage, None)
+    assert settled(usage, hold, Terms.unpacked(model.packed_terms)) == Cost(charge(usage, model), usage, None)
 
 
 @given(prices(), requests(), st.sampled_from(["max_tokens", "max_completion_tokens"]), st.integers(1, 10**6))
