@@ -1,7 +1,7 @@
 """The policy document: what a security engineer writes, as plain data. What it means stands in `clauses`."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Annotated, Any, Final, Literal, Self
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Annotated, Any, Final, Literal, NamedTuple, Self
 
 import orjson
 from pydantic import BeforeValidator, Field, StringConstraints, ValidationError
@@ -28,7 +28,6 @@ from broker.policy.terms import (
     RuleId,
 )
 from broker.policy.yaml_tree import Path, Tree, read_tree
-from schemas.base import Record
 from schemas.envelope import Endpoint, Tags
 from schemas.topics import Lane
 
@@ -129,17 +128,18 @@ class Document(Part):
     answer: AnswerChecks = AnswerChecks()
 
 
-class Source(Record):
+class Source(NamedTuple):
     """A document, and where each of its parts stands in the text it came from."""
 
     document: Document
-    lines: Mapping[Path, int]
+    tree: Tree
 
     def invalid(self, reason: str, path: Path) -> PolicyInvalid:
+        """To raise, with the line and the rule that `path` leads to."""
         rules = self.document.rules
         is_rule = len(path) > 1 and path[0] == "rules" and isinstance(path[1], int)
         rule = rules[int(path[1])].id if is_rule else None
-        return PolicyInvalid(reason, Tree(None, dict(self.lines)).line(path), rule)
+        return PolicyInvalid(reason, self.tree.line(path), rule)
 
 
 def read_document(text: str | bytes) -> Source:
@@ -149,7 +149,7 @@ def read_document(text: str | bytes) -> Source:
         document = Document.model_validate_json(orjson.dumps(tree.value))
     except ValidationError as error:
         raise _first_fault(error, tree) from None
-    source = Source(document=document, lines=tree.lines)
+    source = Source(document, tree)
     for reason, path in (*_ids_twice(document.rules), *_wrong_types(document), *_wrong_effects(document.dlp)):
         raise source.invalid(reason, path)
     return source
@@ -159,7 +159,8 @@ def canonical(document: Document) -> bytes:
     """JSON with sorted keys, without what is left at its default; rules in the order of their ids.
 
     So neither layout, comments, nor the order of keys and rules tell in it, nor fields that a later version
-    adds. Priorities and ids decide between rules, never their order.
+    adds. Priorities and ids decide between rules, never their order. A default may therefore never change: it
+    would change what a revision means.
     """
     data = document.model_dump(mode="json", exclude_defaults=True) | {"version": document.version}
     if "rules" in data:
@@ -203,9 +204,11 @@ def _types_named(document: Document) -> Iterator[tuple[str, Path]]:
 def _wrong_effects(dlp: Dlp) -> Iterator[Fault]:
     own = [("dictionaries", number, entry.type) for number, entry in enumerate(dlp.dictionaries)]
     own += [("patterns", number, entry.type) for number, entry in enumerate(dlp.patterns)]
+    seen = set(BUILT_IN)
     for section, number, type_ in own:
-        if type_ in BUILT_IN:
-            yield f"`{type_}` is a built-in type", ("dlp", section, number, "type")
+        if type_ in seen:
+            yield f"`{type_}` is there already: take another name", ("dlp", section, number, "type")
+        seen.add(type_)
     for direction, effects in (("request", dlp.request), ("answer", dlp.answer)):
         if effects.get(Kind.PERSON, "flag") != "flag":
             yield "PERSON can be flagged and no more", ("dlp", direction, "PERSON")

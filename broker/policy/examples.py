@@ -39,6 +39,7 @@ _FULL: Final[Mapping[Endpoint, dict[str, Any]]] = {
         "user": "user-1",
         "reasoning_effort": "high",
         "verbosity": "low",
+        "service_tier": "default",
         "response_format": {"type": "json_object"},
         "tools": [{"type": "function", "function": {"name": "weather"}}],
         "tool_choice": "auto",

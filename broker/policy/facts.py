@@ -177,6 +177,7 @@ FACTS: Final[Mapping[str, Fact]] = {
     "request.user": _requested("string", "user", "the parameter"),
     "request.reasoning_effort": _requested("string", "reasoning_effort", "the parameter"),
     "request.verbosity": _requested("string", "verbosity", "the parameter"),
+    "request.service_tier": _requested("string", "service_tier", "the parameter"),
     "request.response_format": Fact(
         "string", "`text`, `json_object` or `json_schema`", _response_format, optional=True
     ),

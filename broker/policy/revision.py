@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 from broker.policy.compiled import Compiled, Judged, compile_source
 from broker.policy.document import Document, Source, canonical, read_document
 from broker.policy.examples import Trial, probes, trials
-from broker.policy.expressions import ExpressionInvalid, compile_pattern
+from broker.policy.finding import faults
 from schemas.requests import RequestRefused
 
 _FAILS: Final = (
@@ -32,19 +32,16 @@ class PolicyRevision(NamedTuple):
         source = read_document(text)
         id_ = sha256(canonical(source.document)).hexdigest()
         compiled = compile_source(source, id_)
-        _check_patterns(source)
+        _check_dlp(source)
         _check_probes(source, compiled)
         _check_tests(source, compiled)
         decoded = text if isinstance(text, str) else text.decode()
         return cls(id_, decoded, source.document, compiled)
 
 
-def _check_patterns(source: Source) -> None:
-    for number, entry in enumerate(source.document.dlp.patterns):
-        try:
-            compile_pattern(entry.pattern)
-        except ExpressionInvalid as error:
-            raise source.invalid(f"pattern: {error}", ("dlp", "patterns", number, "pattern")) from None
+def _check_dlp(source: Source) -> None:
+    for reason, path in faults(source.document.dlp):
+        raise source.invalid(reason, path)
 
 
 def _check_probes(source: Source, compiled: Compiled) -> None:

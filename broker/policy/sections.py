@@ -3,7 +3,7 @@
 from itertools import pairwise
 from typing import Annotated, Final, Literal, Self
 
-from pydantic import Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints
 from pydantic import model_validator as validates
 from pydantic_core import PydanticCustomError
 
@@ -20,6 +20,7 @@ from broker.policy.terms import (
     Priority,
     Threshold,
     Words,
+    as_set,
 )
 
 
@@ -41,9 +42,10 @@ class Injection(Part):
 
 
 class Dictionary(Part):
+    """Whole words and phrases, in any case."""
+
     type: DataType
     words: Annotated[Words, Field(min_length=1)]
-    case_sensitive: bool = False
 
 
 class DataPattern(Part):
@@ -51,6 +53,8 @@ class DataPattern(Part):
     pattern: Annotated[str, StringConstraints(min_length=1, max_length=1_000)]
     """RE2."""
 
+
+Region = Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")]
 
 BUILT_IN: Final = frozenset(kind.value for kind in Kind)
 
@@ -66,6 +70,10 @@ class Dlp(Part):
     )
     dictionaries: Annotated[tuple[Dictionary, ...], Field(max_length=PATTERNS_MAX)] = ()
     patterns: Annotated[tuple[DataPattern, ...], Field(max_length=PATTERNS_MAX)] = ()
+    phone_regions: Annotated[
+        tuple[Region, ...], Field(min_length=1, max_length=NAMES_MAX), AfterValidator(as_set)
+    ] = ("DE", "FR", "GB", "US")
+    """Countries whose national telephone numbers are known, as ISO 3166 writes them."""
     priority: Priority = 0
     mode: Mode = "enforce"
     contribution: Contribution = 0

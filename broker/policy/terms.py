@@ -22,7 +22,7 @@ class Part(Record):
     model_config = ConfigDict(strict=True)
 
 
-def _as_set(names: tuple[str, ...]) -> tuple[str, ...]:
+def as_set(names: tuple[str, ...]) -> tuple[str, ...]:
     """In the order of the alphabet: the order in which they were written says nothing."""
     if len(set(names)) < len(names):
         raise PydanticCustomError("twice", "an entry stands here twice")
@@ -30,16 +30,16 @@ def _as_set(names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=128)]
-Names = Annotated[tuple[Name, ...], Field(max_length=NAMES_MAX), AfterValidator(_as_set)]
+Names = Annotated[tuple[Name, ...], Field(max_length=NAMES_MAX), AfterValidator(as_set)]
 Label = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")]
-Labels = Annotated[tuple[Label, ...], Field(max_length=NAMES_MAX), AfterValidator(_as_set)]
+Labels = Annotated[tuple[Label, ...], Field(max_length=NAMES_MAX), AfterValidator(as_set)]
 RuleId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 """Ids with a dot are those of the rules that stand for a section, such as `injection.deny`."""
 DataType = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Z0-9_]{0,31}$")]
-DataTypes = Annotated[tuple[DataType, ...], Field(max_length=NAMES_MAX), AfterValidator(_as_set)]
-Word = Annotated[str, StringConstraints(min_length=1, max_length=256)]
-Words = Annotated[tuple[Word, ...], Field(max_length=WORDS_MAX), AfterValidator(_as_set)]
-Lanes = Annotated[tuple[Lane, ...], Field(max_length=3), AfterValidator(_as_set)]
+DataTypes = Annotated[tuple[DataType, ...], Field(max_length=NAMES_MAX), AfterValidator(as_set)]
+Word = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+Words = Annotated[tuple[Word, ...], Field(max_length=WORDS_MAX), AfterValidator(as_set)]
+Lanes = Annotated[tuple[Lane, ...], Field(max_length=3), AfterValidator(as_set)]
 Priority = Annotated[int, Field(ge=0, le=1_000)]
 Contribution = Annotated[int, Field(ge=-SCORE_MAX, le=SCORE_MAX)]
 Threshold = Annotated[int, Field(ge=1, le=1_000_000)]

@@ -41,7 +41,7 @@ def texts(request: Mapping[str, Any]) -> Iterator[Text]:
     """Every text of a chat or embeddings body that has passed `schemas.requests`, in the body's order."""
     for position, message in enumerate(request.get("messages") or ()):
         yield from _message(message, ("messages", position))
-    yield from _strings(request.get("input"), ("input",), "input")
+    yield from _inputs(request.get("input"))
     yield from _definitions(request)
     yield from _strings(request.get("metadata"), ("metadata",), "metadata")
     yield from _strings(request.get("user"), ("user",), "metadata")
@@ -89,6 +89,12 @@ def _parts(parts: list[Mapping[str, Any]], at: Path, role: Role) -> Iterator[Tex
             yield Text(role, (*at, position, field), part[field])
 
 
+def _inputs(given: Any) -> Iterator[Text]:
+    """Of embeddings: a text, or texts. Token ids, of which there may be a million, are none."""
+    if isinstance(given, str) or (given and isinstance(given[0], str)):
+        yield from _strings(given, ("input",), "input")
+
+
 def _definitions(request: Mapping[str, Any]) -> Iterator[Text]:
     for position, tool in enumerate(request.get("tools") or ()):
         at: Path = ("tools", position, "function")
@@ -110,7 +116,7 @@ def _strings(value: Any, at: Path, role: Role) -> Iterator[Text]:
             continue
         elif isinstance(node, dict):
             waiting += [(child, (*path, key)) for key, child in reversed(node.items())]
-        elif isinstance(node, list) and not (node and isinstance(node[0], int)):  # no token ids
+        elif isinstance(node, list):
             waiting += [(node[index], (*path, index)) for index in range(len(node) - 1, -1, -1)]
 
 

@@ -55,7 +55,7 @@ def _events(text: str) -> Iterator[yaml.Event]:
         yield from yaml.parse(text, yaml.CSafeLoader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        line = None if mark is None else mark.line + 1
+        line = None if mark is None else min(mark.line, text.count("\n")) + 1
         raise PolicyInvalid(f"not YAML: {error.problem or error.context}", line) from None
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1

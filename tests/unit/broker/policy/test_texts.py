@@ -1,0 +1,146 @@
+"""The texts of a request: all of them, each by itself, with its role and its place."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from broker.policy.texts import DEPTH_MAX, Path, Text, json_path, rewritten, texts
+from schemas.requests import validate_request
+
+CHAT: dict[str, Any] = {
+    "model": "m",
+    "messages": [
+        {"role": "developer", "content": "d"},
+        {"role": "system", "content": [{"type": "text", "text": "s"}], "name": "n"},
+        {
+            "role": "user",
+            "content": [
+                {"type": "text", "text": "u1"},
+                {"type": "image_url", "image_url": {"url": "https://example.com/x"}},
+                {"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}},
+                {"type": "file", "file": {"file_data": "AAAA"}},
+                {"type": "text", "text": "u2"},
+            ],
+        },
+        {
+            "role": "assistant",
+            "content": None,
+            "tool_calls": [{"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}],
+        },
+        {"role": "assistant", "content": [{"type": "refusal", "refusal": "r1"}], "refusal": "r2"},
+        {"role": "tool", "tool_call_id": "c", "content": "t"},
+    ],
+    "tools": [
+        {
+            "type": "function",
+            "function": {
+                "name": "f",
+                "description": "fd",
+                "parameters": {"properties": {"a b": {"description": "pd"}}, "required": ["q"]},
+            },
+        }
+    ],
+    "response_format": {
+        "type": "json_schema",
+        "json_schema": {"name": "j", "description": "jd", "schema": {"title": "jt"}},
+    },
+    "metadata": {"k": "mv"},
+    "user": "usr",
+    "stop": ["st"],
+}
+EXPECTED = [
+    ("system", "$.messages[0].content", "d"),
+    ("system", "$.messages[1].content[0].text", "s"),
+    ("system", "$.messages[1].name", "n"),
+    ("user", "$.messages[2].content[0].text", "u1"),
+    ("user", "$.messages[2].content[4].text", "u2"),
+    ("assistant", "$.messages[3].tool_calls[0].function.arguments", "{}"),
+    ("assistant", "$.messages[4].content[0].refusal", "r1"),
+    ("assistant", "$.messages[4].refusal", "r2"),
+    ("tool", "$.messages[5].content", "t"),
+    ("definition", "$.tools[0].function.description", "fd"),
+    ("definition", '$.tools[0].function.parameters.properties["a b"].description', "pd"),
+    ("definition", "$.tools[0].function.parameters.required[0]", "q"),
+    ("definition", "$.response_format.json_schema.description", "jd"),
+    ("definition", "$.response_format.json_schema.schema.title", "jt"),
+    ("metadata", "$.metadata.k", "mv"),
+    ("metadata", "$.user", "usr"),
+    ("metadata", "$.stop[0]", "st"),
+]
+
+
+def at(body: Any, path: Path) -> Any:
+    for step in path:
+        body = body[step]
+    return body
+
+
+def test_every_text_of_a_chat_has_its_role_and_place() -> None:
+    validate_request("/v1/chat/completions", CHAT)
+    found = list(texts(CHAT))
+    assert [(text.role, json_path(text.path), text.text) for text in found] == EXPECTED
+    assert all(at(CHAT, text.path) == text.text for text in found)
+
+
+@pytest.mark.parametrize(
+    ("given_", "found"),
+    [
+        ("a", [Text("input", ("input",), "a")]),
+        (["a", "b"], [Text("input", ("input", 0), "a"), Text("input", ("input", 1), "b")]),
+        ([1, 2], []),
+        ([[1], [2]], []),
+    ],
+)
+def test_embeddings_are_made_of_texts_or_of_tokens(given_: Any, found: list[Text]) -> None:
+    assert list(texts({"model": "m", "input": given_})) == found
+
+
+def test_texts_are_rewritten_in_a_copy() -> None:
+    changes = {text.path: f"<{text.text}>" for text in texts(CHAT)}
+    copy = rewritten(CHAT, changes)
+    assert [text.text for text in texts(copy)] == [f"<{text}>" for _, _, text in EXPECTED]
+    assert [text.text for text in texts(CHAT)] == [text for _, _, text in EXPECTED]
+    assert copy["messages"][2]["content"][1] is CHAT["messages"][2]["content"][1]
+    assert rewritten(CHAT, {}) == CHAT
+
+
+def test_depth_is_bounded() -> None:
+    deep: Any = "hidden"
+    for _ in range(DEPTH_MAX + 10):
+        deep = {"a": deep}
+    body = {
+        "model": "m",
+        "messages": [],
+        "tools": [{"type": "function", "function": {"name": "f", "parameters": deep}}],
+    }
+    assert list(texts(body)) == []
+
+
+PARAMETERS = st.recursive(
+    st.none() | st.booleans() | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=10,
+)
+
+
+def strings(value: Any) -> list[str]:
+    if isinstance(value, dict):
+        return [text for child in value.values() for text in strings(child)]
+    if isinstance(value, list):
+        return [text for child in value for text in strings(child)]
+    return [value] if isinstance(value, str) else []
+
+
+@given(st.dictionaries(st.text(max_size=3), PARAMETERS, max_size=3))
+def test_no_string_of_a_definition_is_missed(parameters: dict[str, Any]) -> None:
+    body = {
+        "model": "m",
+        "messages": [],
+        "tools": [{"type": "function", "function": {"name": "f", "parameters": parameters}}],
+    }
+    found = list(texts(body))
+    assert [text.text for text in found] == strings(parameters)
+    assert all(at(body, text.path) == text.text for text in found)
+    assert len({json_path(text.path) for text in found}) == len(found)
