@@ -22,6 +22,9 @@ _V6 = pattern(
     rf"|{_GROUPS}{{0,6}}::(?:(?:[0-9A-Fa-f]{{1,4}}:){{0,5}}{_QUAD}|(?:{_GROUPS}{{0,6}})?)"
     rf"|::(?:(?:[0-9A-Fa-f]{{1,4}}:){{0,5}}{_QUAD}|{_GROUPS}{{0,6}})"
 )
+_SHORTEST_BYTES = 7
+"""Four single digits are a version rather than an address, but for these."""
+_RESOLVERS = frozenset({b"1.1.1.1", b"1.0.0.1", b"8.8.8.8", b"8.8.4.4", b"9.9.9.9"})
 _SAYS_NOTHING = frozenset({b"127.0.0.1", b"0.0.0.0", b"255.255.255.255"})
 _CUES = Cues(
     """
@@ -74,7 +77,8 @@ def _is_version(data: bytes, start: int, end: int) -> bool:
         or _VERSION_BEFORE.search(data[max(0, start - _NEAR_BYTES) : start])
     ):
         return True
-    return _CUES.before(data, start) < 0
+    cue = _CUES.before(data, start)
+    return cue < 0 or (cue == 0 and end - start == _SHORTEST_BYTES and data[start:end] not in _RESOLVERS)
 
 
 def _is_heading(data: bytes, start: int, end: int) -> bool:

@@ -54,6 +54,7 @@ RECORDS = """
     rechnungsnr commande facture dossier patent patents license licence claim imei checksum hash
     commit uuid guid timestamp epoch http error fehler erreur code port pid latitude longitude lat
     lon coordinates barcode catalog catalogue flight docket receipt quote transaction txn booking
+    fedex ups dhl usps doi arxiv cas nsn
     aktenzeichen vorgang sendung sendungsnummer colis build release chapter section
 """
 """What numbers that belong to nobody are called."""

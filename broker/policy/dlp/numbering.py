@@ -8,7 +8,14 @@ import re
 from functools import cache
 from typing import NamedTuple
 
-from phonenumbers import COUNTRY_CODE_TO_REGION_CODE, PhoneMetadata, PhoneNumberDesc
+from phonenumbers import (
+    COUNTRY_CODE_TO_REGION_CODE,
+    PhoneMetadata,
+    PhoneNumber,
+    PhoneNumberDesc,
+    PhoneNumberFormat,
+    format_number,
+)
 
 _NON_GEOGRAPHIC = "001"
 _KINDS = (
@@ -28,6 +35,7 @@ class _Shape(NamedTuple):
 class Plan(NamedTuple):
     """The numbering plan of one region."""
 
+    country_code: int
     trunk: str
     """What stands before a national number when it is dialled inside the country; may be empty."""
     international: str
@@ -39,6 +47,11 @@ class Plan(NamedTuple):
     def has(self, number: str) -> bool:
         """`number`: the national digits, without trunk prefix."""
         return self.general.fits(number) and any(shape.fits(number) for shape in self.shapes)
+
+    def usual_groups(self, number: str) -> list[str]:
+        """The number as it is written inside the country, trunk prefix included."""
+        built = PhoneNumber(country_code=self.country_code, national_number=int(number))
+        return re.findall("[0-9]+", format_number(built, PhoneNumberFormat.NATIONAL))
 
 
 @cache
@@ -68,6 +81,7 @@ def _plan(metadata: PhoneMetadata) -> Plan:
     general = _shape(metadata.general_desc) or _Shape(frozenset(), re.compile(""))
     international = metadata.international_prefix or ""
     return Plan(
+        country_code=metadata.country_code or 0,
         trunk=metadata.national_prefix or "",
         international=international if international.isdecimal() else "",
         possible=general.lengths,

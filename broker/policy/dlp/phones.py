@@ -21,6 +21,9 @@ _DIGITS_MIN, _DIGITS_MAX = 7, 18
 """Of E.164's 15 and a prefix."""
 _NATIONAL_DIGITS_MAX = 13
 """Plans such as Germany's allow more, which nobody has."""
+_USUAL_DIGITS_MIN = 9
+_AREA_DIGITS_MIN = 3
+"""Of a first group that is an area's code, whose places people do not always group the same way."""
 _CUTS_MAX = 5
 
 _INTERNATIONAL = r"\+ ?\(?[1-9][-0-9 ().]{6}"
@@ -30,7 +33,8 @@ _GROUPS = r"\(?\b[1-9][0-9]{1,3}\)?[-. ][0-9]{2,4}(?:[-. ]?[0-9]{2,4}){1,3}\b"
 _BARE = r"\b[1-9][0-9]{8,14}\b"
 
 _TAIL = re.compile(rb"[+(]{0,2} ?\(?[0-9][-0-9 ()./]{5,%d}[0-9]" % (_NUMBER_BYTES - 5))
-_GROUP = re.compile(rb"[0-9]+")
+_GROUP = re.compile("[0-9]+")
+_POSTCODE = re.compile(rb"[0-9]{5}-[0-9]{4}")
 _EXTENSION = re.compile(
     rb",? ?(?:x|ext\.?|extension|durchwahl|poste) ?[0-9]{1,6}(?![0-9A-Za-z])", re.IGNORECASE
 )
@@ -39,9 +43,9 @@ _DATE = re.compile(
     rb"|(?:19|20)[0-9]{2}([-./ ])[0-3]?[0-9]\2[0-3]?[0-9](?: [0-9]{1,2})?"
 )
 _AMERICAN = re.compile(rb"(?:1[-. ]?)?(?:\([0-9]{3}\) ?|[0-9]{3}[-. ]?)[0-9]{3}[-. ]?[0-9]{4}")
-_TOO_OPEN = re.compile(rb"[-./ ]{4}|[-./]{2}|[0-9]\)[0-9]?\)|\([^0-9+]|[^0-9]\)")
+_TOO_OPEN = re.compile(rb"[-./ ]{4}|[-./]{2}|[0-9]\)[0-9]?\)|\([^0-9+]|[^0-9]\)|/.*/")
 _UNLIKELY_BEFORE = b"#$~^*@\\%&"
-_SPACE, _SLASH, _OPEN = b" /("
+_SPACE, _SLASH, _OPEN, _ZERO = b" /(0"
 _DIGITS_AND_SPACE = b"0123456789 "
 _CUES = Cues(
     """
@@ -106,19 +110,29 @@ class Phones:
             if next(checks, None) is None:
                 return guess
             if self._is_number(data, guess):
-                return guess if _believable(data, guess) else None
+                return guess if self._is_believable(data, guess) else None
         return None
 
     def _is_number(self, data: bytes, guess: _Guess) -> bool:
         if guess.international:
             named = could_be_international(guess.digits) and _CUES.before(data, guess.start) > 0
             return named or is_international(guess.digits)
-        dialled = next(
-            (guess.digits[len(each) :] for each in self._prefixes if guess.digits.startswith(each)), ""
-        )
-        if dialled and is_international(dialled):
+        return self._is_dialled_abroad(guess) or any(_fits(each, data, guess) for each in self._plans)
+
+    def _is_dialled_abroad(self, guess: _Guess) -> bool:
+        digits = guess.digits
+        dialled = next((digits[len(each) :] for each in self._prefixes if digits.startswith(each)), "")
+        return bool(dialled) and is_international(dialled)
+
+    def _is_believable(self, data: bytes, guess: _Guess) -> bool:
+        if guess.international:
             return True
-        return any(_fits(each, data, guess) for each in self._plans)
+        cue = _CUES.before(data, guess.start)
+        if guess.written.isdigit() or cue:
+            return cue > 0
+        if _in_a_row(data, guess) or _CUES.denied_after(data, guess.end):
+            return False
+        return self._is_dialled_abroad(guess) or any(_is_usual(each, guess) for each in self._plans)
 
 
 def _guess(data: bytes, start: int, end: int) -> _Guess | None:
@@ -134,6 +148,17 @@ def _guess(data: bytes, start: int, end: int) -> _Guess | None:
     if not _DIGITS_MIN <= len(digits) <= _DIGITS_MAX:
         return None
     return _Guess(start, end, written, digits, b"+" in written[:3])
+
+
+def _is_usual(region: Plan, guess: _Guess) -> bool:
+    """Written as the region's people do, so that it needs no word beside it."""
+    if region.trunk == "1":
+        return _AMERICAN.fullmatch(guess.written) is not None
+    number = guess.digits[len(region.trunk) :]
+    if len(guess.digits) < _USUAL_DIGITS_MIN or _POSTCODE.fullmatch(guess.written) or not region.has(number):
+        return False
+    groups, usual = _GROUP.findall(guess.written.decode("ascii")), region.usual_groups(number)
+    return groups == usual if len(usual[0]) < _AREA_DIGITS_MIN else groups[0] == usual[0]
 
 
 def _plan_of(region: str) -> Plan:
@@ -178,23 +203,15 @@ def _may_begin(data: bytes, start: int) -> bool:
     if before in WORD or before in _UNLIKELY_BEFORE:
         return False
     if before == _SLASH:
-        return second in DIGIT or second == _SPACE
+        return (second in DIGIT and data[start] != _ZERO) or second == _SPACE
     return before not in b".-+" or second not in WORD
 
 
 def _cuts(tail: re.Match[bytes]) -> Iterator[int]:
     """The end of the whole, then of all but its last group, and so on."""
-    ends = [group.end() for group in _GROUP.finditer(tail.string, tail.start(), tail.end())]
+    written = tail.group().decode("ascii")
+    ends = [tail.start() + group.end() for group in _GROUP.finditer(written)]
     yield from ends[: -_CUTS_MAX - 1 : -1]
-
-
-def _believable(data: bytes, guess: _Guess) -> bool:
-    if guess.international:
-        return True
-    cue = _CUES.before(data, guess.start)
-    if guess.written.isdigit() or cue:
-        return cue > 0
-    return not _in_a_row(data, guess) and not _CUES.denied_after(data, guess.end)
 
 
 def _in_a_row(data: bytes, guess: _Guess) -> bool:

@@ -1,7 +1,7 @@
 """The view of a text that detectors search, and the patterns they search it with.
 
 A view has one byte for each character, so that an offset in it is an offset in the text: Latin-1 as it is,
-full-width and other styled forms of ASCII and the decimal digits of all scripts as ASCII, unusual spaces and
+full-width and other styled letters of ASCII and the decimal digits of all scripts as ASCII, unusual spaces and
 hyphens as the usual ones, `?` for everything else. Patterns are RE2, which runs in linear time on any input.
 """
 
@@ -20,6 +20,8 @@ _RUNS_MAX = 1_000
 _DASHES = "\u2010\u2011\u2012\u2013\u2212\ufe58\ufe63"
 _SPACES = "\u00a0\u1680\u2028\u2029\u202f\u205f\u3000"
 _INVISIBLE = "\u00ad\u200b\u200c\u200d\u2060\ufeff"
+_MARKS = frozenset("@.-_+:/()='\"")
+"""What joins the parts of what is looked for."""
 _DIGITS = b"0123456789"
 
 WORD = frozenset(
@@ -113,7 +115,7 @@ def _folded(code: int) -> str:
     if character.isdecimal():
         return str(unicodedata.decimal(character))
     plain = unicodedata.normalize("NFKC", character)
-    return plain if len(plain) == 1 and " " < plain <= "~" else "?"
+    return plain if plain.isascii() and (plain.isalnum() or plain in _MARKS) and len(plain) == 1 else "?"
 
 
 @cache
