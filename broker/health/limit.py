@@ -1,10 +1,15 @@
 """How many calls a target may have under way at once. Pure; times are seconds of a monotonic clock.
 
 The limit starts at its ceiling. Trouble cuts it, to a part of what was under way (multiplicative decrease):
-a call that was turned away for load at once, failures where they are a fifth of what ended, latency where it
-is a multiple of what it was. From the first call that is served after a cut the limit rises again along a
+calls that were turned away for load, failures where they are a fifth of what ended, latency where it is a
+multiple of what it was. From the first call that is served after a cut the limit rises again along a
 cubic: quickly at first, slowly about where the trouble was met, then faster and faster (after TCP CUBIC,
 RFC 9438). With time alone a cut is forgotten.
+
+One call that is turned away among many that are served may be chance. So each one fills a bucket, each call
+served drains a little of it, and the bucket has to be full (as gRPC throttles retries, gRFC A6). It is after
+three in a row; it hardly ever is while fewer than one in eleven are turned away. The more are under way, the
+more it holds, for so many more come together by chance.
 
 Latency is judged by windows, and against a baseline that follows it down at once and up only while the
 target is not pressed, that is, while less than half of the limit is under way: what a target takes then is
@@ -25,6 +30,13 @@ from typing import Final
 
 LOAD_FACTOR: Final = 0.7
 """Of what is under way, where a call was turned away for load."""
+TURNED_AWAY_LEAST: Final = 3
+TURNED_AWAY_PART: Final = 0.05
+"""What the bucket of calls turned away holds: so many, or that part of what is under way."""
+SERVED_DRAINS: Final = 0.1
+"""What each call served takes out of it."""
+PROVEN_S: Final = 60.0
+"""So long a call that was served speaks for its target."""
 TOGETHER_LEAST: Final = 0.1
 """Of what was under way, however many of it were turned away together."""
 FAILURE_FACTOR: Final = 0.5
@@ -118,6 +130,8 @@ class AdaptiveLimit:
     cut: Cut | None = None
     baseline_s: float | None = None
     _epoch: float = -math.inf
+    _served_at: float = -math.inf
+    _turned_away: float = 0.0
     _window: _Window = field(default_factory=lambda: _Window(-math.inf))
 
     def at(self, now: float) -> int:
@@ -129,6 +143,10 @@ class AdaptiveLimit:
             self.cut = None
             return self.most
         return max(self.least, min(self.most, int(cut.limit(now))))
+
+    def is_proven(self, now: float) -> bool:
+        """Whether a call was served of late, and since the last cut."""
+        return now - self._served_at <= PROVEN_S
 
     def ended(
         self, ending: Ending, began: float, now: float, under_way: int, *, is_timed: bool = True
@@ -144,13 +162,15 @@ class AdaptiveLimit:
         if ending is Ending.NOTHING:
             return None
         if ending is Ending.OVERLOADED:
-            return self._lower(Cause.OVERLOADED, LOAD_FACTOR, now, under_way)
+            return self._overloaded(now, under_way)
         window = self._window
         if now - window.began > max(WINDOW_S_MAX, 2 * WINDOW_IN_LATENCIES * (self.baseline_s or 0.0)):
             window = self._window = _Window(now)
         window.ended += 1
         if ending is Ending.FAILED:
             return self._failed(window, now, under_way)
+        self._served_at = now
+        self._turned_away = max(0.0, self._turned_away - SERVED_DRAINS)
         if self.cut is not None and self.cut.rising_since is None:
             self.cut = replace(self.cut, rising_since=now)
         if not is_timed:
@@ -168,6 +188,15 @@ class AdaptiveLimit:
         if low >= limit:
             return None
         return self._take(Cut(now, Cause.OTHERS, factor, low, min(limit, low / factor)))
+
+    def _overloaded(self, now: float, under_way: int) -> Cut | None:
+        self._turned_away += 1
+        together = math.ceil(self._turned_away)
+        if self._turned_away < max(TURNED_AWAY_LEAST, TURNED_AWAY_PART * under_way):
+            return None
+        cut = self._lower(Cause.OVERLOADED, LOAD_FACTOR, now, under_way + together - 1)
+        self.cut = replace(cut, turned_away=together)
+        return self.cut
 
     def _turned_away_with_others(self) -> None:
         cut = self.cut
@@ -238,5 +267,7 @@ class AdaptiveLimit:
     def _take(self, cut: Cut) -> Cut:
         self.cut = cut
         self._epoch = cut.at
+        self._served_at = -math.inf
+        self._turned_away = 0.0
         self._window = _Window(-math.inf)
         return cut

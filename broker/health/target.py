@@ -116,13 +116,19 @@ class TargetHealth:
     # what calls and other processes tell
 
     def ended(self, result: Result, began: float, now: float, *, is_timed: bool = True) -> Change:
-        """Call it before the call's place is left. `is_timed`: its latency tells of the target."""
+        """Call it before the call's place is left. `is_timed`: its latency tells of the target.
+
+        A target that serves others meanwhile is not closed by one call that it asks to come again later.
+        """
         ending, closed_s = read(result)
+        is_proven = self._limit.is_proven(now)
         cut = self._limit.ended(ending, began, now, self.places, is_timed=is_timed)
         if cut is not None:
             self._own_cut_at = now
         if ending is Ending.SERVED:
             closed_s = min(closed_s, NOTHING_LEFT_S_MAX) if began >= self._closed_until else 0.0
+        elif is_proven and cut is None:
+            closed_s = 0.0
         closed = self._close(closed_s, now) and ending is not Ending.SERVED
         return Change(cut, closed)
 

@@ -27,10 +27,9 @@ _SETTINGS = {
     "HEADWORKS_RETRY__BASE_MS": "50",
     "HEADWORKS_RETRY__MAX_MS": "2000",
     "HEADWORKS_PROVIDERS__SIMULATED__TIMEOUT_S": "4",
-    "HEADWORKS_CONCURRENCY__CALLS_MIN": "8",
     "HEADWORKS_DRAIN_S": "10",
 }
-"""What makes waits short, so that a run meets many faults; and calls go on though some fail all the time."""
+"""What makes waits short, so that a run meets many faults."""
 
 
 @dataclass(frozen=True)

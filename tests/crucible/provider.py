@@ -1,7 +1,4 @@
-"""How the provider behaves: never quite well, and at times much worse. Probes it answers at once.
-
-What fails by chance asks for no rest: workers would grant it, and make too few calls to be harmed in them.
-"""
+"""How the provider behaves: never quite well, and at times much worse. Probes it answers at once."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,7 +12,7 @@ ORDINARY: Mapping[str, Any] = {
     "slow_first_byte_ms": 2_000,
     "error_rate": 0.03,
     "rate_limited_rate": 0.02,
-    "retry_after_s": 0,
+    "retry_after_s": 1,
     "hang_rate": 0.01,
     "broken_json_rate": 0.01,
     "drop_before_answer_rate": 0.02,

@@ -57,9 +57,12 @@ class Process:
             assert self.own.enter("standard", self.clock())
 
     def turned_away(self, retry_after_ms: int | None = None) -> None:
+        """As many calls together as it takes to be no chance."""
         began = self.clock()
         self.clock.now += 0.01
-        self.own.ended(Failed(Failure.RATE_LIMITED, False, 5, 429, retry_after_ms), began, self.clock())
+        for _ in range(3):
+            self.own.ended(Failed(Failure.RATE_LIMITED, False, 5, 429, retry_after_ms), began, self.clock())
+            self.own.leave("standard")
 
     @property
     def limit(self) -> int:

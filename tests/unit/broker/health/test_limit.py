@@ -43,20 +43,49 @@ def test_it_stays_in_its_bounds_and_no_end_of_a_call_raises_it_at_once(
             assert after <= max(least, math.ceil(before * 0.7))
 
 
-@given(st.lists(steps, max_size=100), st.floats(0, 1, exclude_min=True), st.integers(1, MOST))
-def test_a_call_turned_away_that_began_since_the_last_cut_always_lowers_it(
-    course: list[tuple[Ending, float, float, int]], took_s: float, under_way: int
-) -> None:
+def played(course: list[tuple[Ending, float, float, int]]) -> tuple[AdaptiveLimit, float]:
+    """A limit after the course, and when."""
     rule, now = limit(), 0.0
     for ending, call_s, later_s, number in course:
         now += later_s
         rule.ended(ending, now - call_s, now, number)
-    began, now = now + 0.001, now + 0.001 + took_s
+    return rule, now
+
+
+@given(st.lists(steps, max_size=100), st.floats(0, 1, exclude_min=True), st.integers(1, MOST))
+def test_enough_calls_in_a_row_that_are_turned_away_always_lower_it(
+    course: list[tuple[Ending, float, float, int]], took_s: float, under_way: int
+) -> None:
+    """Three, or a twentieth of what is under way."""
+    rule, now = played(course)
     before = rule.at(now)
-    cut = rule.ended(Ending.OVERLOADED, began, now, under_way)
-    assert cut is not None
+    enough = max(3, math.ceil(under_way / 20))
+    cuts = []
+    for _ in range(enough):
+        began, now = now + 0.001, now + 0.001 + took_s
+        before = rule.at(now)
+        if (cut := rule.ended(Ending.OVERLOADED, began, now, under_way)) is not None:
+            cuts.append(cut)
+            break
+    [cut] = cuts
     assert cut.cause is Cause.OVERLOADED
-    assert rule.at(now) == max(1, int(min(before, under_way) * 0.7))
+    assert int(min(before, under_way) * 0.7) <= rule.at(now) <= max(1, int(before * 0.7))
+
+
+@given(st.lists(steps, max_size=100), st.lists(st.integers(10, 30), max_size=60), st.integers(1, MOST))
+def test_single_calls_that_are_turned_away_among_ten_that_are_served_never_lower_it(
+    course: list[tuple[Ending, float, float, int]], gaps: list[int], under_way: int
+) -> None:
+    rule, now = played(course)
+    for number in range(40):
+        rule.ended(Ending.SERVED, now, now + number / 100, under_way)
+    now += FORGET_S + 1
+    before = rule.at(now)
+    for gap in gaps:
+        assert rule.ended(Ending.OVERLOADED, now, now, under_way) is None
+        for _ in range(gap):
+            rule.ended(Ending.SERVED, now, now, under_way)
+    assert rule.at(now) == before == MOST
 
 
 @given(st.lists(steps, max_size=100))
@@ -79,11 +108,11 @@ def test_after_any_course_it_recovers_once_calls_are_served(
 def test_calls_turned_away_together_cut_once() -> None:
     rule = limit()
     cuts = [rule.ended(Ending.OVERLOADED, 0.0, 1.0 + number / 1000, 100 - number) for number in range(100)]
-    assert [cut is not None for cut in cuts] == [True] + [False] * 99
+    assert [cut is not None for cut in cuts] == [False] * 4 + [True] + [False] * 95
     assert rule.at(1.2) == 10
 
 
-@pytest.mark.parametrize(("turned_away", "low"), [(1, 70), (30, 70), (60, 40), (99, 10)])
+@pytest.mark.parametrize(("turned_away", "low"), [(4, MOST), (5, 70), (30, 70), (60, 40), (99, 10)])
 def test_of_calls_under_way_together_those_that_were_served_say_how_many_it_bears(
     turned_away: int, low: int
 ) -> None:
@@ -97,7 +126,8 @@ def test_of_calls_under_way_together_those_that_were_served_say_how_many_it_bear
 
 def test_it_stays_low_until_a_call_is_served_and_is_forgotten_with_time() -> None:
     rule = limit()
-    rule.ended(Ending.OVERLOADED, 0.0, 1.0, 100)
+    for number in range(5):
+        rule.ended(Ending.OVERLOADED, 0.0, 1.0, 100 - number)
     assert rule.at(60.0) == 70
     assert rule.at(1.0 + FORGET_S) == 70
     assert rule.at(1.1 + FORGET_S) == MOST

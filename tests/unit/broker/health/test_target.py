@@ -62,6 +62,40 @@ def test_nobody_enters_before_the_rest_that_it_asked_for_is_over() -> None:
     assert target.enter("interactive", 3.0)
 
 
+def test_while_it_serves_others_one_call_turned_away_closes_nothing_and_calls_in_a_row_do() -> None:
+    target = health()
+    target.ended(answer(), 0.0, 1.0)
+    assert target.ended(LIMITED, 0.0, 1.5) == (None, False)
+    assert target.closed_for(1.5) == 0.0
+    for _ in range(10):
+        target.ended(answer(), 0.0, 2.0)
+    changes = [target.ended(LIMITED, 0.0, 2.5) for _ in range(4)]
+    assert [change.closed for change in changes] == [False, False, True, False]
+    assert changes[2].cut is not None
+    assert target.closed_for(2.5) == 2.0
+
+
+@pytest.mark.parametrize("served_at", [None, 0.0])
+def test_where_none_was_served_of_late_one_call_turned_away_closes_it_and_lowers_nothing(
+    served_at: float | None,
+) -> None:
+    target = health()
+    if served_at is not None:
+        target.ended(answer(), served_at, served_at)
+    change = target.ended(LIMITED, 99.0, 100.0)
+    assert (change.cut, change.closed) == (None, True)
+    assert target.limit(100.0) == RULES.most
+
+
+def test_calls_turned_away_with_those_that_closed_it_close_it_for_longer() -> None:
+    target = health()
+    target.ended(answer(), 0.0, 1.0)
+    for _ in range(3):
+        target.ended(LIMITED, 1.0, 2.0)
+    assert target.ended(failed(Failure.RATE_LIMITED, 429, 9_000), 1.0, 2.1).closed
+    assert target.closed_for(2.1) == 9.0
+
+
 def test_a_rest_is_bounded_and_a_shorter_one_does_not_end_it() -> None:
     target = health()
     target.ended(failed(Failure.RATE_LIMITED, 429, 3_600_000), 0.0, 1.0)
@@ -88,6 +122,12 @@ def busy(places: int = 50) -> TargetHealth:
     return target
 
 
+def turned_away(target: TargetHealth, began: float, now: float) -> None:
+    """As many calls together as it takes to be no chance."""
+    for _ in range(3):
+        target.ended(LIMITED, began, now)
+
+
 def told(limit: int = 20, cut_at: float = 5.0, closed_until: float = -math.inf) -> Signal:
     return Signal(limit, lowered=True, closed_until=closed_until, cut_at=cut_at, factor=0.7)
 
@@ -102,7 +142,7 @@ def test_what_another_process_met_lowers_the_limit_here_once() -> None:
 
 def test_trouble_that_was_met_here_at_about_the_same_time_is_not_answered_twice() -> None:
     target = busy()
-    target.ended(LIMITED, 4.0, 4.8)
+    turned_away(target, 4.0, 4.8)
     limit = target.limit(5.2)
     assert target.follow(told(cut_at=5.0), 5.2, is_news=True).cut is None
     assert target.limit(5.2) == limit
@@ -122,5 +162,5 @@ def test_what_it_heeded_it_does_not_tell_as_its_own() -> None:
     target.follow(told(), 5.2, is_news=True)
     assert target.signal(5.3).cut_at == -math.inf
     assert target.signal(5.3).lowered
-    target.ended(LIMITED, 6.0, 7.0)
+    turned_away(target, 6.0, 7.0)
     assert target.signal(7.1).cut_at == 7.0
