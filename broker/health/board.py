@@ -16,9 +16,7 @@ from typing import Final, NamedTuple
 
 import orjson
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
-from broker.errors import HeadworksError
 from broker.health.target import Change, Signal, TargetHealth
 from broker.quota.translation import translated
 
@@ -94,10 +92,11 @@ class HealthBoard:
             await self._tell(now, offset_ms, gone)
 
     async def _run(self) -> None:
+        """Whatever an exchange comes to, another follows: nobody else tells this process anything."""
         while not self._stopping:
             try:
                 await self.exchange()
-            except (HeadworksError, RedisError) as error:
+            except Exception as error:  # noqa: BLE001 - counted and logged
                 self._on_trouble(error)
             if not self._stopping:
                 await self._until_the_next()
@@ -169,6 +168,7 @@ def _unpack(text: bytes, offset_ms: float) -> tuple[float, Signal] | None:
         at, until, cut = (
             -math.inf if ms is None else (ms - offset_ms) / 1000 for ms in (written, closed_until, cut_at)
         )
+        signal = Signal(int(limit), bool(lowered), until, cut, float(factor))
     except (TypeError, ValueError):
         return None
-    return at, Signal(int(limit), bool(lowered), until, cut, float(factor))
+    return (at, signal) if signal.limit >= 1 and 0 < signal.factor <= 1 else None

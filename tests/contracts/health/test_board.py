@@ -163,9 +163,35 @@ async def test_where_all_is_well_nothing_is_written_and_trouble_goes_away_with_i
 async def test_fields_that_cannot_be_read_are_taken_away(processes: list[Process]) -> None:
     first, _, _ = processes
     key = f"{first.prefix}:health:own"
-    await first.client.hset(key, mapping={"a": b"[1]", "b": b"{", "c": b"null"})
+    unreadable = [b"[1]", b"{", b"null", b"[1,null,1,1,1,1]", b"[1,9,1,1,1,{}]", b"[1,9,1,1,1,0]"]
+    await first.client.hset(key, mapping={f"p{number}": text for number, text in enumerate(unreadable)})
     await exchange(first)
     assert not await first.client.exists(key)
+
+
+async def test_an_unforeseen_error_ends_nothing(processes: list[Process]) -> None:
+    first, second, _ = processes
+    failed, heard = asyncio.Event(), asyncio.Event()
+
+    class Failing(list[Change]):
+        def append(self, change: Change) -> None:
+            if not failed.is_set():
+                failed.set()
+                raise ZeroDivisionError
+            heard.set()
+
+    second.changes = Failing()
+    first.calls(50)
+    second.board.start()
+    for news in (failed, heard):
+        first.turned_away(retry_after_ms=60_000)
+        await exchange(first)
+        async with asyncio.timeout(DEADLINE_S):
+            await news.wait()
+        first.clock.now += 100
+        second.clock.now += 100
+    await second.board.stop()
+    assert [type(trouble) for trouble in second.troubles] == [ZeroDivisionError]
 
 
 async def test_in_the_background_news_travel_by_themselves(processes: list[Process]) -> None:
