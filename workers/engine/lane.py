@@ -80,7 +80,7 @@ class Lane(Generic[R]):
         self.fetched_at = 0.0
         """When a fetch last came back, by the monotonic clock."""
         self.is_held_up = False
-        """While a batch waits for slots: places for what waits behind it would stand empty."""
+        """While a batch waits for slots."""
         self._batch_max = batch_max
         self._under_way_max = under_way_max
         self._under_way = 0
@@ -91,9 +91,7 @@ class Lane(Generic[R]):
             if sharing is None
             else partial(Tenants[Piece[R]], sharing.quantum, sharing.cost_max, sharing.weight)
         )
-        self._lines: Lines[Piece[R]] = Lines(
-            name, tenants, self._places, self._look, lambda: not self.is_held_up
-        )
+        self._lines: Lines[Piece[R]] = Lines(name, tenants, self._places, self._look, self._may_hand_on)
         self._to_review: list[Piece[R]] = []
 
     def add(self, flow: Flow[R], records: list[R | Unreadable]) -> None:
@@ -163,15 +161,25 @@ class Lane(Generic[R]):
         """How many records wait for a place there."""
         return self._lines.waiting(resource)
 
+    def hold_up(self) -> None:
+        """A batch begins to wait for slots: places for what waits behind it would stand empty."""
+        self.is_held_up = True
+        self._lines.give_back()
+
     def begin(self) -> None:
         """A batch is under way."""
         self._under_way += 1
+        if not self._may_hand_on():
+            self._lines.give_back()
         self._look()
 
     def end(self) -> None:
         """A batch is no longer under way."""
         self._under_way -= 1
         self._look()
+
+    def _may_hand_on(self) -> bool:
+        return not self.is_held_up and self._under_way < self._under_way_max
 
     def _claim(self, flow: Flow[R], record: R | Unreadable) -> Claim:
         """What cannot be decoded names no tenant: its partition stands for one."""

@@ -37,7 +37,7 @@ _PASS = attrgetter("pass_")
 
 class Lines(Generic[T]):
     """`tenants()` makes a line's queue. `on_place` is called when a line moves again. `wants_more()`: whether
-    more than one place at a time is of use.
+    what has a place can be handed on now; else a line takes one at most.
     """
 
     def __init__(
@@ -103,6 +103,15 @@ class Lines(Generic[T]):
             dropped += gone
         return dropped
 
+    def give_back(self) -> None:
+        """The places that were taken for what is not handed on yet. A line in which somebody asks may have
+        one again at once.
+        """
+        for line in self._lines.values():
+            idle, line.places = line.places, 0
+            for _ in range(idle):
+                self._leave(line)
+
     def _joined(self, resource: Hashable) -> _Line[T]:
         """One more waits. A line in which nobody did can have saved nothing up."""
         line = self._lines.get(resource)
@@ -136,13 +145,15 @@ class Lines(Generic[T]):
 
     def _give_up(self, line: _Line[T]) -> None:
         """Places for which nothing waits any more."""
-        if self._places is None:
-            return
-        if line.asks and line.places >= line.count:
+        if line.asks and line.places >= line.count and self._places is not None:
             line.asks = False
             self._places.withdraw(line.resource, self._lane)
         while line.places > line.count:
             line.places -= 1
+            self._leave(line)
+
+    def _leave(self, line: _Line[T]) -> None:
+        if self._places is not None:
             self._places.leave(line.resource, self._lane)
 
 

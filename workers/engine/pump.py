@@ -252,14 +252,8 @@ class Pump(Generic[R]):
         cost = self.slots.cost(lane.name, self._weigh(taken))
         for flow in {piece.flow for piece in taken}:
             self._note(flow)
-        lane.is_held_up = True
-        try:
-            await self.slots.acquire(lane.name, cost)
-        except asyncio.CancelledError:
-            lane.leave(taken)
-            raise
-        finally:
-            lane.is_held_up = False
+        if not self.slots.take(lane.name, cost):
+            await self._wait_for_slots(lane, taken, cost)
         batch = [piece for piece in taken if not piece.flow.ended]
         lane.leave(piece for piece in taken if piece.flow.ended)
         for piece in batch:
@@ -268,6 +262,16 @@ class Pump(Generic[R]):
         task = asyncio.create_task(self._work(lane, batch, cost))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    async def _wait_for_slots(self, lane: Lane[R], taken: Sequence[Piece[R]], cost: int) -> None:
+        lane.hold_up()
+        try:
+            await self.slots.acquire(lane.name, cost)
+        except asyncio.CancelledError:
+            lane.leave(taken)
+            raise
+        finally:
+            lane.is_held_up = False
 
     def _weigh(self, batch: Sequence[Piece[R]]) -> int:
         slot_bytes = self._limits.slot_bytes

@@ -40,14 +40,21 @@ class Slots:
         others = sum(count for other, count in self._reserved.items() if other != lane)
         return max(1, min(wanted, self._capacity - others))
 
+    def take(self, lane: str, cost: int) -> bool:
+        """Take `cost` slots (as `cost()` gave it), if nobody waits and so many are free to the lane."""
+        if any(self._waiting.values()) or not self._fits(lane, cost):
+            return False
+        self._pass[lane] = max(self._pass[lane], self._now)
+        self._grant(lane, cost)
+        return True
+
     async def acquire(self, lane: str, cost: int) -> None:
-        """Wait for `cost` slots (as `cost()` gave it)."""
+        """Wait for `cost` slots."""
+        if self.take(lane, cost):
+            return
         queue = self._waiting[lane]
         if not queue:
             self._pass[lane] = max(self._pass[lane], self._now)
-        if not any(self._waiting.values()) and self._fits(lane, cost):
-            self._grant(lane, cost)
-            return
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         queue.append((cost, turn))
         self._serve()

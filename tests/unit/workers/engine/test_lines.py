@@ -105,6 +105,8 @@ class Bench:
                 assert set(dropped) == {item for queue in mine for item in queue}
             case Busy(is_busy):
                 self.is_busy = is_busy
+                if is_busy:
+                    self.lines.give_back()
             case "end":
                 self.end()
             case "head":
@@ -205,13 +207,14 @@ def test_a_line_that_stood_still_has_saved_nothing_up() -> None:
     assert abs(served["a"] - served["b"]) <= 2
 
 
-def test_while_its_batch_waits_for_slots_a_lane_keeps_one_place_and_no_more() -> None:
+def test_while_it_cannot_hand_on_a_lane_keeps_one_place_and_no_more() -> None:
     bench = Bench()
     for _ in range(5):
         bench.push("a", "x")
     assert bench.take() is None
-    bench.is_busy = True
     bench.places.open("x", 3)
+    assert bench.places.taken["x"] == 3
+    bench.play(Busy(True))
     assert (bench.places.taken["x"], bench.places.free["x"]) == (1, 2)
     bench.is_busy = False
     assert [bench.take() is not None for _ in range(4)] == [True, True, True, False]
