@@ -88,6 +88,9 @@ class DatabaseSettings(Section):
 
 class RedisSettings(Section):
     url: SecretStr = SecretStr("redis://127.0.0.1:6379/0")
+    """Of a cluster, any node of it."""
+    cluster: bool = False
+    """A Redis Cluster; the counters of one organization are on one node of it."""
     timeout_ms: int = Field(2_000, ge=10)
     prefix: str = "hw"
 

@@ -3,7 +3,8 @@
 It travels sealed beside the application's value, which no stage but ADMIT and DISPATCH opens.
 """
 
-from typing import Annotated, Literal
+from datetime import date
+from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
 from pydantic import Field
@@ -18,6 +19,19 @@ from schemas.topics import Lane
 Overrides = dict[str, int | str | None]
 
 
+_EPOCH: Final = date(1970, 1, 1).toordinal()
+
+
+def month_of(day: int) -> int:
+    """The calendar month of a day, counted from the year 0: year * 12 + month - 1."""
+    found = date.fromordinal(_EPOCH + day)
+    return found.year * 12 + found.month - 1
+
+
+def _own_month(hold: dict[str, Any]) -> int:
+    return month_of(hold["day"])
+
+
 class Hold(Record):
     """Money and quota held for one attempt, and the windows that they belong to."""
 
@@ -26,9 +40,15 @@ class Hold(Record):
     input_tokens: int = Field(ge=0)
     output_tokens: int = Field(ge=0)
     day: int
-    """Days since the Unix epoch, UTC."""
+    """Days from 1970-01-01 to the date, in the time zone of the organization."""
+    month: int = Field(default_factory=_own_month)
+    """`month_of` the day. A hold on record from before there were months does not say it."""
     minute: int
     """Minutes since the Unix epoch, UTC."""
+
+    @property
+    def tokens(self) -> int:
+        return self.input_tokens + self.output_tokens
 
 
 class Usage(Record):
@@ -60,6 +80,13 @@ class Charge(Record):
     reason: str | None = None
     """Of an attempt without an answer: what went wrong. Of an answer: why its usage was not believed."""
     latency_ms: int = Field(0, ge=0)
+
+    @property
+    def tokens(self) -> int:
+        """What counts against budgets of tokens: as many as the cost is for."""
+        if self.estimated:
+            return self.hold.tokens
+        return 0 if self.usage is None else self.usage.input_tokens + self.usage.output_tokens
 
 
 class Estimate(Record):

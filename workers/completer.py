@@ -193,7 +193,7 @@ class Completer:
 
     async def _settle_hold(self, state: State, charge: Charge) -> None:
         """Free the hold, or count what it cost, before the next attempt takes its own."""
-        settlement = Settlement(charge.hold, state.organization_id, state.project_id, charge.nanodollars)
+        settlement = Settlement.of(state, charge)
         await self._insist(lambda: self._attempts.settle(settlement))
 
     async def _insist(self, act: Callable[[], Awaitable[T]]) -> T:

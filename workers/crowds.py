@@ -103,20 +103,24 @@ class Room:
         comes now takes nobody's room; and a project whose line is short, or longer than is woken in a second,
         would else never get out of line. Raises Unavailable.
         """
-        return [one for one, in_flight in await self._in_flight() if 2 * in_flight > self._jobs_in_flight_max]
+        return [one for one, in_flight in await self._in_flight() if 2 * in_flight > self._most(one)]
 
     async def lines(self, partitions: Collection[int], limit: int) -> AsyncIterator[list[ParkedRow]]:
         """Of each project for which there is room as many as there is room for, and `limit` at most, of these
         partitions of `parked`. Raises Unavailable.
         """
         for project, in_flight in await self._in_flight():
-            room = min(self._jobs_in_flight_max - in_flight, limit)
+            room = min(self._most(project) - in_flight, limit)
             if room > 0 and (rows := await self._waiting.first(project, sorted(partitions), room)):
                 yield rows
 
     async def take(self, states: Sequence[State]) -> list[Granted | Over | Settled]:
         """Hold what these jobs need: one answer a job, in order. Raises Unavailable."""
         return await self._gate.reserve([self._requests.of(state) for state in states]) if states else []
+
+    def _most(self, project_id: int) -> int:
+        own = self._directory.project(project_id).settings.jobs_in_flight
+        return self._jobs_in_flight_max if own is None else min(own, self._jobs_in_flight_max)
 
     async def _in_flight(self) -> list[tuple[int, int]]:
         """Of each project that has jobs that wait, how many are in flight."""

@@ -18,7 +18,6 @@ from broker.errors import NotBelieved
 from broker.identity.directory import Directory
 from broker.providers.provider import Answer, Failed, Rejected, Result
 from broker.quota.gate import Granted, Release, StartRequest
-from broker.quota.limits import Limits
 from broker.records import Incoming, Inner
 from broker.settings import Settings
 from broker.store.attempts import AttemptFacts, AttemptRow
@@ -128,9 +127,7 @@ class Dispatch:
         To write the intent and start the hold may have taken long, so what bars a call is looked at again.
         """
         state = inner.state
-        settings = self._directory.project(state.project_id).settings
-        limits = Limits(settings.nanodollars_per_day, settings.requests_per_minute)
-        request = StartRequest(held(state), state.organization_id, state.project_id, limits)
+        request = StartRequest(held(state), self._directory.budget(state.key_id))
         verdict = await self._attempts.start(request)
         self._tried.pop(key, None)
         bar = self._certain_bar(state)
@@ -251,6 +248,7 @@ class Dispatch:
             *attempt_key(state),
             owner=incarnation,
             project_id=state.project_id,
+            key_id=state.key_id,
             target=prepared.target.name,
             model=state.model or "",
             hold=held(state),

@@ -82,7 +82,7 @@ class Parts:
             directory = await stack.enter_async_context(
                 Directory(database, kek, settings.admit.directory_refresh_ms)
             )
-            gate = await _open_gate(settings.redis)
+            gate = await _open_gate(settings.redis, directory)
             stack.push_async_callback(gate.close)
             opening = SelfOpeningGate(gate, LedgerSource(database), metrics.gate_closed)
             await topics.require(settings.kafka)
@@ -154,13 +154,13 @@ def _board(settings: Settings, targets: Targets, metrics: Metrics) -> HealthBoar
     return board
 
 
-async def _open_gate(settings: RedisSettings) -> RedisGate:
+async def _open_gate(settings: RedisSettings, directory: Directory) -> RedisGate:
     if settings.url.get_secret_value() != EMBEDDED_REDIS:
-        return await RedisGate.open(settings)
+        return await RedisGate.open(settings, directory.time_zone)
     try:
         from fakeredis import FakeAsyncRedis  # noqa: PLC0415  # only the embedded mode has it installed
     except ImportError:
         raise SettingsInvalid(
             f"redis.url is {EMBEDDED_REDIS}, which takes pip install 'headworks[embedded]'; or name a Redis"
         ) from None
-    return RedisGate.embedded(FakeAsyncRedis(), settings.prefix)
+    return RedisGate.embedded(FakeAsyncRedis(), settings.prefix, time_zone_of=directory.time_zone)

@@ -4,7 +4,6 @@ import hashlib
 
 from broker.identity.directory import Directory
 from broker.quota.gate import ReserveRequest
-from broker.quota.limits import Limits
 from broker.settings import ReserveSettings
 from schemas.state import State
 from schemas.topics import Lane
@@ -21,20 +20,14 @@ class Requests:
         estimate = state.estimate
         if estimate is None:
             raise ValueError("an admitted job has an estimate")
-        settings = self._directory.project(state.project_id).settings
         return ReserveRequest(
             hold_id=hold_id(state),
-            organization_id=state.organization_id,
-            project_id=state.project_id,
+            budget=self._directory.budget(state.key_id),
             nanodollars=estimate.nanodollars,
             input_tokens=estimate.input_tokens,
             output_tokens=estimate.output_tokens,
-            limits=Limits(
-                settings.nanodollars_per_day,
-                settings.requests_per_minute,
-                None if state.lane is Lane.INTERACTIVE else self._jobs_in_flight_max,
-            ),
             ttl_ms=self._hold_ttl_ms,
+            jobs_in_flight_max=None if state.lane is Lane.INTERACTIVE else self._jobs_in_flight_max,
         )
 
 

@@ -108,20 +108,24 @@ class Reserve:
             self._metrics.job("reserve", "passed")
             held = state.model_copy(update={"hold": verdict.hold, "parked_for": None})
             onward.append(self._outlets.onward(topics.reserved(state.lane), inner, held))
-        elif verdict.reason == CROWDED:
+        elif verdict.code == CROWDED:
             parked.append(self._crowded(inner))
         elif verdict.never or (verdict.retry_at_ms >= state.deadline_ms and not verdict.held):
             self._metrics.job("reserve", "over_quota")
-            onward.append(
-                self._outlets.refused(state, "reserve", Refusal.OVER_QUOTA, f"limit: {verdict.reason}")
-            )
+            onward.append(self._outlets.refused(state, "reserve", Refusal.OVER_QUOTA, _limit(verdict)))
         else:
             self._metrics.job("reserve", "parked")
-            soon_ms = self._clock() + self._recheck_ms
-            due_ms = min(verdict.retry_at_ms, soon_ms) if verdict.held else verdict.retry_at_ms
-            due_ms = min(due_ms, state.deadline_ms)
-            update = {"due_ms": due_ms, "parked_for": verdict.reason}
+            due_ms = min(self._due_ms(verdict), state.deadline_ms)
+            update = {"due_ms": due_ms, "parked_for": verdict.code}
             parked.append(inner._replace(state=state.model_copy(update=update)))
+
+    def _due_ms(self, over: Over) -> int:
+        """What settling may free is looked for soon; so is what no window ends."""
+        now_ms = self._clock()
+        if not over.held:
+            return over.retry_at_ms
+        soon_ms = now_ms + self._recheck_ms
+        return min(over.retry_at_ms, soon_ms) if over.retry_at_ms > now_ms else soon_ms
 
     def _park(self, inner: Inner) -> Outgoing:
         key = inner.state.project_id.to_bytes(8, "big")
@@ -136,6 +140,10 @@ class Reserve:
             await self._tombstones.refresh()
             called_off = [key_of(inner.state) for inner in parked if self._tombstones.covers(inner.state)]
             await self._parking.hasten(called_off)
+
+
+def _limit(over: Over) -> str:
+    return f"limit: {over.reason} of the {over.level}"
 
 
 def _row(inner: Inner, place: Coordinate) -> ParkedRow:

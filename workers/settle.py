@@ -105,11 +105,7 @@ class Settle:
         """Those of calls cost what they cost, the others are given back. Idempotent by hold, so a batch that
         comes again may do it again.
         """
-        done = [
-            HoldSettlement(charge.hold, state.organization_id, state.project_id, charge.nanodollars)
-            for state in states
-            for charge in state.charges
-        ]
+        done = [HoldSettlement.of(state, charge) for state in states for charge in state.charges]
         if done:
             await self._gate.settle(done)
         charged = {settlement.hold.id for settlement in done}

@@ -101,7 +101,7 @@ class Waker:
         staying = set()
         verdicts = await self._room.take([each.inner.state for each in parked])
         for each, verdict in zip(parked, verdicts, strict=True):
-            if isinstance(verdict, Over) and verdict.reason == CROWDED:
+            if isinstance(verdict, Over) and verdict.code == CROWDED:
                 staying.add(each.place)
             else:
                 hold = verdict.hold if isinstance(verdict, Granted) else None

@@ -15,7 +15,8 @@ from contextlib import suppress
 from typing import Final, NamedTuple
 
 import orjson
-from redis.asyncio import Redis
+from redis.asyncio import Redis, RedisCluster
+
 
 from broker.health.target import Change, Signal, TargetHealth
 from broker.quota.translation import translated
@@ -37,7 +38,7 @@ class HealthBoard:
 
     def __init__(
         self,
-        client: Redis,
+        client: Redis | RedisCluster,
         prefix: str,
         targets: Mapping[str, TargetHealth],
         every_s: float,

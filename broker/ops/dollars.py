@@ -3,7 +3,7 @@
 import re
 
 from broker.errors import SettingsInvalid
-from broker.identity.directory import NANODOLLARS_MAX
+from broker.quota.limits import NUMBER_MAX
 
 NANODOLLARS = 1_000_000_000
 _FORM = re.compile(r"(?P<whole>[0-9]{1,7})(?:\.(?P<fraction>[0-9]{1,9}))?")
@@ -17,10 +17,8 @@ def to_nanodollars(text: str) -> int:
             f"{text[:40]!r} is not an amount of dollars like 25 or 0.50, of at most 9 decimals"
         )
     amount = int(match["whole"]) * NANODOLLARS + int((match["fraction"] or "").ljust(9, "0"))
-    if amount > NANODOLLARS_MAX:
-        raise SettingsInvalid(
-            f"{text[:40]} dollars are more than can be counted, {to_dollars(NANODOLLARS_MAX)}"
-        )
+    if amount > NUMBER_MAX:
+        raise SettingsInvalid(f"{text[:40]} dollars are more than can be counted, {to_dollars(NUMBER_MAX)}")
     return amount
 
 

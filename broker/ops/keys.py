@@ -1,12 +1,13 @@
 """Keys: what an application signs with. The secret is shown once, when the key is made."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.errors import NotFound
 from broker.identity.credential import Credential
+from broker.identity.settings import KeySettings, read_settings
 from broker.identity.wrapping import unwrap, wrap
 from broker.ops import applications
 from broker.ops.changes import change
@@ -22,15 +23,40 @@ class KeyRow(NamedTuple):
 
     id: str
     application: str
+    settings: KeySettings
     created_ms: int
     revoked_ms: int | None
 
 
-async def create(database: Database, kek: bytes, application: str) -> Credential:
-    """Raises NotFound without the application, SecretMissing where `kek` is not the one of the other keys."""
+async def create(
+    database: Database, kek: bytes, application: str, settings: KeySettings | None = None
+) -> Credential:
+    """Without `settings` nothing is limited. Raises NotFound without the application, SecretMissing where
+    `kek` is not the one of the other keys.
+    """
     async with change(database) as connection:
         found = await applications.get(connection, application)
-        return await add(connection, kek, found)
+        return await add(connection, kek, found, settings)
+
+
+async def set_settings(database: Database, key_id: str, changes: dict[str, Any]) -> KeyRow:
+    """Change the named fields of KeySettings and leave the rest.
+
+    Raises NotFound, and SettingsInvalid on an unknown field or a value out of bounds.
+    """
+    async with change(database) as connection:
+        found = await get(connection, key_id)
+        document = found.settings.model_dump(mode="json") | changes
+        settings = read_settings(KeySettings, f"key {key_id}", document)
+        values = {"settings": settings.model_dump(mode="json", exclude_defaults=True)}
+        await connection.execute(update(keys).where(keys.c.id == found.id).values(values))
+        return found._replace(settings=settings)
+
+
+async def show(database: Database, key_id: str) -> KeyRow:
+    """Raises NotFound."""
+    async with database.connect() as connection:
+        return await get(connection, key_id)
 
 
 async def revoke(database: Database, key_id: str) -> KeyRow:
@@ -39,10 +65,7 @@ async def revoke(database: Database, key_id: str) -> KeyRow:
         await connection.execute(
             update(keys).where(keys.c.id == key_id, keys.c.revoked_ms.is_(None)).values(revoked_ms=now_ms())
         )
-        row = (await connection.execute(_SELECT.where(keys.c.id == key_id))).one_or_none()
-        if row is None:
-            raise NotFound(f"no key {key_id[:64]}; `headworks keys list` names them")
-        return KeyRow(*row)
+        return await get(connection, key_id)
 
 
 async def list_all(database: Database, application: str | None = None) -> list[KeyRow]:
@@ -52,11 +75,14 @@ async def list_all(database: Database, application: str | None = None) -> list[K
         if application is not None:
             found = await applications.get(connection, application)
             query = query.where(keys.c.application_id == found.id)
-        return [KeyRow(*row) for row in await connection.execute(query)]
+        return [_row(row) for row in await connection.execute(query)]
 
 
 async def add(
-    connection: AsyncConnection, kek: bytes, application: applications.ApplicationRow
+    connection: AsyncConnection,
+    kek: bytes,
+    application: applications.ApplicationRow,
+    settings: KeySettings | None = None,
 ) -> Credential:
     """Raises SecretMissing where `kek` does not open the newest key that is there: one key-encryption key
     serves them all, or workers would not start again.
@@ -67,10 +93,19 @@ async def add(
         "id": credential.key_id,
         "application_id": application.id,
         "secret_wrapped": wrap(kek, credential.key_id, credential.secret),
+        "settings": {} if settings is None else settings.model_dump(mode="json", exclude_defaults=True),
         "created_ms": now_ms(),
     }
     await connection.execute(insert(keys).values(row))
     return credential
+
+
+async def get(connection: AsyncConnection, key_id: str) -> KeyRow:
+    """Raises NotFound."""
+    row = (await connection.execute(_SELECT.where(keys.c.id == key_id))).one_or_none()
+    if row is None:
+        raise NotFound(f"no key {key_id[:64]}; `headworks keys list` names them")
+    return _row(row)
 
 
 async def _check_fits(connection: AsyncConnection, kek: bytes) -> None:
@@ -86,5 +121,14 @@ async def _check_fits(connection: AsyncConnection, kek: bytes) -> None:
 
 
 _SELECT = select(
-    keys.c.id, tables.applications.c.name.label("application"), keys.c.created_ms, keys.c.revoked_ms
+    keys.c.id,
+    tables.applications.c.name.label("application"),
+    keys.c.settings,
+    keys.c.created_ms,
+    keys.c.revoked_ms,
 ).join_from(keys, tables.applications)
+
+
+def _row(row: Any) -> KeyRow:
+    settings = read_settings(KeySettings, f"key {row.id}", row.settings)
+    return KeyRow(row.id, row.application, settings, row.created_ms, row.revoked_ms)

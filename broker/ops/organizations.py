@@ -1,11 +1,12 @@
 """Organizations: who is billed."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from sqlalchemy import insert, select
+from sqlalchemy import insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.errors import Conflict, NotFound
+from broker.identity.settings import OrganizationSettings, read_settings
 from broker.ops.changes import change, check_name
 from broker.store.clock import now_ms
 from broker.store.database import Database
@@ -17,36 +18,60 @@ class Organization(NamedTuple):
 
     id: int
     name: str
+    settings: OrganizationSettings
     created_ms: int
 
 
-async def create(database: Database, name: str) -> Organization:
-    """Raises Conflict where the name is taken."""
+async def create(database: Database, name: str, settings: OrganizationSettings | None = None) -> Organization:
+    """Without `settings` nothing is limited. Raises Conflict where the name is taken."""
     check_name("an organization", name)
     async with change(database) as connection:
         if await find(connection, name) is not None:
-            raise Conflict(f"organization {name} is there already")
-        return await add(connection, name)
+            raise Conflict(f"organization {name} is there already; `headworks orgs set` changes it")
+        return await add(connection, name, settings)
+
+
+async def set_settings(database: Database, name: str, changes: dict[str, Any]) -> Organization:
+    """Change the named fields of OrganizationSettings and leave the rest.
+
+    Raises NotFound, and SettingsInvalid on an unknown field or a value out of bounds.
+    """
+    async with change(database) as connection:
+        found = await get(connection, name)
+        document = found.settings.model_dump(mode="json") | changes
+        settings = read_settings(OrganizationSettings, f"organization {name}", document)
+        values = {"settings": settings.model_dump(mode="json", exclude_defaults=True)}
+        await connection.execute(update(organizations).where(organizations.c.id == found.id).values(values))
+        return found._replace(settings=settings)
+
+
+async def show(database: Database, name: str) -> Organization:
+    """Raises NotFound."""
+    async with database.connect() as connection:
+        return await get(connection, name)
 
 
 async def list_all(database: Database) -> list[Organization]:
     """By name."""
     async with database.connect() as connection:
         rows = await connection.execute(select(organizations).order_by(organizations.c.name))
-        return [Organization(*row) for row in rows]
+        return [_organization(row) for row in rows]
 
 
-async def add(connection: AsyncConnection, name: str) -> Organization:
+async def add(
+    connection: AsyncConnection, name: str, settings: OrganizationSettings | None = None
+) -> Organization:
     """Inside a change whose caller has looked that the name is free."""
-    row = {"name": name, "created_ms": now_ms()}
+    stored = {} if settings is None else settings.model_dump(mode="json", exclude_defaults=True)
+    row = {"name": name, "settings": stored, "created_ms": now_ms()}
     made = await connection.execute(insert(organizations).values(row).returning(organizations))
-    return Organization(*made.one())
+    return _organization(made.one())
 
 
 async def find(connection: AsyncConnection, name: str) -> Organization | None:
     """By name."""
     row = (await connection.execute(select(organizations).where(organizations.c.name == name))).one_or_none()
-    return None if row is None else Organization(*row)
+    return None if row is None else _organization(row)
 
 
 async def get(connection: AsyncConnection, name: str) -> Organization:
@@ -55,3 +80,8 @@ async def get(connection: AsyncConnection, name: str) -> Organization:
     if found is None:
         raise NotFound(f"no organization {name}; `headworks orgs list` names them")
     return found
+
+
+def _organization(row: Any) -> Organization:
+    settings = read_settings(OrganizationSettings, f"organization {row.name}", row.settings)
+    return Organization(row.id, row.name, settings, row.created_ms)

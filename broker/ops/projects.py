@@ -6,7 +6,7 @@ from sqlalchemy import insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.errors import Conflict, NotFound, SettingsInvalid
-from broker.identity.directory import ProjectSettings, read_settings
+from broker.identity.settings import ProjectSettings, read_settings
 from broker.ops import organizations
 from broker.ops.changes import change, check_name
 from broker.store import tables
@@ -59,7 +59,7 @@ async def set_settings(database: Database, address: Address, changes: dict[str, 
     async with change(database) as connection:
         project = await get(connection, address)
         document = project.settings.model_dump(mode="json") | changes
-        settings = read_settings(str(address), document)
+        settings = read_settings(ProjectSettings, f"project {address}", document)
         stored = settings.model_dump(mode="json", exclude_defaults=True)
         await connection.execute(update(projects).where(projects.c.id == project.id).values(settings=stored))
         return project._replace(settings=settings)
@@ -119,4 +119,6 @@ _SELECT = select(
 
 def _row(row: Any) -> ProjectRow:
     address = Address(row.organization, row.name)
-    return ProjectRow(row.id, address, read_settings(str(address), row.settings), row.created_ms)
+    return ProjectRow(
+        row.id, address, read_settings(ProjectSettings, f"project {address}", row.settings), row.created_ms
+    )

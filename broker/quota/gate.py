@@ -11,48 +11,74 @@ The life of a hold:
 - Every verb is idempotent by the hold's id, and takes a batch: all requests of one organization go in one
   script, all organizations in one round trip. Each request stands for itself: one that is over its limit
   does not keep the others from theirs.
-- A request takes from all of its limits or from none. Requests a minute are used up by reserving.
-- Time is the gate's own clock (that of Redis), so that workers need not agree on it.
+- A request takes from every level of its budget (organization, project, key) or from none. Each node counts,
+  whether it has limits or not, so that one that is set later finds what was spent before.
+- Requests and tokens a minute are used up by reserving; what a settlement finds to be less is given back if
+  that minute is still open.
+- Time is the gate's own clock (that of Redis), so that workers need not agree on it; where days and months
+  begin is told by `broker.quota.calendar`.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, Self
 
-from broker.quota.limits import Limits, Reason
-from schemas.state import Hold
+from broker.quota.budget import Budget
+from broker.quota.limits import Level, Reason
+from schemas.state import Charge, Hold, State
 
 
 @dataclass(frozen=True, slots=True)
 class ReserveRequest:
-    """`ttl_ms`: how long the hold waits for its start. Reserving again under the same id begins it anew."""
+    """`ttl_ms`: how long the hold waits for its start. Reserving again under the same id begins it anew.
+
+    `jobs_in_flight_max` bounds the project's jobs in flight beside its own limit.
+    """
 
     hold_id: str
-    organization_id: int
-    project_id: int
+    budget: Budget
     nanodollars: int
     input_tokens: int
     output_tokens: int
-    limits: Limits
     ttl_ms: int
+    jobs_in_flight_max: int | None = None
+
+    @property
+    def organization_id(self) -> int:
+        return self.budget.organization_id
 
 
 @dataclass(frozen=True, slots=True)
 class StartRequest:
     hold: Hold
-    organization_id: int
-    project_id: int
-    limits: Limits
+    budget: Budget
+
+    @property
+    def organization_id(self) -> int:
+        return self.budget.organization_id
 
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """`nanodollars` is what the attempt really cost; it is counted in the windows of `hold`."""
+    """`nanodollars` and `tokens` are what the attempt really used, counted in the windows of `hold`."""
 
     hold: Hold
     organization_id: int
     project_id: int
+    key_id: str
     nanodollars: int
+    tokens: int
+
+    @classmethod
+    def of(cls, state: State, charge: Charge) -> Self:
+        return cls(
+            charge.hold,
+            state.organization_id,
+            state.project_id,
+            state.key_id,
+            charge.nanodollars,
+            charge.tokens,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,12 +108,19 @@ class Over:
     """Nothing was taken."""
 
     reason: Reason
+    level: Level
+    """Whose limit it is."""
     retry_at_ms: int
     """When the window turns; for jobs in flight, which no window ends: now."""
     never: bool
     """The request alone is more than the limit: no window will fit it."""
     held: bool
     """Only what is held stands in the way, and settling may free it before the window turns."""
+
+    @property
+    def code(self) -> str:
+        """The limit's name, and whose it is if not the project's: what a job that waits is parked for."""
+        return self.reason if self.level == "project" else f"{self.level}_{self.reason}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +151,9 @@ class Gate(Protocol):
     async def settle(self, settlements: Sequence[Settlement]) -> None:
         """Give back what was held and count what was spent, once a hold id.
 
-        A hold that the gate does not know (expired, or lost) is counted all the same. What belongs to a day
-        before yesterday changes no counter any more.
+        A hold that the gate does not know (expired, or lost) is counted all the same, unless it belongs to a
+        day before yesterday: of those a hold that is not there was settled. Windows that are closed are
+        counted in no more: days before yesterday, months that ended before it.
         """
         ...
 

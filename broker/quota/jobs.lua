@@ -1,14 +1,13 @@
 -- jobs: how many holds nodes have, held and started.
 --
--- batch     {node, ...}
+-- batch     {calendar, {node, ...}}
 -- answers   {stamp, a number a node}
 
-local batch = cjson.decode(ARGV[4])
-if not is_open() then return {0} end
+local turned = turned_away()
+if turned then return turned end
 sweep()
 
 local reply = {STAMP}
-for _, name in ipairs(batch) do
-  reply[#reply + 1] = right_jobs(name, redis.call('HGET', node_key(name), JOBS))
-end
+for _, name in ipairs(BATCH[2]) do reply[#reply + 1] = node(name).jobs end
+write_nodes()
 return reply

@@ -1,21 +1,27 @@
 """What a rebuild reads: charges and unsettled attempts in the database."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Select, Table, and_, exists, select
+from sqlalchemy import BigInteger, ColumnElement, Select, Table, and_, cast, exists, func, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from broker.quota.limits import DAY_MS
-from broker.quota.rebuild import CHUNK_ROWS, Charged, Unsettled
+from broker.quota.budget import ORGANIZATION_NODE, key_node, project_node
+from broker.quota.calendar import DAY_MS, OpenWindows
+from broker.quota.rebuild import CHUNK_ROWS, Decided, MinuteTotal, SettledHold, Total, Unsettled
 from broker.store.database import Database
 from broker.store.locks import gate_lock
-from broker.store.tables import attempts, charges, projects, terminals, verdicts
+from broker.store.tables import applications, attempts, charges, keys, projects, terminals, verdicts
 from schemas.state import Charge, Hold
 
-_CLOCKS_APART_MS = 3_600_000
+_CLOCKS_APART_MS: Final = 3_600_000
 """How far the clock that wrote `started_ms` may lie behind that of Redis."""
+
+_ALL_PLANS: Final = tuple(
+    text(f"SET LOCAL {name} = on") for name in ("enable_seqscan", "enable_hashjoin", "enable_mergejoin")
+)
+"""A day of attempts is joined whole, for which the ledger's habit of going by key is the slow way."""
 
 
 class LedgerSource:
@@ -29,33 +35,59 @@ class LedgerSource:
         async with self._database.begin() as guard:
             await gate_lock(guard)
             async with self._database.snapshot(guard) as connection:
+                if self._database.dialect == "postgresql":
+                    for setting in _ALL_PLANS:
+                        await connection.execute(setting)
                 yield DatabaseLedger(connection)
 
 
 class DatabaseLedger:
-    """Implements `broker.quota.rebuild.Ledger`, as it stood at one moment."""
+    """Implements `broker.quota.rebuild.Ledger`, as it stood at one moment.
+
+    A month is read a day at a time, and charges are summed where they are: however many there are, no
+    statement lasts longer than a day of them takes.
+    """
 
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
 
-    async def project_ids(self, organization_id: int) -> Sequence[int]:
-        return list(await self._connection.scalars(_project_ids(organization_id)))
+    async def nodes(self, organization_id: int) -> Sequence[str]:
+        project_ids = await self._connection.scalars(_project_ids(organization_id))
+        key_ids = await self._connection.scalars(_key_ids(organization_id))
+        return [ORGANIZATION_NODE, *map(project_node, project_ids), *map(key_node, key_ids)]
 
-    async def charged(self, organization_id: int, first_day: int) -> AsyncIterator[Sequence[Charged]]:
-        """Charges, then verdicts of jobs still under way, whose charges come with the terminal."""
-        async for rows in self._stream(_charges(organization_id, first_day)):
-            yield [Charged(*row) for row in rows]
-        async for rows in self._stream(_verdicts(organization_id, first_day)):
-            found = [(row.project_id, Charge.model_validate(row.charge)) for row in rows]
-            yield [
-                _charged(project_id, charge) for project_id, charge in found if charge.hold.day >= first_day
-            ]
+    async def settled(
+        self, organization_id: int, windows: OpenWindows
+    ) -> AsyncIterator[Sequence[SettledHold]]:
+        async for rows in self._stream(_settled(organization_id, windows.first_day)):
+            yield [SettledHold(*row) for row in rows]
 
-    async def unsettled(self, organization_id: int, first_day: int) -> Sequence[Unsettled]:
+    async def totals(self, organization_id: int, windows: OpenWindows) -> AsyncIterator[Sequence[Total]]:
+        days = charges.c.day
+        for day in range(windows.first_month_day, windows.day + 1):
+            async for rows in self._stream(_totals(organization_id, days == day)):
+                yield [Total(*row) for row in rows]
+        async for rows in self._stream(_totals(organization_id, days > windows.day)):
+            yield [Total(*row) for row in rows]
+
+    async def latest(self, organization_id: int, windows: OpenWindows) -> Sequence[MinuteTotal]:
+        found = await self._connection.execute(_latest(organization_id, windows))
+        return [MinuteTotal(*row) for row in found]
+
+    async def decided(self, organization_id: int, windows: OpenWindows) -> AsyncIterator[Sequence[Decided]]:
+        """Verdicts of jobs that are still under way."""
+        for began in _begun(windows):
+            async for rows in self._stream(_verdicts(organization_id, began)):
+                found = [Decided(row[0], row[1], Charge.model_validate(row[2])) for row in rows]
+                yield [item for item in found if item.charge.hold.month >= windows.first_month]
+
+    async def unsettled(self, organization_id: int, windows: OpenWindows) -> Sequence[Unsettled]:
         """Intents without a verdict, of runs that have not ended."""
-        rows = await self._connection.execute(_unsettled(organization_id, first_day))
-        found = [Unsettled(row.project_id, Hold.model_validate(row.hold)) for row in rows]
-        return [item for item in found if item.hold.day >= first_day]
+        found: list[Unsettled] = []
+        for began in _begun(windows):
+            rows = await self._connection.execute(_unsettled(organization_id, began))
+            found += [Unsettled(row[0], row[1], Hold.model_validate(row[2])) for row in rows]
+        return [item for item in found if item.hold.month >= windows.first_month]
 
     async def _stream(self, statement: Select[Any]) -> AsyncIterator[Sequence[Any]]:
         async with self._connection.stream(statement) as result:
@@ -67,36 +99,73 @@ def _project_ids(organization_id: int) -> Select[int]:
     return select(projects.c.id).where(projects.c.organization_id == organization_id)
 
 
-def _charges(organization_id: int, first_day: int) -> Select[Any]:
-    return select(
-        charges.c.project_id, charges.c.hold_id, charges.c.day, charges.c.minute, charges.c.nanodollars
-    ).where(charges.c.project_id.in_(_project_ids(organization_id)), charges.c.day >= first_day)
+def _key_ids(organization_id: int) -> Select[str]:
+    joined = keys.join(applications).join(projects)
+    return select(keys.c.id).select_from(joined).where(projects.c.organization_id == organization_id)
 
 
-def _verdicts(organization_id: int, first_day: int) -> Select[Any]:
-    return (
-        select(attempts.c.project_id, verdicts.c.charge)
-        .select_from(attempts)
-        .join(verdicts, _same_attempt(verdicts))
-        .where(_recent(organization_id, first_day), ~exists().where(_same_attempt(charges)))
+def _settled(organization_id: int, first_day: int) -> Select[Any]:
+    return select(charges.c.hold_id, charges.c.day, charges.c.month, charges.c.minute).where(
+        charges.c.organization_id == organization_id, charges.c.day >= first_day
     )
 
 
-def _unsettled(organization_id: int, first_day: int) -> Select[Any]:
-    return select(attempts.c.project_id, attempts.c.hold).where(
-        _recent(organization_id, first_day),
+def _totals(organization_id: int, days: ColumnElement[bool]) -> Select[Any]:
+    by = (charges.c.project_id, charges.c.key_id, charges.c.day, charges.c.month)
+    sums = (_sum(charges.c.nanodollars), _sum(charges.c.tokens))
+    return select(*by, *sums).where(charges.c.organization_id == organization_id, days).group_by(*by)
+
+
+def _latest(organization_id: int, windows: OpenWindows) -> Select[Any]:
+    by = (charges.c.project_id, charges.c.key_id, charges.c.minute)
+    return (
+        select(*by, func.count(), _sum(charges.c.tokens))
+        .where(
+            charges.c.organization_id == organization_id,
+            charges.c.day >= windows.first_day,
+            charges.c.minute >= windows.minute,
+        )
+        .group_by(*by)
+    )
+
+
+def _sum(column: ColumnElement[Any]) -> ColumnElement[int]:
+    # PostgreSQL sums BIGINT as NUMERIC.
+    return cast(func.sum(column), BigInteger)
+
+
+def _verdicts(organization_id: int, began: ColumnElement[bool]) -> Select[Any]:
+    return (
+        select(attempts.c.project_id, attempts.c.key_id, verdicts.c.charge)
+        .select_from(attempts)
+        .join(verdicts, _same_attempt(verdicts))
+        .where(_of(organization_id), began, ~exists().where(_same_attempt(charges)))
+    )
+
+
+def _unsettled(organization_id: int, began: ColumnElement[bool]) -> Select[Any]:
+    return select(attempts.c.project_id, attempts.c.key_id, attempts.c.hold).where(
+        _of(organization_id),
+        began,
         ~exists().where(_same_attempt(charges)),
         ~exists().where(_same_attempt(verdicts)),
         ~exists().where(_same_run(terminals)),
     )
 
 
-def _recent(organization_id: int, first_day: int) -> ColumnElement[bool]:
-    """A hold is never younger than its intent, so those of the open days are among the intents since then."""
-    return and_(
-        attempts.c.project_id.in_(_project_ids(organization_id)),
-        attempts.c.started_ms >= first_day * DAY_MS - _CLOCKS_APART_MS,
-    )
+def _of(organization_id: int) -> ColumnElement[bool]:
+    return attempts.c.project_id.in_(_project_ids(organization_id))
+
+
+def _begun(windows: OpenWindows) -> Iterator[ColumnElement[bool]]:
+    """A hold is never younger than its intent, so those of the open windows are among the intents since
+    then: a condition for each day, the last without end.
+    """
+    since_ms = windows.first_month_ms - _CLOCKS_APART_MS
+    days = max(windows.day - windows.first_month_day, 0)
+    for day in range(days):
+        yield attempts.c.started_ms.between(since_ms + day * DAY_MS, since_ms + (day + 1) * DAY_MS - 1)
+    yield attempts.c.started_ms >= since_ms + days * DAY_MS
 
 
 def _same_run(table: Table) -> ColumnElement[bool]:
@@ -109,8 +178,3 @@ def _same_run(table: Table) -> ColumnElement[bool]:
 
 def _same_attempt(table: Table) -> ColumnElement[bool]:
     return and_(_same_run(table), table.c.attempt == attempts.c.attempt)
-
-
-def _charged(project_id: int, charge: Charge) -> Charged:
-    hold = charge.hold
-    return Charged(project_id, hold.id, hold.day, hold.minute, charge.nanodollars)

@@ -3,71 +3,115 @@
 from collections.abc import Sequence
 from typing import Any
 
-from broker.quota.gate import Granted, Over, ReserveRequest, Settled, Settlement, StartRequest
-from broker.quota.limits import REASONS, Limits
+from broker.quota.budget import ORGANIZATION_NODE, Budget, PackedLevel, key_node, project_node
+from broker.quota.gate import (
+    Granted,
+    Over,
+    ProjectOf,
+    Release,
+    ReserveRequest,
+    Settled,
+    Settlement,
+    StartRequest,
+)
+from broker.quota.limits import LEVELS, REASONS
 from schemas.state import Hold
 
-ANSWER_WIDTH = 6
+ANSWER_WIDTH = 7
 _OVER, _HELD, _STARTED, _SETTLED = range(4)
+_JOBS_CAP = 1 + REASONS.index("jobs_in_flight")
 
 
-def project_node(project_id: int) -> str:
-    """A project's name among the nodes of its organization's budget tree."""
-    return f"p{project_id}"
-
-
-class _Levels:
-    """The distinct pairs of node and limits of a batch; requests point at them by number, from 1."""
+class _Branches:
+    """The distinct budgets of a batch, and their distinct levels; requests point at budgets, and those at
+    levels, by number from 1.
+    """
 
     def __init__(self) -> None:
-        self.packed: list[tuple[str | int, ...]] = []
-        self._numbers: dict[int, tuple[Limits, list[int]]] = {}
+        self.levels: dict[PackedLevel, int] = {}
+        self.packed: list[list[int]] = []
+        self._numbers: dict[tuple[int, int | None], int] = {}
 
-    def of_project(self, project_id: int, limits: Limits) -> list[int]:
-        known = self._numbers.get(project_id)
-        if known is not None and known[0] == limits:
-            return known[1]
-        self.packed.append((project_node(project_id), *limits.caps()))
-        self._numbers[project_id] = limits, [len(self.packed)]
-        return [len(self.packed)]
+    def number(self, budget: Budget, jobs_in_flight_max: int | None = None) -> int:
+        # By identity: the batch keeps its budgets alive, and an equal one is but packed once more.
+        known = self._numbers.get((id(budget), jobs_in_flight_max))
+        return known or self._add(budget, jobs_in_flight_max)
+
+    def _add(self, budget: Budget, jobs_in_flight_max: int | None) -> int:
+        organization, project, key = budget.packed
+        if jobs_in_flight_max is not None:
+            project = _narrowed(project, jobs_in_flight_max)
+        self.packed.append(
+            [self.levels.setdefault(level, len(self.levels) + 1) for level in (organization, project, key)]
+        )
+        self._numbers[id(budget), jobs_in_flight_max] = len(self.packed)
+        return len(self.packed)
 
 
-def pack_reserve(requests: Sequence[ReserveRequest]) -> Any:
-    levels = _Levels()
+def _narrowed(level: PackedLevel, jobs_in_flight_max: int) -> PackedLevel:
+    cap = min(int(level[_JOBS_CAP]), jobs_in_flight_max)
+    return (*level[:_JOBS_CAP], cap, *level[_JOBS_CAP + 1 :])
+
+
+def pack_reserve(requests: Sequence[ReserveRequest]) -> list[Any]:
+    branches = _Branches()
     items = [
         (
             request.hold_id,
             request.nanodollars,
             request.input_tokens,
             request.output_tokens,
-            levels.of_project(request.project_id, request.limits),
+            branches.number(request.budget, request.jobs_in_flight_max),
             request.ttl_ms,
         )
         for request in requests
     ]
-    return levels.packed, items
+    return [list(branches.levels), branches.packed, items]
 
 
-def pack_start(requests: Sequence[StartRequest]) -> Any:
-    levels = _Levels()
+def pack_start(requests: Sequence[StartRequest]) -> list[Any]:
+    branches = _Branches()
     items = [
         (
             request.hold.id,
             request.hold.nanodollars,
             request.hold.input_tokens,
             request.hold.output_tokens,
-            levels.of_project(request.project_id, request.limits),
+            branches.number(request.budget),
         )
         for request in requests
     ]
-    return levels.packed, items
+    return [list(branches.levels), branches.packed, items]
 
 
-def pack_settle(settlements: Sequence[Settlement]) -> Any:
-    return [
-        (item.hold.id, project_node(item.project_id), item.nanodollars, item.hold.day, item.hold.minute)
+def pack_settle(settlements: Sequence[Settlement]) -> list[Any]:
+    items = [
+        (
+            item.hold.id,
+            branch(item.project_id, item.key_id),
+            item.nanodollars,
+            item.tokens,
+            item.hold.day,
+            item.hold.month,
+            item.hold.minute,
+        )
         for item in settlements
     ]
+    return [items]
+
+
+def pack_release(releases: Sequence[Release]) -> list[Any]:
+    return [[(release.hold_id,) for release in releases]]
+
+
+def pack_projects(projects: Sequence[ProjectOf]) -> list[Any]:
+    return [[project_node(project.project_id) for project in projects]]
+
+
+def branch(project_id: int, key_id: str | None) -> str:
+    """The names of the nodes that count a hold, joined. Of one from before keys were counted two are left."""
+    names = f"{ORGANIZATION_NODE},{project_node(project_id)}"
+    return names if key_id is None else f"{names},{key_node(key_id)}"
 
 
 def unpack_answers(numbers: Sequence[int], hold_ids: Sequence[str]) -> list[Granted | Over | Settled]:
@@ -80,15 +124,16 @@ def unpack_answers(numbers: Sequence[int], hold_ids: Sequence[str]) -> list[Gran
 
 def _answer(hold_id: str, kind: int, *numbers: int) -> Granted | Over | Settled:
     if kind == _OVER:
-        reason, retry_at_ms, never, held, _ = numbers
-        return Over(REASONS[reason - 1], retry_at_ms, never=bool(never), held=bool(held))
-    nanodollars, input_tokens, output_tokens, day, minute = numbers
+        reason, level, retry_at_ms, never, held, _ = numbers
+        return Over(REASONS[reason - 1], LEVELS[level - 1], retry_at_ms, never=bool(never), held=bool(held))
+    nanodollars, input_tokens, output_tokens, day, month, minute = numbers
     hold = Hold(
         id=hold_id,
         nanodollars=nanodollars,
         input_tokens=input_tokens,
         output_tokens=output_tokens,
         day=day,
+        month=month,
         minute=minute,
     )
     return Settled(hold) if kind == _SETTLED else Granted(hold, started=kind == _STARTED)

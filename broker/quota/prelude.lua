@@ -4,37 +4,61 @@
 --
 -- KEYS[1]   <prefix>:{o<organization>}:gate. The hash tag puts all keys of an organization in one slot of a
 --           Redis Cluster; the others are named after this one:
---             ...:gate           hash    epoch       run id of the Redis process that the counters were made in
+--             ...:gate           hash    epoch       run id of the Redis process that the counters were made in,
+--                                                    and the layout that they have
 --                                        stamp       microseconds, when a script last came by; never goes back
 --                                        rebuilding  token of the rebuild under way
---             ...:node:<name>    hash    counters of one node of the budget tree (p<project>):
---                                        d:<day>:spent and d:<day>:held      nanodollars
---                                        m:<minute>:requests
---                                        jobs, the number of holds there are, held and started
---             ...:holds          hash    hold id -> state|nodes|nanodollars|input|output|day|minute
+--             ...:node:<name>    hash    counters of one node of the budget tree: o, the organization,
+--                                        p<project>, k<key>; a field a window, its numbers parted by spaces:
+--                                        d:<day>     nanodollars spent, held; tokens spent, held
+--                                        m:<month>   the same
+--                                        i:<minute>  requests; tokens
+--                                        jobs        the number of holds there are, held and started
+--             ...:holds          hash    hold id -> state|nodes|nanodollars|input|output|day|month|minute
 --                                        state: h held, s started; nodes are joined by commas
 --             ...:held           zset    ids of the holds not started, by the millisecond they expire at
---             ...:settled:<day>  hash    ids of the settled holds of that day -> minute
+--             ...:settled:<day>  hash    ids of the settled holds of that day -> month minute
 -- ARGV[1]   identity: empty on Redis. The embedded server has no run id: there it stands for one.
 -- ARGV[2]   seen: greatest stamp that the caller has been given
 -- ARGV[3]   now: milliseconds, or empty for the clock of Redis
--- ARGV[4]   batch: JSON, described at each verb
+-- ARGV[4]   batch: JSON, {calendar, ...}, the rest described at each verb
+--             calendar  {day, {start, ...}, month, {start, ...}}: days and months around now, the first number
+--                       of each and where it and those after it begin; the last start only ends the one before
 --
--- Every verb answers {stamp, ...}, or {0} when the gate is closed: the counters are gone (no epoch), from
+-- Every verb answers {stamp, ...}; or {0} when the gate is closed: the counters are gone (no epoch), from
 -- before a restart or a failover (another epoch), or from a snapshot put back in place (a stamp that is older
--- than one seen). Amounts are integers below 2^53, which doubles hold exactly.
+-- than one seen); or {-1, now} when the calendar does not hold now and the day before. A node is read once a
+-- script, and each of its fields that changes is written once, at the end. Amounts are integers below 2^53,
+-- which doubles hold exactly.
 
 local GATE, IDENTITY, SEEN = KEYS[1], ARGV[1], tonumber(ARGV[2])
 local BASE = string.sub(GATE, 1, -5)
-local HOLDS, HELD = BASE .. 'holds', BASE .. 'held'
-local DAY_MS, MINUTE_MS, DAY_S = 86400000, 60000, 86400
+local HOLDS, HELD_IDS = BASE .. 'holds', BASE .. 'held'
+local LAYOUT = '/2'
+local MINUTE_MS, DAY_S = 60000, 86400
 local SWEPT_MAX = 1000
+local BATCH = cjson.decode(ARGV[4])
 
 local clock = redis.call('TIME')
 local STAMP = clock[1] * 1000000 + clock[2]
 local NOW = tonumber(ARGV[3]) or math.floor(STAMP / 1000)
-local DAY, MINUTE = math.floor(NOW / DAY_MS), math.floor(NOW / MINUTE_MS)
-local FIRST_OPEN_DAY = DAY - 1
+local MINUTE = math.floor(NOW / MINUTE_MS)
+
+-- The number of the window that holds `at`, where the next one begins and where the one before began.
+local function locate(first, starts, at)
+  for index = #starts - 1, 1, -1 do
+    if at >= starts[index] then
+      if at >= starts[index + 1] then return nil end
+      return first + index - 1, starts[index + 1], starts[index - 1]
+    end
+  end
+end
+
+local calendar = BATCH[1]
+local DAY, NEXT_DAY, YESTERDAY = locate(calendar[1], calendar[2], NOW)
+local MONTH, NEXT_MONTH = locate(calendar[3], calendar[4], NOW)
+local FIRST_OPEN_DAY = DAY and DAY - 1
+local FIRST_OPEN_MONTH = YESTERDAY and locate(calendar[3], calendar[4], YESTERDAY)
 
 -- Lua's own conversion would round amounts beyond 14 digits.
 local function decimal(number)
@@ -42,8 +66,8 @@ local function decimal(number)
 end
 
 local function present_epoch()
-  if IDENTITY ~= '' then return IDENTITY end
-  return string.match(redis.call('INFO', 'server'), 'run_id:(%w+)')
+  if IDENTITY ~= '' then return IDENTITY .. LAYOUT end
+  return string.match(redis.call('INFO', 'server'), 'run_id:(%w+)') .. LAYOUT
 end
 
 local function is_open()
@@ -54,60 +78,160 @@ local function is_open()
   return true
 end
 
+-- What to answer where the verb may do nothing, or nil.
+local function turned_away()
+  if not (MONTH and FIRST_OPEN_MONTH) then return {-1, NOW} end
+  if not is_open() then return {0} end
+end
+
 local function node_key(name) return BASE .. 'node:' .. name end
-local function spent_field(day) return 'd:' .. decimal(day) .. ':spent' end
-local function held_field(day) return 'd:' .. decimal(day) .. ':held' end
-local JOBS = 'jobs'
-local function requests_field(minute) return 'm:' .. decimal(minute) .. ':requests' end
+local function day_field(day) return 'd:' .. day end
+local function month_field(month) return 'm:' .. month end
+local function minute_field(minute) return 'i:' .. minute end
 local function settled_key(day) return BASE .. 'settled:' .. decimal(day) end
 
 -- Seconds for which the settled ids of a day are kept: until two days after it, when it is long closed.
 local function settled_ttl(day) return decimal((day + 3) * DAY_S - math.floor(NOW / 1000)) end
 
-local function add(name, field, amount)
-  if amount ~= 0 then redis.call('HINCRBY', node_key(name), field, decimal(amount)) end
-end
-
--- Adds to the day's counter of each node; days that are closed have no counters any more.
-local function add_to_day(names, field, day, amount)
-  if day < FIRST_OPEN_DAY then return end
-  for name in string.gmatch(names, '[^,]+') do add(name, field(day), amount) end
-end
-
-local function pack_hold(state, names, nanodollars, input, output, day, minute)
-  return table.concat({state, names, decimal(nanodollars), decimal(input), decimal(output),
-    decimal(day), decimal(minute)}, '|')
+local function pack_hold(state, names, nanodollars, input, output, day, month, minute)
+  return table.concat({state, names, decimal(nanodollars), decimal(input), decimal(output), day, month, minute},
+    '|')
 end
 
 local function unpack_hold(record)
-  local state, names, nanodollars, input, output, day, minute =
-    string.match(record, '^(%a)|([^|]+)|(%d+)|(%d+)|(%d+)|(%d+)|(%d+)$')
+  local state, names, nanodollars, input, output, day, month, minute =
+    string.match(record, '^(%a)|([^|]+)|(%d+)|(%d+)|(%d+)|(%d+)|(%d+)|(%d+)$')
   return {state = state, names = names, nanodollars = tonumber(nanodollars), input = tonumber(input),
-    output = tonumber(output), day = tonumber(day), minute = tonumber(minute)}
+    output = tonumber(output), day = tonumber(day), month = tonumber(month), minute = tonumber(minute)}
 end
 
-local function add_jobs(names, number)
-  for name in string.gmatch(names, '[^,]+') do add(name, JOBS, number) end
+local function hold_record(hold)
+  return pack_hold(hold.state, hold.names, hold.nanodollars, hold.input, hold.output, hold.day, hold.month,
+    hold.minute)
+end
+
+-- Places in a day or a month, and in a minute.
+local SPENT, HELD, TOKENS, TOKENS_HELD = 1, 2, 3, 4
+local REQUESTS, TOKENS_OF_MINUTE = 1, 2
+local THIS_DAY, THIS_MONTH, THIS_MINUTE =
+  day_field(DAY or 0), month_field(MONTH or 0), minute_field(MINUTE)
+
+local nodes, splits, holds_there = {}, {}, nil
+
+local function window(node, field)
+  local counters = node.windows[field]
+  if not counters then
+    local stored = node.stored[field]
+    if stored then
+      local one, two, three, four = string.match(stored, '^(%S+) (%S+) ?(%S*) ?(%S*)$')
+      counters = {tonumber(one), tonumber(two), tonumber(three), tonumber(four)}
+    else
+      counters = {0, 0, 0, 0}
+    end
+    node.windows[field] = counters
+  end
+  return counters
+end
+
+-- A node's number of jobs, put right where it cannot be: no node has more holds than its organization, none
+-- less than none. No window ends this counter, so what a worker of another version did not count, while one
+-- took the other's place, would stay for ever. Before the script changes a hold.
+local function right_jobs(stored)
+  holds_there = holds_there or redis.call('HLEN', HOLDS)
+  return math.max(0, math.min(tonumber(stored or 0), holds_there))
+end
+
+local function forget_closed_windows(name, stored)
+  local closed = {}
+  for field in pairs(stored) do
+    local kind, number = string.match(field, '^(%a):(%d+)$')
+    local first = kind == 'd' and FIRST_OPEN_DAY or kind == 'm' and FIRST_OPEN_MONTH or MINUTE
+    if kind and tonumber(number) < first then closed[#closed + 1] = field end
+  end
+  if #closed > 0 then redis.call('HDEL', node_key(name), unpack(closed)) end
+end
+
+-- A node's counters; changes are written by `write_nodes`.
+local function node(name)
+  local found = nodes[name]
+  if not found then
+    local flat, stored = redis.call('HGETALL', node_key(name)), {}
+    for index = 1, #flat, 2 do stored[flat[index]] = flat[index + 1] end
+    if not stored[THIS_MINUTE] then forget_closed_windows(name, stored) end
+    found = {stored = stored, windows = {}, changed = {}, jobs = right_jobs(stored.jobs)}
+    found.day, found.month = window(found, THIS_DAY), window(found, THIS_MONTH)
+    found.minute = window(found, THIS_MINUTE)
+    nodes[name] = found
+  end
+  return found
+end
+
+local function write_nodes()
+  for name, found in pairs(nodes) do
+    local values = {}
+    for field, counters in pairs(found.changed) do
+      values[#values + 1] = field
+      local form = string.sub(field, 1, 1) == 'i' and '%.0f %.0f' or '%.0f %.0f %.0f %.0f'
+      values[#values + 1] = string.format(form, unpack(counters))
+    end
+    if found.jobs ~= tonumber(found.stored.jobs or 0) then
+      values[#values + 1] = 'jobs'
+      values[#values + 1] = decimal(found.jobs)
+    end
+    if #values > 0 then redis.call('HSET', node_key(name), unpack(values)) end
+  end
+end
+
+-- The nodes of names that are joined by commas.
+local function each_node(names)
+  local found = splits[names]
+  if not found then
+    found = {}
+    for name in string.gmatch(names, '[^,]+') do found[#found + 1] = node(name) end
+    splits[names] = found
+  end
+  return ipairs(found)
+end
+
+-- Adds to two places of a window that is open; one that is closed has no counters any more.
+local function add(found, field, dollars_place, nanodollars, tokens_place, tokens)
+  if nanodollars == 0 and tokens == 0 then return end
+  local counters = window(found, field)
+  counters[dollars_place] = counters[dollars_place] + nanodollars
+  counters[tokens_place] = counters[tokens_place] + tokens
+  found.changed[field] = counters
+end
+
+local function add_to_windows(names, day, month, dollars_place, nanodollars, tokens_place, tokens)
+  for _, found in each_node(names) do
+    if day >= FIRST_OPEN_DAY then
+      add(found, day_field(day), dollars_place, nanodollars, tokens_place, tokens)
+    end
+    if month >= FIRST_OPEN_MONTH then
+      add(found, month_field(month), dollars_place, nanodollars, tokens_place, tokens)
+    end
+  end
 end
 
 -- Gives back what a hold holds. Its record is removed by the caller.
 local function give_back(hold)
-  add_to_day(hold.names, held_field, hold.day, -hold.nanodollars)
-  add_jobs(hold.names, -1)
+  add_to_windows(hold.names, hold.day, hold.month, HELD, -hold.nanodollars, TOKENS_HELD,
+    -hold.input - hold.output)
+  for _, found in each_node(hold.names) do found.jobs = found.jobs - 1 end
 end
 
 -- Ends holds whose time has run out before they were started, the oldest first.
 local function sweep()
-  local ids = redis.call('ZRANGEBYSCORE', HELD, '-inf', decimal(NOW), 'LIMIT', 0, SWEPT_MAX)
+  local ids = redis.call('ZRANGEBYSCORE', HELD_IDS, '-inf', decimal(NOW), 'LIMIT', 0, SWEPT_MAX)
   if #ids == 0 then return end
   for _, record in ipairs(redis.call('HMGET', HOLDS, unpack(ids))) do give_back(unpack_hold(record)) end
   redis.call('HDEL', HOLDS, unpack(ids))
-  redis.call('ZREM', HELD, unpack(ids))
+  redis.call('ZREM', HELD_IDS, unpack(ids))
 end
 
--- What is known of each id of a batch whose items begin with it: {hold} or {settled = {day, minute}} or nothing.
--- Settled ids are looked for in the open days; those of `days` are open too when they lie ahead, which
--- happens when the clock was set back.
+-- What is known of each id of a batch whose items begin with it: {hold}, {settled = {day, month, minute}} or
+-- nothing. Settled ids are looked for in the open days; those of `days` are open too when they lie ahead,
+-- which happens when the clock was set back.
 local function look_up(items, days)
   local ids, known = {}, {}
   for index, item in ipairs(items) do ids[index] = item[1] end
@@ -120,55 +244,15 @@ local function look_up(items, days)
   end
   for index, id in ipairs(ids) do
     known[id] = held[index] and {hold = unpack_hold(held[index])} or nil
-    for day, minutes in pairs(settled) do
-      if minutes[index] then known[id] = {settled = {day = day, minute = tonumber(minutes[index])}} end
+    for day, windows in pairs(settled) do
+      if windows[index] then
+        local month, minute = string.match(windows[index], '^(%d+) (%d+)$')
+        known[id] = {settled = {day = day, month = tonumber(month), minute = tonumber(minute)}}
+      end
     end
   end
   return known
 end
-
--- A node's number of jobs, put right where it cannot be: no node has more holds than its organization, none
--- less than none. No window ends this counter, so what a worker of another version did not count, while one
--- took the other's place, would stay for ever. Before the script changes a hold.
-local function right_jobs(name, found)
-  local jobs = tonumber(found or 0)
-  local right = math.max(0, math.min(jobs, redis.call('HLEN', HOLDS)))
-  if right ~= jobs then redis.call('HSET', node_key(name), JOBS, decimal(right)) end
-  return right
-end
-
--- Counters of nodes in the present windows, read once a script; changes are written by `write_nodes`.
-local nodes = {}
-
-local function forget_closed_windows(name)
-  for _, field in ipairs(redis.call('HKEYS', node_key(name))) do
-    local window, number = string.match(field, '^(%a):(%d+):')
-    local first = window == 'd' and FIRST_OPEN_DAY or MINUTE
-    if window and tonumber(number) < first then redis.call('HDEL', node_key(name), field) end
-  end
-end
-
-local function node(name)
-  if not nodes[name] then
-    local found = redis.call('HMGET', node_key(name),
-      spent_field(DAY), held_field(DAY), requests_field(MINUTE), JOBS)
-    if not found[3] then forget_closed_windows(name) end
-    nodes[name] = {spent = tonumber(found[1] or 0), held = tonumber(found[2] or 0),
-      requests = tonumber(found[3] or 0), jobs = right_jobs(name, found[4]),
-      held_more = 0, requests_more = 0, jobs_more = 0}
-  end
-  return nodes[name]
-end
-
-local function write_nodes()
-  for name, counters in pairs(nodes) do
-    add(name, held_field(DAY), counters.held_more)
-    add(name, requests_field(MINUTE), counters.requests_more)
-    add(name, JOBS, counters.jobs_more)
-  end
-end
-
-local NANODOLLARS_PER_DAY, REQUESTS_PER_MINUTE, JOBS_IN_FLIGHT = 1, 2, 3
 
 -- Of two refusals the one that lasts: never, then the later window, then what no settlement can free.
 local function longer(one, other)
@@ -178,46 +262,66 @@ local function longer(one, other)
   return one.held <= other.held and one or other
 end
 
--- Why a request does not fit under {name, nanodollars_per_day, requests_per_minute, jobs_in_flight}, or nil.
-local function refuse(level, nanodollars)
-  local counters, refusal = node(level[1]), nil
-  if counters.spent + counters.held + nanodollars > level[2] then
-    refusal = {reason = NANODOLLARS_PER_DAY, retry_at = (DAY + 1) * DAY_MS,
-      never = nanodollars > level[2] and 1 or 0, held = counters.spent + nanodollars <= level[2] and 1 or 0}
-  end
-  if counters.requests + 1 > level[3] then
-    refusal = longer(refusal, {reason = REQUESTS_PER_MINUTE, retry_at = (MINUTE + 1) * MINUTE_MS,
-      never = level[3] < 1 and 1 or 0, held = 0})
-  end
-  if counters.jobs + 1 > level[4] then
-    refusal = longer(refusal, {reason = JOBS_IN_FLIGHT, retry_at = NOW,
-      never = level[4] < 1 and 1 or 0, held = 1})
-  end
-  return refusal
+-- Of `worst` and the refusal that a limit gives, if it gives one: the one that lasts.
+local function over(worst, depth, reason, cap, amount, spent, held, retry_at)
+  if spent + held + amount <= cap then return worst end
+  return longer(worst, {reason = reason, depth = depth, retry_at = retry_at,
+    never = amount > cap and 1 or 0, held = spent + amount <= cap and 1 or 0})
 end
 
--- Takes from every level of a request {id, nanodollars, input, output, {level, ...}, ...} or from none.
--- Answers the hold, or nil and the refusal. A request's levels are indices into `levels`.
-local function take(request, levels, state)
-  local refusal, names = nil, {}
-  for _, index in ipairs(request[5]) do
-    local level = levels[index]
-    names[#names + 1] = level[1]
-    local found = refuse(level, request[2])
-    if found then refusal = longer(refusal, found) end
+-- Adds to `worst` why a request does not fit under a level, {node, cap, ...}. The reasons are numbered in the
+-- order of the caps: dollars a day, requests a minute, jobs in flight, tokens a minute, tokens a day, tokens a
+-- month, dollars a month.
+local function refuse(worst, depth, level, nanodollars, tokens)
+  local found = node(level[1])
+  local day, month, minute = found.day, found.month, found.minute
+  local next_minute = (MINUTE + 1) * MINUTE_MS
+  worst = over(worst, depth, 1, level[2], nanodollars, day[SPENT], day[HELD], NEXT_DAY)
+  worst = over(worst, depth, 2, level[3], 1, minute[REQUESTS], 0, next_minute)
+  worst = over(worst, depth, 3, level[4], 1, 0, found.jobs, NOW)
+  worst = over(worst, depth, 4, level[5], tokens, minute[TOKENS_OF_MINUTE], 0, next_minute)
+  worst = over(worst, depth, 5, level[6], tokens, day[TOKENS], day[TOKENS_HELD], NEXT_DAY)
+  worst = over(worst, depth, 6, level[7], tokens, month[TOKENS], month[TOKENS_HELD], NEXT_MONTH)
+  return over(worst, depth, 7, level[8], nanodollars, month[SPENT], month[HELD], NEXT_MONTH)
+end
+
+local branches = {}
+
+-- A branch's levels and the names of their nodes, from {level, ...}, indices into `levels`.
+local function branch(number, packed, levels)
+  local found = branches[number]
+  if not found then
+    found = {levels = {}}
+    local names = {}
+    for depth, index in ipairs(packed[number]) do
+      found.levels[depth] = levels[index]
+      names[depth] = levels[index][1]
+    end
+    found.names = table.concat(names, ',')
+    branches[number] = found
   end
+  return found
+end
+
+-- Takes from every level of a request {id, nanodollars, input, output, branch, ...} or from none. Answers the
+-- hold, or nil and the refusal.
+local function take(request, levels, packed)
+  local nanodollars, tokens = request[2], request[3] + request[4]
+  local mine, refusal = branch(request[5], packed, levels), nil
+  for depth, level in ipairs(mine.levels) do refusal = refuse(refusal, depth, level, nanodollars, tokens) end
   if refusal then return nil, refusal end
-  for _, name in ipairs(names) do
-    local counters = node(name)
-    counters.held, counters.held_more = counters.held + request[2], counters.held_more + request[2]
-    counters.requests, counters.requests_more = counters.requests + 1, counters.requests_more + 1
-    counters.jobs, counters.jobs_more = counters.jobs + 1, counters.jobs_more + 1
+  for _, found in each_node(mine.names) do
+    add(found, THIS_DAY, HELD, nanodollars, TOKENS_HELD, tokens)
+    add(found, THIS_MONTH, HELD, nanodollars, TOKENS_HELD, tokens)
+    add(found, THIS_MINUTE, REQUESTS, 1, TOKENS_OF_MINUTE, tokens)
+    found.jobs = found.jobs + 1
   end
-  return {state = state, names = table.concat(names, ','), nanodollars = request[2], input = request[3],
-    output = request[4], day = DAY, minute = MINUTE}
+  return {state = 'h', names = mine.names, nanodollars = nanodollars, input = request[3], output = request[4],
+    day = DAY, month = MONTH, minute = MINUTE}
 end
 
--- Six integers a request: kind, then a hold's nanodollars, input, output, day, minute; or what a refusal says.
+-- Seven integers a request: kind, then a hold's nanodollars, input, output, day, month, minute; or what a
+-- refusal says.
 local KIND_OVER, KIND_HELD, KIND_STARTED, KIND_SETTLED = 0, 1, 2, 3
 
 local function answer(reply, ...)
@@ -226,17 +330,13 @@ end
 
 local function answer_hold(reply, hold)
   local kind = hold.state == 's' and KIND_STARTED or KIND_HELD
-  answer(reply, kind, hold.nanodollars, hold.input, hold.output, hold.day, hold.minute)
+  answer(reply, kind, hold.nanodollars, hold.input, hold.output, hold.day, hold.month, hold.minute)
 end
 
 local function answer_settled(reply, request, settled)
-  answer(reply, KIND_SETTLED, request[2], request[3], request[4], settled.day, settled.minute)
+  answer(reply, KIND_SETTLED, request[2], request[3], request[4], settled.day, settled.month, settled.minute)
 end
 
 local function answer_refusal(reply, refusal)
-  answer(reply, KIND_OVER, refusal.reason, refusal.retry_at, refusal.never, refusal.held, 0)
-end
-
-local function hold_record(hold)
-  return pack_hold(hold.state, hold.names, hold.nanodollars, hold.input, hold.output, hold.day, hold.minute)
+  answer(reply, KIND_OVER, refusal.reason, refusal.depth, refusal.retry_at, refusal.never, refusal.held, 0)
 end

@@ -1,43 +1,38 @@
 -- rebuild: make an organization's counters anew from what the ledger says, in one call or in several.
 --
--- batch     {token, begin, open, nodes, spent, requests, holds, settled}
+-- batch     {calendar, token, begin, open, nodes, holds, settled, counters}
 --             token     names this rebuild: a second one that begins meanwhile takes over from it
 --             begin     true on the first call: empties everything; the gate is closed from here on
 --             open      true on the last call: opens the gate in the present epoch
---             nodes     {node, ...}, all of the organization; read on the first call
---             spent     {{nodes, day, nanodollars}, ...}; on the last call only, which counts once
---             requests  {{nodes, minute, number}, ...}; so too
---             holds     {{id, nodes, nanodollars, input, output, day, minute}, ...}, all of them started
---             settled   {{id, day, minute}, ...}
--- answers   {stamp, now}, or {0} where another rebuild took over or the gate's keys went away again
+--             nodes     {node, ...}, all of the organization; emptied by the calls that name them
+--             holds     {{id, nodes, nanodollars, input, output, day, month, minute}, ...}, all of them started
+--             settled   {{id, day, month, minute}, ...}
+--             counters  {{node, field, number, ...}, ...}: what a field of a node is to hold
+-- answers   {stamp, now}, {0} where another rebuild took over or the gate's keys went away again, or {-1, now}
 --
 -- A client that gets no answer may send a call again.
 
-local token, begin, open, names, spent, requests, holds, settled = unpack(cjson.decode(ARGV[4]))
+if not (MONTH and FIRST_OPEN_MONTH) then return {-1, NOW} end
+local _, token, begin, open, names, holds, settled, counters = unpack(BATCH)
 
 if begin then
-  redis.call('DEL', GATE, HOLDS, HELD)
+  redis.call('DEL', GATE, HOLDS, HELD_IDS)
   for day = FIRST_OPEN_DAY, DAY do redis.call('DEL', settled_key(day)) end
-  for _, name in ipairs(names) do redis.call('DEL', node_key(name)) end
   redis.call('HSET', GATE, 'rebuilding', token)
 end
 if redis.call('HGET', GATE, 'rebuilding') ~= token then return {0} end
 
-for _, entry in ipairs(spent) do add_to_day(entry[1], spent_field, entry[2], entry[3]) end
-for _, entry in ipairs(requests) do
-  for name in string.gmatch(entry[1], '[^,]+') do add(name, requests_field(entry[2]), entry[3]) end
-end
-for _, hold in ipairs(holds) do
-  local id, nodes_held, nanodollars, input, output, day, minute = unpack(hold)
-  local record = pack_hold('s', nodes_held, nanodollars, input, output, day, minute)
-  if redis.call('HSETNX', HOLDS, id, record) == 1 then
-    add_to_day(nodes_held, held_field, day, nanodollars)
-    add_jobs(nodes_held, 1)
-  end
-end
+for _, name in ipairs(names) do redis.call('DEL', node_key(name)) end
+for _, hold in ipairs(holds) do redis.call('HSET', HOLDS, hold[1], pack_hold('s', unpack(hold, 2))) end
 for _, entry in ipairs(settled) do
-  redis.call('HSET', settled_key(entry[2]), entry[1], decimal(entry[3]))
-  redis.call('EXPIRE', settled_key(entry[2]), settled_ttl(entry[2]))
+  local id, day, month, minute = unpack(entry)
+  redis.call('HSET', settled_key(day), id, month .. ' ' .. minute)
+  redis.call('EXPIRE', settled_key(day), settled_ttl(day))
+end
+for _, entry in ipairs(counters) do
+  local numbers = {}
+  for index = 3, #entry do numbers[index - 2] = decimal(entry[index]) end
+  redis.call('HSET', node_key(entry[1]), entry[2], table.concat(numbers, ' '))
 end
 
 if open then

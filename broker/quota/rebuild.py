@@ -1,46 +1,87 @@
 """How the counters of an organization are made anew from the ledger, which is the truth."""
 
-from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 from uuid import uuid4
 
-from broker.quota.limits import first_open_day, minute_of
-from broker.quota.packing import project_node
-from schemas.state import Hold
+from broker.quota.calendar import Calendar, OpenWindows
+from broker.quota.packing import branch
+from schemas.state import Charge, Hold
 
-CHUNK_ROWS = 1_000
+CHUNK_ROWS: Final = 1_000
 
 
-@dataclass(frozen=True, slots=True)
-class Charged:
-    """An attempt whose cost is on record."""
+class Total(NamedTuple):
+    """What the charges of a key on one day come to."""
 
     project_id: int
+    key_id: str
+    day: int
+    month: int
+    nanodollars: int
+    tokens: int
+
+
+class MinuteTotal(NamedTuple):
+    """What the charges of a key whose holds were taken in one minute come to."""
+
+    project_id: int
+    key_id: str
+    minute: int
+    requests: int
+    tokens: int
+
+
+class SettledHold(NamedTuple):
+    """The id of a hold that was settled, and its windows."""
+
     hold_id: str
     day: int
+    month: int
     minute: int
-    nanodollars: int
 
 
-@dataclass(frozen=True, slots=True)
-class Unsettled:
+class Decided(NamedTuple):
+    """An attempt whose verdict is on record; its charge comes with the job's terminal."""
+
+    project_id: int
+    key_id: str | None
+    charge: Charge
+
+
+class Unsettled(NamedTuple):
     """An attempt on record before its call, whose cost is not known yet."""
 
     project_id: int
+    key_id: str | None
     hold: Hold
 
 
 class Ledger(Protocol):
-    """What the ledger says of one organization. Attempts of days before `first_day` are left out."""
+    """What the ledger says of one organization. What belongs to closed windows alone is left out."""
 
-    async def project_ids(self, organization_id: int) -> Sequence[int]: ...
+    async def nodes(self, organization_id: int) -> Sequence[str]:
+        """All of its budget tree."""
+        ...
 
-    def charged(self, organization_id: int, first_day: int) -> AsyncIterator[Sequence[Charged]]: ...
+    def settled(self, organization_id: int, windows: OpenWindows) -> AsyncIterator[Sequence[SettledHold]]:
+        """Of charges of the open days."""
+        ...
 
-    async def unsettled(self, organization_id: int, first_day: int) -> Sequence[Unsettled]: ...
+    def totals(self, organization_id: int, windows: OpenWindows) -> AsyncIterator[Sequence[Total]]:
+        """Of charges of the open months and days."""
+        ...
+
+    async def latest(self, organization_id: int, windows: OpenWindows) -> Sequence[MinuteTotal]:
+        """Of charges of the present minute, and of later ones where the clock was set back."""
+        ...
+
+    def decided(self, organization_id: int, windows: OpenWindows) -> AsyncIterator[Sequence[Decided]]: ...
+
+    async def unsettled(self, organization_id: int, windows: OpenWindows) -> Sequence[Unsettled]: ...
 
 
 class RebuildSource(Protocol):
@@ -51,66 +92,118 @@ class RebuildSource(Protocol):
 
 @dataclass(slots=True)
 class _Tally:
-    """By node and window."""
+    """The counters, by node and field, as `prelude.lua` describes them."""
 
-    first_minute: int
-    spent: Counter[tuple[str, int]] = field(default_factory=Counter)
-    requests: Counter[tuple[str, int]] = field(default_factory=Counter)
+    windows: OpenWindows
+    spans: defaultdict[tuple[str, str], list[int]] = field(
+        default_factory=lambda: defaultdict(lambda: [0, 0, 0, 0])
+    )
+    minutes: defaultdict[tuple[str, str], list[int]] = field(
+        default_factory=lambda: defaultdict(lambda: [0, 0])
+    )
+    jobs: Counter[str] = field(default_factory=Counter)
 
-    def charge(self, row: Charged) -> None:
-        node = project_node(row.project_id)
-        self.spent[node, row.day] += row.nanodollars
-        self.request(node, row.minute)
+    def spent(self, names: str, day: int, month: int, nanodollars: int, tokens: int) -> None:
+        self._span(names, day, month, (nanodollars, 0, tokens, 0))
 
-    def request(self, node: str, minute: int) -> None:
-        if minute >= self.first_minute:
-            self.requests[node, minute] += 1
+    def held(self, names: str, hold: Hold) -> None:
+        self._span(names, hold.day, hold.month, (0, hold.nanodollars, 0, hold.tokens))
+        self.requested(names, hold.minute, 1, hold.tokens)
+        self.jobs.update(names.split(","))
+
+    def requested(self, names: str, minute: int, requests: int, tokens: int) -> None:
+        if minute >= self.windows.minute:
+            for name in names.split(","):
+                counts = self.minutes[name, f"i:{minute}"]
+                counts[0] += requests
+                counts[1] += tokens
+
+    def entries(self) -> list[tuple[str | int, ...]]:
+        entries: list[tuple[str | int, ...]] = [(name, "jobs", number) for name, number in self.jobs.items()]
+        for counters in (self.spans, self.minutes):
+            entries += [(*place, *numbers) for place, numbers in counters.items()]
+        return entries
+
+    def _span(self, names: str, day: int, month: int, amounts: tuple[int, ...]) -> None:
+        fields = [f"d:{day}"] if day >= self.windows.first_day else []
+        fields += [f"m:{month}"] if month >= self.windows.first_month else []
+        for name in names.split(","):
+            for each in fields:
+                counters = self.spans[name, each]
+                for place, amount in enumerate(amounts):
+                    counters[place] += amount
+
+
+class _Rebuild:
+    def __init__(self, call: Callable[[Any], Awaitable[list[int]]]) -> None:
+        self._call = call
+        self._token = uuid4().hex
+
+    async def begin(self) -> int:
+        """Close the gate. Returns the time by the gate's clock."""
+        (now_ms,) = await self._call([self._token, True, False, (), (), (), ()])
+        return now_ms
+
+    async def send(self, **parts: Sequence[Any]) -> None:
+        for name, rows in parts.items():
+            for start in range(0, len(rows), CHUNK_ROWS):
+                chunk = rows[start : start + CHUNK_ROWS]
+                lists = [chunk if part == name else () for part in ("nodes", "holds", "settled", "counters")]
+                await self._call([self._token, False, False, *lists])
+
+    async def open(self) -> None:
+        await self._call([self._token, False, True, (), (), (), ()])
 
 
 async def rebuild_organization(
-    call: Callable[[Any], Awaitable[list[int]]], organization_id: int, ledger: Ledger
+    call: Callable[[Any], Awaitable[list[int]]], organization_id: int, calendar: Calendar, ledger: Ledger
 ) -> None:
-    """`call` runs `rebuild.lua` with a batch. The gate stays closed until the last call.
+    """`call` runs `rebuild.lua` with what follows the calendar. The gate stays closed until the last call.
 
     All is read as of one moment while the gate is closed. What is written later moves its hold later still,
-    when the gate is open again.
+    when the gate is open again. Every call sets what it says, so that it may be sent again.
     """
-    token = uuid4().hex
-    nodes = [project_node(project_id) for project_id in await ledger.project_ids(organization_id)]
-    (now_ms,) = await call(_batch(token, begin=True, nodes=nodes))
-    first_day = first_open_day(now_ms)
-    tally = _Tally(minute_of(now_ms))
-    async for rows in ledger.charged(organization_id, first_day):
-        for row in rows:
-            tally.charge(row)
-        await call(_batch(token, settled=[(row.hold_id, row.day, row.minute) for row in rows]))
-    unsettled = await ledger.unsettled(organization_id, first_day)
-    for start in range(0, len(unsettled), CHUNK_ROWS):
-        await call(
-            _batch(token, holds=[_hold(tally, item) for item in unsettled[start : start + CHUNK_ROWS]])
-        )
-    await call(_batch(token, spent=_entries(tally.spent), requests=_entries(tally.requests), last=True))
+    rebuild = _Rebuild(call)
+    windows = calendar.open_at(await rebuild.begin())
+    tally = _Tally(windows)
+    await rebuild.send(nodes=await ledger.nodes(organization_id))
+    async for ids in ledger.settled(organization_id, windows):
+        await rebuild.send(settled=[tuple(each) for each in ids])
+    await _count_charges(tally, organization_id, ledger)
+    async for decided in ledger.decided(organization_id, windows):
+        await rebuild.send(settled=[tuple(each) for each in _count_decided(tally, decided)])
+    unsettled = await ledger.unsettled(organization_id, windows)
+    await rebuild.send(holds=[_hold(tally, item) for item in unsettled], counters=tally.entries())
+    await rebuild.open()
+
+
+async def _count_charges(tally: _Tally, organization_id: int, ledger: Ledger) -> None:
+    async for totals in ledger.totals(organization_id, tally.windows):
+        for project_id, key_id, day, month, nanodollars, tokens in totals:
+            tally.spent(branch(project_id, key_id), day, month, nanodollars, tokens)
+    for project_id, key_id, minute, requests, tokens in await ledger.latest(organization_id, tally.windows):
+        tally.requested(branch(project_id, key_id), minute, requests, tokens)
+
+
+def _count_decided(tally: _Tally, rows: Sequence[Decided]) -> Iterator[SettledHold]:
+    for project_id, key_id, charge in rows:
+        hold, names = charge.hold, branch(project_id, key_id)
+        tally.spent(names, hold.day, hold.month, charge.nanodollars, charge.tokens)
+        tally.requested(names, hold.minute, 1, charge.tokens)
+        if hold.day >= tally.windows.first_day:
+            yield SettledHold(hold.id, hold.day, hold.month, hold.minute)
 
 
 def _hold(tally: _Tally, item: Unsettled) -> tuple[str | int, ...]:
-    hold, node = item.hold, project_node(item.project_id)
-    tally.request(node, hold.minute)
-    return hold.id, node, hold.nanodollars, hold.input_tokens, hold.output_tokens, hold.day, hold.minute
-
-
-def _entries(counts: Counter[tuple[str, int]]) -> list[tuple[str, int, int]]:
-    return [(node, window, amount) for (node, window), amount in counts.items()]
-
-
-def _batch(
-    token: str,
-    *,
-    begin: bool = False,
-    last: bool = False,
-    nodes: Sequence[str] = (),
-    spent: Sequence[Any] = (),
-    requests: Sequence[Any] = (),
-    holds: Sequence[Any] = (),
-    settled: Sequence[Any] = (),
-) -> Any:
-    return token, begin, last, nodes, spent, requests, holds, settled
+    hold, names = item.hold, branch(item.project_id, item.key_id)
+    tally.held(names, hold)
+    return (
+        hold.id,
+        names,
+        hold.nanodollars,
+        hold.input_tokens,
+        hold.output_tokens,
+        hold.day,
+        hold.month,
+        hold.minute,
+    )

@@ -1,18 +1,20 @@
 """The gate on Redis 7, or on the embedded server, which runs the same scripts."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, Self, TypeVar
 
 import orjson
-from redis.asyncio import Redis
+from redis.asyncio import Redis, RedisCluster
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError
 
-from broker.errors import GateClosed, RedisUnfit
+from broker.errors import GateClosed, RedisUnavailable, RedisUnfit
 from broker.quota import closed_transport
+from broker.quota.calendar import Calendar
 from broker.quota.gate import (
     Granted,
     Over,
@@ -23,7 +25,14 @@ from broker.quota.gate import (
     Settlement,
     StartRequest,
 )
-from broker.quota.packing import pack_reserve, pack_settle, pack_start, project_node, unpack_answers
+from broker.quota.packing import (
+    pack_projects,
+    pack_release,
+    pack_reserve,
+    pack_settle,
+    pack_start,
+    unpack_answers,
+)
 from broker.quota.rebuild import RebuildSource, rebuild_organization
 from broker.quota.scripts import Script, Scripts
 from broker.quota.translation import translated
@@ -36,6 +45,10 @@ CONNECTIONS_MAX = 16
 """Batches under way at a time; the others wait their turn."""
 
 _EMBEDDED_IDENTITY = "embedded"
+_BEYOND_CALENDAR = -1
+"""Stands for the stamp of an answer: the calendar did not hold the script's time, which follows."""
+
+Client = Redis | RedisCluster
 
 
 class _OfOrganization(Protocol):
@@ -54,17 +67,32 @@ class _Group(Generic[_Item]):
     items: list[_Item]
 
 
+def _utc(_organization_id: int) -> str:
+    return "UTC"
+
+
 class RedisGate:
     """Implements `broker.quota.gate.Gate`.
 
-    `clock` gives milliseconds since the epoch in place of the clock of Redis: for tests.
+    `time_zone_of` names the zone of an organization's days and months. `clock` gives milliseconds since the
+    epoch in place of the clock of Redis: for tests.
     """
 
     def __init__(
-        self, client: Redis, prefix: str, *, identity: str = "", clock: Callable[[], int] | None = None
+        self,
+        client: Client,
+        prefix: str,
+        *,
+        time_zone_of: Callable[[int], str] = _utc,
+        identity: str = "",
+        clock: Callable[[], int] | None = None,
     ) -> None:
         self._client = client
         self._prefix = prefix
+        self._time_zone_of = time_zone_of
+        self._calendars: dict[str, Calendar] = {}
+        self._ahead_ms = 0
+        """The clock of Redis before that of this process, once that was seen to matter."""
         self._identity = identity
         self._clock = clock
         self._scripts = Scripts.load()
@@ -74,12 +102,12 @@ class RedisGate:
         self._slots = asyncio.Semaphore(CONNECTIONS_MAX)
 
     @classmethod
-    async def open(cls, settings: RedisSettings) -> Self:
+    async def open(cls, settings: RedisSettings, time_zone_of: Callable[[int], str] = _utc) -> Self:
         """Connect to Redis, and see that it is fit.
 
         Raises RedisUnavailable; RedisUnfit when it would evict keys or hides its run id.
         """
-        gate = cls(connect(settings), settings.prefix)
+        gate = cls(connect(settings), settings.prefix, time_zone_of=time_zone_of)
         try:
             await gate.check()
         except BaseException:
@@ -88,9 +116,16 @@ class RedisGate:
         return gate
 
     @classmethod
-    def embedded(cls, client: Redis, prefix: str = "hw", *, clock: Callable[[], int] | None = None) -> Self:
+    def embedded(
+        cls,
+        client: Redis,
+        prefix: str = "hw",
+        *,
+        time_zone_of: Callable[[int], str] = _utc,
+        clock: Callable[[], int] | None = None,
+    ) -> Self:
         """On fakeredis, which lives and dies with this process and so has no run id to check."""
-        return cls(client, prefix, identity=_EMBEDDED_IDENTITY, clock=clock)
+        return cls(client, prefix, time_zone_of=time_zone_of, identity=_EMBEDDED_IDENTITY, clock=clock)
 
     async def close(self) -> None:
         await self._client.aclose()
@@ -100,14 +135,15 @@ class RedisGate:
         if self._identity:
             return
         with translated():
-            facts = await self._client.info()
-        if "run_id" not in facts:
-            raise RedisUnfit("Redis hides its run id, without which a loss of its data would not be noticed")
-        policy = facts.get("maxmemory_policy")
-        if policy != "noeviction":
-            raise RedisUnfit(
-                f"Redis must not evict counters: set maxmemory-policy to noeviction, not {policy}"
-            )
+            for facts in await self._facts():
+                _check_facts(facts)
+
+    async def _facts(self) -> list[Any]:
+        """Of each server that may have the counters of an organization."""
+        if isinstance(self._client, Redis):
+            return [await self._client.info()]
+        await self._client.initialize()
+        return [await self._client.info(target_nodes=node) for node in self._client.get_primaries()]
 
     @property
     def closed(self) -> frozenset[int]:
@@ -128,11 +164,11 @@ class RedisGate:
         await self._run(self._scripts.settle, _by_organization(settlements), pack_settle)
 
     async def release(self, releases: Sequence[Release]) -> None:
-        await self._run(self._scripts.release, _by_organization(releases), _pack_release)
+        await self._run(self._scripts.release, _by_organization(releases), pack_release)
 
     async def jobs_in_flight(self, projects: Sequence[ProjectOf]) -> list[int]:
         groups = _by_organization(projects)
-        replies = await self._run(self._scripts.jobs, groups, _pack_projects)
+        replies = await self._run(self._scripts.jobs, groups, pack_projects)
         found = dict(
             pair
             for group, reply in zip(groups, replies, strict=True)
@@ -154,17 +190,16 @@ class RedisGate:
             for organization_id in sorted(self._closed):
                 async with source.exclusive() as ledger:  # each as of a moment when its own gate is closed
                     if not await self._is_open(organization_id):
-                        await rebuild_organization(
-                            self._rebuild_call(organization_id), organization_id, ledger
-                        )
+                        call, calendar = self._rebuild_call(organization_id), self._calendar(organization_id)
+                        await rebuild_organization(call, organization_id, calendar, ledger)
                 self._closed.discard(organization_id)
 
     async def _is_open(self, organization_id: int) -> bool:
-        (reply,) = await self._send(self._scripts.settle, [(organization_id, [])])
+        (reply,) = await self._send(self._scripts.settle, [(organization_id, [[]])])
         return self._note(organization_id, reply)
 
-    def _rebuild_call(self, organization_id: int) -> Callable[[Any], Awaitable[list[int]]]:
-        async def call(batch: Any) -> list[int]:
+    def _rebuild_call(self, organization_id: int) -> Callable[[list[Any]], Awaitable[list[int]]]:
+        async def call(batch: list[Any]) -> list[int]:
             (reply,) = await self._send(self._scripts.rebuild, [(organization_id, batch)])
             if not self._note(organization_id, reply):
                 raise GateClosed("the rebuild of the counters was overtaken; try again")
@@ -173,7 +208,7 @@ class RedisGate:
         return call
 
     async def _run(
-        self, script: Script, groups: Sequence[_Group[_Item]], pack: Callable[[Sequence[_Item]], Any]
+        self, script: Script, groups: Sequence[_Group[_Item]], pack: Callable[[Sequence[_Item]], list[Any]]
     ) -> list[list[int]]:
         """The scripts' answers, a group each, without the stamp. Raises GateClosed when one was closed."""
         replies = await self._send(script, [(group.organization_id, pack(group.items)) for group in groups])
@@ -193,10 +228,25 @@ class RedisGate:
             self._closed.add(organization_id)
         return bool(stamp)
 
-    async def _send(self, script: Script, calls: Sequence[tuple[int, Any]]) -> list[list[int]]:
-        """Run the script once a call, (organization, batch), all in one round trip."""
-        now = "" if self._clock is None else str(self._clock())
-        arguments = [self._arguments(organization_id, now, batch) for organization_id, batch in calls]
+    async def _send(self, script: Script, calls: Sequence[tuple[int, list[Any]]]) -> list[list[int]]:
+        """Run the script once a call, (organization, batch without its calendar), all in one round trip.
+
+        Calendars go around the time of this process; around that of Redis where it lies days apart.
+        """
+        replies = await self._evaluate(script, calls)
+        missed = [index for index, reply in enumerate(replies) if reply[0] == _BEYOND_CALENDAR]
+        if missed:
+            self._ahead_ms += replies[missed[0]][1] - self._now_ms()
+            again = await self._evaluate(script, [calls[index] for index in missed])
+            for index, reply in zip(missed, again, strict=True):
+                replies[index] = reply
+        if any(reply[0] == _BEYOND_CALENDAR for reply in replies):
+            raise RedisUnavailable("the clock of Redis leaps")
+        return replies
+
+    async def _evaluate(self, script: Script, calls: Sequence[tuple[int, list[Any]]]) -> list[list[int]]:
+        now_ms = self._now_ms()
+        arguments = [self._arguments(organization_id, now_ms, batch) for organization_id, batch in calls]
         with translated():
             replies = await self._pipeline("EVALSHA", script.sha, arguments)
             unknown = [index for index, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
@@ -208,9 +258,23 @@ class RedisGate:
                     raise reply
         return replies
 
-    def _arguments(self, organization_id: int, now: str, batch: Any) -> tuple[str | int | bytes, ...]:
+    def _now_ms(self) -> int:
+        return time.time_ns() // 1_000_000 + self._ahead_ms if self._clock is None else self._clock()
+
+    def _calendar(self, organization_id: int) -> Calendar:
+        name = self._time_zone_of(organization_id)
+        if name not in self._calendars:
+            self._calendars[name] = Calendar(name)
+        return self._calendars[name]
+
+    def _arguments(
+        self, organization_id: int, now_ms: int, batch: list[Any]
+    ) -> tuple[str | int | bytes, ...]:
         key = f"{self._prefix}:{{o{organization_id}}}:gate"
-        return 1, key, self._identity, self._seen.get(organization_id, 0), now, orjson.dumps(batch)
+        calendar = self._calendar(organization_id).around(now_ms)
+        given = "" if self._clock is None else str(now_ms)
+        seen = self._seen.get(organization_id, 0)
+        return 1, key, self._identity, seen, given, orjson.dumps([calendar, *batch])
 
     async def _pipeline(
         self, command: str, script: str, arguments: Sequence[tuple[str | int | bytes, ...]]
@@ -223,11 +287,12 @@ class RedisGate:
             return await pipeline.execute(raise_on_error=False)
 
 
-def connect(settings: RedisSettings) -> Redis:
+def connect(settings: RedisSettings) -> Client:
     """A client that connects when it is first used."""
     closed_transport.mend()
     timeout_s = settings.timeout_ms / 1000
-    return Redis.from_url(
+    kind: type[Client] = RedisCluster if settings.cluster else Redis
+    return kind.from_url(
         settings.url.get_secret_value(),
         socket_timeout=timeout_s,
         socket_connect_timeout=timeout_s,
@@ -261,9 +326,9 @@ def _in_order(
     return [by_place[place] for place in range(len(hold_ids))]
 
 
-def _pack_projects(projects: Sequence[ProjectOf]) -> Any:
-    return [project_node(project.project_id) for project in projects]
-
-
-def _pack_release(releases: Sequence[Release]) -> Any:
-    return [(release.hold_id,) for release in releases]
+def _check_facts(facts: Any) -> None:
+    if "run_id" not in facts:
+        raise RedisUnfit("Redis hides its run id, without which a loss of its data would not be noticed")
+    policy = facts.get("maxmemory_policy")
+    if policy != "noeviction":
+        raise RedisUnfit(f"Redis must not evict counters: set maxmemory-policy to noeviction, not {policy}")

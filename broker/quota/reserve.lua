@@ -1,17 +1,19 @@
 -- reserve: hold money and quota for attempts, each on all of its levels or on none.
 --
--- batch     {levels, requests}
---             levels    {{node, nanodollars_per_day, requests_per_minute, jobs_in_flight}, ...}
---             requests  {{id, nanodollars, input, output, {level, ...}, ttl}, ...}, level an index into levels
--- answers   {stamp, six integers a request}: see KIND_* of the prelude
+-- batch     {calendar, levels, branches, requests}
+--             levels    {{node, cap, ...}, ...}: see `refuse` of the prelude
+--             branches  {{level, ...}, ...}, level an index into levels
+--             requests  {{id, nanodollars, input, output, branch, ttl}, ...}, branch an index into branches
+-- answers   {stamp, seven integers a request}: see KIND_* of the prelude
 --
 -- An id that is held keeps its hold, and its time begins anew.
 
-local batch = cjson.decode(ARGV[4])
-if not is_open() then return {0} end
+local turned = turned_away()
+if turned then return turned end
 sweep()
 
-local known = look_up(batch[2])
+local _, levels, packed, requests = unpack(BATCH)
+local known = look_up(requests)
 local reply, records, expiries = {STAMP}, {}, {}
 
 local function expire_later(id, ttl)
@@ -19,7 +21,7 @@ local function expire_later(id, ttl)
   expiries[#expiries + 1] = id
 end
 
-for _, request in ipairs(batch[2]) do
+for _, request in ipairs(requests) do
   local id, ttl = request[1], request[6]
   local found = known[id]
   if found and found.settled then
@@ -28,7 +30,7 @@ for _, request in ipairs(batch[2]) do
     if found.hold.state == 'h' then expire_later(id, ttl) end
     answer_hold(reply, found.hold)
   else
-    local hold, refusal = take(request, batch[1], 'h')
+    local hold, refusal = take(request, levels, packed)
     if hold then
       known[id] = {hold = hold}
       records[#records + 1] = id
@@ -43,5 +45,5 @@ end
 
 write_nodes()
 if #records > 0 then redis.call('HSET', HOLDS, unpack(records)) end
-if #expiries > 0 then redis.call('ZADD', HELD, unpack(expiries)) end
+if #expiries > 0 then redis.call('ZADD', HELD_IDS, unpack(expiries)) end
 return reply

@@ -1,20 +1,22 @@
 -- start: mark holds as started, just before their calls; from here on they do not expire.
 --
--- batch     {levels, requests}
---             levels    {{node, nanodollars_per_day, requests_per_minute, jobs_in_flight}, ...}
---             requests  {{id, nanodollars, input, output, {level, ...}}, ...}, level an index into levels
--- answers   {stamp, six integers a request}: see KIND_* of the prelude
+-- batch     {calendar, levels, branches, requests}
+--             levels    {{node, cap, ...}, ...}: see `refuse` of the prelude
+--             branches  {{level, ...}, ...}, level an index into levels
+--             requests  {{id, nanodollars, input, output, branch}, ...}, branch an index into branches
+-- answers   {stamp, seven integers a request}: see KIND_* of the prelude
 --
 -- A hold that has expired, or that was lost, is taken anew in the present windows if it fits.
 
-local batch = cjson.decode(ARGV[4])
-if not is_open() then return {0} end
+local turned = turned_away()
+if turned then return turned end
 sweep()
 
-local known = look_up(batch[2])
+local _, levels, packed, requests = unpack(BATCH)
+local known = look_up(requests)
 local reply, records, started = {STAMP}, {}, {}
 
-for _, request in ipairs(batch[2]) do
+for _, request in ipairs(requests) do
   local id = request[1]
   local found = known[id]
   if found and found.settled then
@@ -22,7 +24,7 @@ for _, request in ipairs(batch[2]) do
   else
     local hold, refusal = found and found.hold, nil
     if not hold then
-      hold, refusal = take(request, batch[1], 'h')
+      hold, refusal = take(request, levels, packed)
     end
     if hold then
       if hold.state == 'h' then
@@ -42,6 +44,6 @@ end
 write_nodes()
 if #records > 0 then
   redis.call('HSET', HOLDS, unpack(records))
-  redis.call('ZREM', HELD, unpack(started))
+  redis.call('ZREM', HELD_IDS, unpack(started))
 end
 return reply

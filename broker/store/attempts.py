@@ -15,7 +15,7 @@ from broker.store.keys import ATTEMPT_COLUMNS, AttemptKey
 from broker.store.tables import attempts, charges, terminals, verdicts, workers
 from schemas.state import Charge, Hold
 
-_INTENT = ("owner", "project_id", "target", "model", "hold", "price_version", "started_ms")
+_INTENT = ("owner", "project_id", "key_id", "target", "model", "hold", "price_version", "started_ms")
 _VERDICT = ("kind", "reason", "charge", "due_ms", "at_ms")
 
 
@@ -29,6 +29,7 @@ class AttemptRow:
     attempt: int
     owner: str
     project_id: int
+    key_id: str | None
     target: str
     model: str
     hold: Hold
@@ -133,7 +134,7 @@ def _facts(dialect: str) -> Select[Any]:
 
 def _read(row: AnyRow) -> AttemptFacts:
     values = tuple(row)
-    key, intent, verdict, last = values[:4], values[4:11], values[11:16], values[16:]
+    key, intent, verdict, last = values[:4], values[4:12], values[12:17], values[17:]
     charged, terminal, owner_alive = last
     return AttemptFacts(_intent(key, intent), _verdict(key, verdict), charged, terminal, owner_alive)
 

@@ -42,8 +42,10 @@ organizations = Table(
     metadata,
     Column("id", Integer, primary_key=True),
     Column("name", String(63), nullable=False, unique=True),
+    Column("settings", JSON, server_default="{}", nullable=False),
     Column("created_ms", BigInteger, nullable=False),
 )
+"""`settings` holds a `broker.identity.settings.OrganizationSettings`: limits, the time zone."""
 
 projects = Table(
     "projects",
@@ -55,7 +57,7 @@ projects = Table(
     Column("created_ms", BigInteger, nullable=False),
     UniqueConstraint("organization_id", "name"),
 )
-"""`settings` holds a `broker.identity.directory.ProjectSettings`: models, limits, defaults."""
+"""`settings` holds a `broker.identity.settings.ProjectSettings`: models, limits, defaults."""
 
 applications = Table(
     "applications",
@@ -72,10 +74,13 @@ keys = Table(
     Column("id", String(32), primary_key=True),
     Column("application_id", ForeignKey("applications.id"), nullable=False),
     Column("secret_wrapped", LargeBinary, nullable=False),
+    Column("settings", JSON, server_default="{}", nullable=False),
     Column("created_ms", BigInteger, nullable=False),
     Column("revoked_ms", BigInteger),
 )
-"""`secret_wrapped`: nonce and AES-256-GCM ciphertext under the key-encryption key, bound to the key's id."""
+"""`secret_wrapped`: nonce and AES-256-GCM ciphertext under the key-encryption key, bound to the key's id.
+`settings` holds a `broker.identity.settings.KeySettings`: limits.
+"""
 
 directory_revision = Table(
     "directory_revision",
@@ -130,6 +135,7 @@ attempts = Table(
     Column("attempt", SmallInteger, nullable=False),
     Column("owner", String(32), nullable=False),
     Column("project_id", Integer, nullable=False),
+    Column("key_id", String(32)),
     Column("target", String(63), nullable=False),
     Column("model", String(128), nullable=False),
     Column("hold", JSON, nullable=False),
@@ -138,7 +144,9 @@ attempts = Table(
     PrimaryKeyConstraint("application_id", "job_id", "run", "attempt"),
     Index(None, "project_id", "started_ms"),
 )
-"""The intent, on record before the call. `owner`: a worker's incarnation; `hold`: a `schemas.state.Hold`."""
+"""The intent, on record before the call. `owner`: a worker's incarnation; `hold`: a `schemas.state.Hold`;
+`key_id`: None on record from before keys had budgets.
+"""
 
 verdicts = Table(
     "verdicts",
@@ -200,8 +208,10 @@ charges = Table(
     Column("cached_input_tokens", BigInteger),
     Column("cache_write_tokens", BigInteger),
     Column("output_tokens", BigInteger),
+    Column("tokens", BigInteger, nullable=False),
     Column("price_version", String(64), nullable=False),
     Column("day", Integer, nullable=False),
+    Column("month", Integer, nullable=False),
     Column("minute", Integer, nullable=False),
     Column("latency_ms", Integer, nullable=False),
     Column("department", String(128)),
@@ -211,8 +221,11 @@ charges = Table(
     PrimaryKeyConstraint("application_id", "job_id", "run", "attempt"),
     CheckConstraint("nanodollars >= 0", name="nanodollars"),
     Index(None, "project_id", "day"),
+    Index(None, "organization_id", "day"),
 )
-"""Append-only. `day` and `minute` are the windows of the hold, which the charge belongs to."""
+"""Append-only. `day`, `month` and `minute` are the windows of the hold, which the charge belongs to; `tokens`
+is what counts against budgets of tokens (`schemas.state.Charge.tokens`).
+"""
 
 workers = Table(
     "workers",

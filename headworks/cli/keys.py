@@ -2,14 +2,30 @@
 
 import base64
 import secrets
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from headworks.cli.groups import group
-from headworks.cli.output import JsonOption, moment, opened, run, show
+from headworks.cli.limits import (
+    DollarsPerDay,
+    DollarsPerMonth,
+    JobsInFlight,
+    RequestsPerMinute,
+    TokensPerDay,
+    TokensPerMinute,
+    TokensPerMonth,
+    limits,
+    limits_for_people,
+)
+from headworks.cli.output import JsonOption, moment, opened, run, show, show_one
+
+if TYPE_CHECKING:
+    from broker.ops.keys import KeyRow
 
 app = group(help="Keys: what applications sign with.")
+
+KeyArgument = Annotated[str, typer.Argument(metavar="KEY", help="As `headworks keys list` shows it.")]
 
 
 @app.command()
@@ -38,9 +54,7 @@ def create(
 
 
 @app.command()
-def revoke(
-    key_id: Annotated[str, typer.Argument(metavar="KEY", help="As `headworks keys list` shows it.")],
-) -> None:
+def revoke(key_id: KeyArgument) -> None:
     """Refuse whatever is signed with a key from now on. Workers follow within a second or two.
 
     Jobs that were admitted before go on.
@@ -58,6 +72,68 @@ def revoke(
 
     row = run(work())
     typer.echo(f"Key {row.id} of {row.application} is revoked since {moment(row.revoked_ms)}.", err=True)
+
+
+@app.command("set")
+def set_settings(
+    key_id: KeyArgument,
+    *,
+    dollars_per_day: DollarsPerDay = None,
+    dollars_per_month: DollarsPerMonth = None,
+    requests_per_minute: RequestsPerMinute = None,
+    tokens_per_minute: TokensPerMinute = None,
+    tokens_per_day: TokensPerDay = None,
+    tokens_per_month: TokensPerMonth = None,
+    jobs_in_flight: JobsInFlight = None,
+) -> None:
+    """Limit one key, within the limits of its project.
+
+    What is not named stays. Workers follow within a second or two.
+
+    Examples:
+        headworks keys set 3f9a1c0b5d7e2468 --dollars-per-day 5
+        headworks keys set 3f9a1c0b5d7e2468 --dollars-per-day none
+    """
+    from broker.ops import keys
+    from broker.ops.keys import KeyRow
+    from broker.settings import Settings
+
+    wanted = limits(
+        dollars_per_day,
+        dollars_per_month,
+        requests_per_minute,
+        tokens_per_minute,
+        tokens_per_day,
+        tokens_per_month,
+        jobs_in_flight,
+    )
+    if not wanted:
+        raise typer.BadParameter("say what to change, for example --dollars-per-day 5")
+
+    async def work() -> KeyRow:
+        async with opened(Settings.load()) as database:
+            return await keys.set_settings(database, key_id, wanted)
+
+    show_one(_for_people(run(work())), as_json=False)
+
+
+@app.command("show")
+def show_key(key_id: KeyArgument, as_json: JsonOption = False) -> None:
+    """Show one key's limits, and never the secret.
+
+    Example:
+        headworks keys show 3f9a1c0b5d7e2468
+    """
+    from broker.ops import keys
+    from broker.ops.keys import KeyRow
+    from broker.settings import Settings
+
+    async def work() -> KeyRow:
+        async with opened(Settings.load()) as database:
+            return await keys.show(database, key_id)
+
+    row = run(work())
+    show_one(_record(row) if as_json else _for_people(row), as_json=as_json)
 
 
 @app.command("list")
@@ -80,16 +156,9 @@ def list_all(
         async with opened(Settings.load()) as database:
             return await keys.list_all(database, application)
 
-    records = [
-        {
-            "key": row.id,
-            "application": row.application,
-            "created": moment(row.created_ms),
-            "revoked": moment(row.revoked_ms),
-        }
-        for row in run(work())
-    ]
-    show(records, ("key", "application", "created", "revoked"), as_json=as_json)
+    rows = run(work())
+    headings = ("key", "application", "dollars per day", "created", "revoked")
+    show(map(_record if as_json else _for_people, rows), headings, as_json=as_json)
 
 
 @app.command()
@@ -103,3 +172,23 @@ def generate_secret() -> None:
     worker. Keep them: with others it can open neither the applications' keys nor the jobs under way.
     """
     typer.echo(base64.b64encode(secrets.token_bytes(32)).decode())
+
+
+def _record(row: "KeyRow") -> dict[str, Any]:
+    return {
+        "key": row.id,
+        "application": row.application,
+        **row.settings.model_dump(mode="json"),
+        "created": moment(row.created_ms),
+        "revoked": moment(row.revoked_ms),
+    }
+
+
+def _for_people(row: "KeyRow") -> dict[str, str | None]:
+    return {
+        "key": row.id,
+        "application": row.application,
+        **limits_for_people(row.settings),
+        "created": moment(row.created_ms),
+        "revoked": moment(row.revoked_ms),
+    }

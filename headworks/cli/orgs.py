@@ -1,21 +1,43 @@
 """`headworks orgs`."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from headworks.cli.groups import group
-from headworks.cli.output import JsonOption, moment, opened, run, show
+from headworks.cli.limits import (
+    DollarsPerDay,
+    DollarsPerMonth,
+    JobsInFlight,
+    RequestsPerMinute,
+    TokensPerDay,
+    TokensPerMinute,
+    TokensPerMonth,
+    limits,
+    limits_for_people,
+)
+from headworks.cli.output import JsonOption, moment, opened, run, show, show_one
+
+if TYPE_CHECKING:
+    from broker.ops.organizations import Organization
 
 app = group(help="Organizations: who is billed. Projects belong to them.")
 
+NameArgument = Annotated[
+    str, typer.Argument(metavar="NAME", help="Lower-case letters, digits and inner hyphens.")
+]
+TimeZoneOption = Annotated[
+    str | None,
+    typer.Option(
+        "--time-zone",
+        metavar="ZONE",
+        help="Whose days and months budgets go by: Europe/Berlin; UTC at first.",
+    ),
+]
+
 
 @app.command()
-def create(
-    name: Annotated[
-        str, typer.Argument(metavar="NAME", help="Lower-case letters, digits and inner hyphens.")
-    ],
-) -> None:
+def create(name: NameArgument) -> None:
     """Make an organization.
 
     Example:
@@ -30,6 +52,72 @@ def create(
 
     run(work())
     typer.echo(f"Made organization {name}. Next: headworks projects create {name}/PROJECT", err=True)
+
+
+@app.command("set")
+def set_settings(
+    name: NameArgument,
+    *,
+    dollars_per_day: DollarsPerDay = None,
+    dollars_per_month: DollarsPerMonth = None,
+    requests_per_minute: RequestsPerMinute = None,
+    tokens_per_minute: TokensPerMinute = None,
+    tokens_per_day: TokensPerDay = None,
+    tokens_per_month: TokensPerMonth = None,
+    jobs_in_flight: JobsInFlight = None,
+    time_zone: TimeZoneOption = None,
+) -> None:
+    """Limit all projects of an organization together.
+
+    What is not named stays. Workers follow within a second or two.
+
+    Examples:
+        headworks orgs set acme --dollars-per-month 5000
+        headworks orgs set acme --time-zone America/New_York
+        headworks orgs set acme --tokens-per-minute none
+    """
+    from broker.ops import organizations
+    from broker.ops.organizations import Organization
+    from broker.settings import Settings
+
+    wanted: dict[str, Any] = limits(
+        dollars_per_day,
+        dollars_per_month,
+        requests_per_minute,
+        tokens_per_minute,
+        tokens_per_day,
+        tokens_per_month,
+        jobs_in_flight,
+    )
+    if time_zone is not None:
+        wanted["time_zone"] = time_zone
+    if not wanted:
+        raise typer.BadParameter("say what to change, for example --dollars-per-month 5000")
+
+    async def work() -> Organization:
+        async with opened(Settings.load()) as database:
+            return await organizations.set_settings(database, name, wanted)
+
+    show_one(_for_people(run(work())), as_json=False)
+
+
+@app.command("show")
+def show_organization(name: NameArgument, as_json: JsonOption = False) -> None:
+    """Show one organization's settings.
+
+    Example:
+        headworks orgs show acme
+    """
+    from broker.ops import organizations
+    from broker.ops.organizations import Organization
+    from broker.settings import Settings
+
+    async def work() -> Organization:
+        async with opened(Settings.load()) as database:
+            return await organizations.show(database, name)
+
+    row = run(work())
+    show_one(_record(row) if as_json else _for_people(row), as_json=as_json)
 
 
 @app.command("list")
@@ -47,5 +135,19 @@ def list_all(as_json: JsonOption = False) -> None:
         async with opened(Settings.load()) as database:
             return await organizations.list_all(database)
 
-    records = [{"name": row.name, "created": moment(row.created_ms)} for row in run(work())]
-    show(records, ("name", "created"), as_json=as_json)
+    rows = run(work())
+    headings = ("name", "time zone", "dollars per month", "created")
+    show(map(_record if as_json else _for_people, rows), headings, as_json=as_json)
+
+
+def _record(row: "Organization") -> dict[str, Any]:
+    return {"name": row.name, **row.settings.model_dump(mode="json"), "created": moment(row.created_ms)}
+
+
+def _for_people(row: "Organization") -> dict[str, str]:
+    return {
+        "name": row.name,
+        "time_zone": row.settings.time_zone,
+        **limits_for_people(row.settings),
+        "created": str(moment(row.created_ms)),
+    }

@@ -7,6 +7,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from headworks.cli.groups import group
+from headworks.cli.limits import (
+    DollarsPerDay,
+    DollarsPerMonth,
+    JobsInFlight,
+    RequestsPerMinute,
+    TokensPerDay,
+    TokensPerMinute,
+    TokensPerMonth,
+    limits,
+    limits_for_people,
+)
 from headworks.cli.output import JsonOption, moment, opened, run, show, show_one
 from headworks.cli.units import duration
 
@@ -15,24 +26,9 @@ if TYPE_CHECKING:
 
 app = group(help="Projects: what may be spent and asked for.")
 
-NONE = "none"
 ANY = "any"
 
 AddressArgument = Annotated[str, typer.Argument(metavar="ORG/PROJECT", help="As in acme/search.")]
-DollarsOption = Annotated[
-    str | None,
-    typer.Option(
-        "--dollars-per-day",
-        metavar="DOLLARS",
-        help="What may be spent a day (UTC): 25, 0.50, or none for no limit.",
-    ),
-]
-RequestsOption = Annotated[
-    str | None,
-    typer.Option(
-        "--requests-per-minute", metavar="N", help="Calls that may start a minute: 600, or none for no limit."
-    ),
-]
 ModelOption = Annotated[
     list[str] | None,
     typer.Option(
@@ -72,8 +68,14 @@ PricesOption = Annotated[
 @app.command()
 def create(
     project: AddressArgument,
-    dollars_per_day: DollarsOption = None,
-    requests_per_minute: RequestsOption = None,
+    *,
+    dollars_per_day: DollarsPerDay = None,
+    dollars_per_month: DollarsPerMonth = None,
+    requests_per_minute: RequestsPerMinute = None,
+    tokens_per_minute: TokensPerMinute = None,
+    tokens_per_day: TokensPerDay = None,
+    tokens_per_month: TokensPerMonth = None,
+    jobs_in_flight: JobsInFlight = None,
     model: ModelOption = None,
     output_tokens_default: OutputOption = None,
     ttl_s_max: TtlOption = None,
@@ -85,17 +87,26 @@ def create(
         headworks projects create acme/search --dollars-per-day 25
         headworks projects create acme/chat --model gpt-4o --model gpt-4o-mini
     """
-    from broker.identity.directory import read_settings
+    from broker.identity.settings import ProjectSettings, read_settings
     from broker.ops import projects
     from broker.ops.projects import Address
     from broker.settings import Settings
 
     address = Address.parse(project)
-    wanted = _changes(dollars_per_day, requests_per_minute, model, output_tokens_default, ttl_s_max, prices)
+    wanted = _changes(model, output_tokens_default, ttl_s_max, prices) | limits(
+        dollars_per_day,
+        dollars_per_month,
+        requests_per_minute,
+        tokens_per_minute,
+        tokens_per_day,
+        tokens_per_month,
+        jobs_in_flight,
+    )
 
     async def work() -> None:
         async with opened(Settings.load()) as database:
-            await projects.create(database, address, read_settings(project, wanted))
+            settings = read_settings(ProjectSettings, f"project {project}", wanted)
+            await projects.create(database, address, settings)
 
     run(work())
     typer.echo(f"Made project {project}. Next: headworks apps create NAME --project {project}", err=True)
@@ -104,8 +115,14 @@ def create(
 @app.command("set")
 def set_settings(
     project: AddressArgument,
-    dollars_per_day: DollarsOption = None,
-    requests_per_minute: RequestsOption = None,
+    *,
+    dollars_per_day: DollarsPerDay = None,
+    dollars_per_month: DollarsPerMonth = None,
+    requests_per_minute: RequestsPerMinute = None,
+    tokens_per_minute: TokensPerMinute = None,
+    tokens_per_day: TokensPerDay = None,
+    tokens_per_month: TokensPerMonth = None,
+    jobs_in_flight: JobsInFlight = None,
     model: ModelOption = None,
     output_tokens_default: OutputOption = None,
     ttl_s_max: TtlOption = None,
@@ -122,7 +139,15 @@ def set_settings(
     from broker.settings import Settings
 
     address = Address.parse(project)
-    wanted = _changes(dollars_per_day, requests_per_minute, model, output_tokens_default, ttl_s_max, prices)
+    wanted = _changes(model, output_tokens_default, ttl_s_max, prices) | limits(
+        dollars_per_day,
+        dollars_per_month,
+        requests_per_minute,
+        tokens_per_minute,
+        tokens_per_day,
+        tokens_per_month,
+        jobs_in_flight,
+    )
     if not wanted:
         raise typer.BadParameter("say what to change, for example --dollars-per-day 40")
 
@@ -183,14 +208,10 @@ def _record(row: "ProjectRow") -> dict[str, Any]:
 
 
 def _for_people(row: "ProjectRow") -> dict[str, str]:
-    from broker.ops.dollars import to_dollars
-
     settings = row.settings
-    budget, requests = settings.nanodollars_per_day, settings.requests_per_minute
     return {
         "project": str(row.address),
-        "dollars_per_day": "no limit" if budget is None else to_dollars(budget),
-        "requests_per_minute": "no limit" if requests is None else f"{requests:,}",
+        **limits_for_people(settings),
         "models": ", ".join(settings.models_allowed or ()) or "all that have a price",
         "own_prices": ", ".join(price.model for price in settings.prices) or "none",
         "output_tokens_default": f"{settings.output_tokens_default:,}",
@@ -200,21 +221,13 @@ def _for_people(row: "ProjectRow") -> dict[str, str]:
 
 
 def _changes(
-    dollars_per_day: str | None,
-    requests_per_minute: str | None,
     model: list[str] | None,
     output_tokens_default: int | None,
     ttl_s_max: int | None,
     prices: Path | None,
 ) -> dict[str, Any]:
-    """The fields of ProjectSettings that were named."""
-    from broker.ops.dollars import to_nanodollars
-
+    """The fields of ProjectSettings that were named, beside limits."""
     named: dict[str, Any] = {}
-    if dollars_per_day is not None:
-        named["nanodollars_per_day"] = None if dollars_per_day == NONE else to_nanodollars(dollars_per_day)
-    if requests_per_minute is not None:
-        named["requests_per_minute"] = None if requests_per_minute == NONE else requests_per_minute
     if model:
         named["models_allowed"] = _models(model)
     if output_tokens_default is not None:

@@ -1,21 +1,26 @@
 """What the contract tests of the gate share: a clock to set, a ledger in memory, a look at the counters."""
 
+from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from redis.asyncio import Redis
 
-from broker.quota.gate import Granted, Over, ReserveRequest, Settled
-from broker.quota.limits import DAY_MS, Limits
-from broker.quota.rebuild import Charged, Unsettled
+from broker.quota.budget import Budget
+from broker.quota.calendar import DAY_MS, OpenWindows
+from broker.quota.gate import Granted, Over, ReserveRequest, Settled, Settlement
+from broker.quota.limits import Limits
+from broker.quota.rebuild import Decided, MinuteTotal, SettledHold, Total, Unsettled
 from broker.quota.redis_gate import RedisGate
-from schemas.state import Hold
+from schemas.state import Hold, month_of
 
 ORGANIZATION = 7
 PROJECT = 1
+KEY = "a"
 NOON_MS = 20_000 * DAY_MS + DAY_MS // 2
+NO_LIMITS = Limits()
 
 
 class Clock:
@@ -26,13 +31,30 @@ class Clock:
         return self.now_ms
 
 
+class Charged(NamedTuple):
+    """An attempt whose cost is on record."""
+
+    project_id: int
+    hold_id: str
+    day: int
+    minute: int
+    nanodollars: int
+    tokens: int = 0
+    key_id: str = KEY
+
+    @property
+    def month(self) -> int:
+        return month_of(self.day)
+
+
 @dataclass
 class MemoryLedger:
     """A ledger as a rebuild sees it. `rebuilds` counts how often its lock was taken."""
 
     charges: list[Charged] = field(default_factory=list)
     intents: list[Unsettled] = field(default_factory=list)
-    projects: tuple[int, ...] = (PROJECT, 2)
+    verdicts: list[Decided] = field(default_factory=list)
+    tree: tuple[str, ...] = ("o", "p1", "p2", "ka", "kb")
     rebuilds: int = 0
 
     @asynccontextmanager
@@ -40,16 +62,38 @@ class MemoryLedger:
         self.rebuilds += 1
         yield self
 
-    async def project_ids(self, organization_id: int) -> Sequence[int]:
-        return self.projects
+    async def nodes(self, organization_id: int) -> Sequence[str]:
+        return self.tree
 
-    async def charged(self, organization_id: int, first_day: int) -> AsyncIterator[Sequence[Charged]]:
-        rows = [row for row in self.charges if row.day >= first_day]
-        for start in range(0, len(rows), 2):
-            yield rows[start : start + 2]
+    async def settled(
+        self, organization_id: int, windows: OpenWindows
+    ) -> AsyncIterator[Sequence[SettledHold]]:
+        for row in self.charges:
+            if row.day >= windows.first_day:
+                yield [SettledHold(row.hold_id, row.day, row.month, row.minute)]
 
-    async def unsettled(self, organization_id: int, first_day: int) -> Sequence[Unsettled]:
-        return [item for item in self.intents if item.hold.day >= first_day]
+    async def totals(self, organization_id: int, windows: OpenWindows) -> AsyncIterator[Sequence[Total]]:
+        sums: defaultdict[tuple[int, str, int, int], list[int]] = defaultdict(lambda: [0, 0])
+        for row in self.charges:
+            if row.month >= windows.first_month:
+                total = sums[row.project_id, row.key_id, row.day, row.month]
+                total[0] += row.nanodollars
+                total[1] += row.tokens
+        for by, (nanodollars, tokens) in sums.items():
+            yield [Total(*by, nanodollars, tokens)]
+
+    async def latest(self, organization_id: int, windows: OpenWindows) -> Sequence[MinuteTotal]:
+        return [
+            MinuteTotal(row.project_id, row.key_id, row.minute, 1, row.tokens)
+            for row in self.charges
+            if row.minute >= windows.minute
+        ]
+
+    async def decided(self, organization_id: int, windows: OpenWindows) -> AsyncIterator[Sequence[Decided]]:
+        yield [row for row in self.verdicts if row.charge.hold.month >= windows.first_month]
+
+    async def unsettled(self, organization_id: int, windows: OpenWindows) -> Sequence[Unsettled]:
+        return [item for item in self.intents if item.hold.month >= windows.first_month]
 
 
 @dataclass
@@ -72,12 +116,28 @@ class Bench:
         for gate in self.gates:
             await rebuilt(gate, self.ledger)
 
+    async def tree(self) -> dict[str, dict[str, tuple[int, ...]]]:
+        """The numbers of each window of each node, as `prelude.lua` orders them, and of `jobs`; without those
+        that are zero.
+        """
+        found: dict[str, dict[str, tuple[int, ...]]] = {}
+        for key in await self.keys():
+            _, is_node, name = key.decode().partition(":node:")
+            if is_node:
+                fields: dict[Any, Any] = await self.client.hgetall(key.decode())
+                numbers = {each.decode(): tuple(map(int, text.split())) for each, text in fields.items()}
+                found[name] = {each: amounts for each, amounts in numbers.items() if any(amounts)}
+        return {name: fields for name, fields in found.items() if fields}
+
     async def counters(self, project_id: int = PROJECT) -> dict[str, int]:
-        """Those of windows, where they are not zero."""
-        found: dict[Any, Any] = await self.client.hgetall(self._node(project_id))
-        numbers = {field.decode(): int(value) for field, value in found.items() if int(value)}
-        numbers.pop("jobs", None)
-        return numbers
+        """Dollars of days and requests of minutes of a project, where they are not zero."""
+        found: dict[str, int] = {}
+        for name, numbers in (await self.tree()).get(f"p{project_id}", {}).items():
+            if name.startswith("d:"):
+                found |= {f"{name}:spent": numbers[0], f"{name}:held": numbers[1]}
+            elif name.startswith("i:"):
+                found[f"{name}:requests"] = numbers[0]
+        return {name: number for name, number in found.items() if number}
 
     async def jobs(self, project_id: int = PROJECT) -> int:
         return int(await self.client.hget(self._node(project_id), "jobs") or 0)
@@ -103,20 +163,40 @@ async def rebuilt(gate: RedisGate, ledger: MemoryLedger) -> None:
     await gate.rebuild(ledger)
 
 
+def budget_of(
+    limits: Limits = NO_LIMITS,
+    *,
+    organization_id: int = ORGANIZATION,
+    project_id: int = PROJECT,
+    key_id: str = KEY,
+    organization: Limits = NO_LIMITS,
+    key: Limits = NO_LIMITS,
+) -> Budget:
+    """`limits` are the project's."""
+    return Budget(organization_id, project_id, key_id, organization, limits, key)
+
+
 def request(
     hold_id: str, nanodollars: int = 100, limits: Limits | None = None, **changes: Any
 ) -> ReserveRequest:
+    """`changes` of the request, or of `budget_of`."""
     values: dict[str, Any] = {
         "hold_id": hold_id,
-        "organization_id": ORGANIZATION,
-        "project_id": PROJECT,
         "nanodollars": nanodollars,
         "input_tokens": 11,
         "output_tokens": 22,
-        "limits": limits or Limits(),
         "ttl_ms": 60_000,
     }
-    return ReserveRequest(**values | changes)
+    own = {name: value for name, value in changes.items() if name in ReserveRequest.__dataclass_fields__}
+    if "budget" not in own:
+        rest = {name: value for name, value in changes.items() if name not in own}
+        own["budget"] = budget_of(limits or NO_LIMITS, **rest)
+    return ReserveRequest(**values | own)
+
+
+def settle_of(hold: Hold, nanodollars: int, tokens: int = 33, **changes: Any) -> Settlement:
+    values: dict[str, Any] = {"organization_id": ORGANIZATION, "project_id": PROJECT, "key_id": KEY}
+    return Settlement(hold, nanodollars=nanodollars, tokens=tokens, **values | changes)
 
 
 def granted(answer: Granted | Over | Settled) -> Hold:

@@ -141,7 +141,7 @@ async def test_a_full_server_takes_nothing_and_is_away(redis_server: Any) -> Non
         finally:
             await admin.config_set("maxmemory", 0)
         node = await admin.hgetall(f"{prefix}:{{o{ORGANIZATION}}}:node:p1")
-        assert sorted(node.values()) == [b"1", b"1", b"100"]
+        assert sorted(node.values()) == [b"0 100 0 33", b"0 100 0 33", b"1", b"1 33"]
         assert await gate.reserve([request("a")]) == [before]
         await admin.delete(*[key async for key in admin.scan_iter(f"{prefix}:*")])
 
@@ -149,7 +149,9 @@ async def test_a_full_server_takes_nothing_and_is_away(redis_server: Any) -> Non
 async def ask_after_a_reset(port: int) -> None:
     with Proxy(port) as proxy:
         gate = await RedisGate.open(settings_of(f"redis://127.0.0.1:{proxy.port}/0"))
-        (pooled,) = gate._client.connection_pool._available_connections
+        client = gate._client
+        assert isinstance(client, Redis)
+        (pooled,) = client.connection_pool._available_connections
 
         async def noticed() -> bool:
             return pooled._writer is not None and pooled._writer.transport.is_closing()

@@ -8,25 +8,30 @@ from typing import Any
 import pytest
 
 from broker.errors import DatabaseUnavailable, GateClosed
-from broker.quota.gate import Granted, Over, Release, Settled, Settlement, StartRequest
-from broker.quota.limits import NUMBER_MAX, Limits, day_of, minute_of
-from broker.quota.rebuild import Charged, Unsettled, rebuild_organization
+from broker.quota.calendar import DAY_MS, MINUTE_MS, Calendar, OpenWindows
+from broker.quota.gate import Granted, Over, Release, Settled, StartRequest
+from broker.quota.limits import NUMBER_MAX, Limits
+from broker.quota.rebuild import Unsettled, rebuild_organization
 from broker.quota.redis_gate import RedisGate
 from broker.quota.self_opening import SelfOpeningGate
 from schemas.state import Hold
 from tests.contracts.quota.harness import (
+    KEY,
     NOON_MS,
     ORGANIZATION,
     PROJECT,
     Bench,
+    Charged,
     MemoryLedger,
+    budget_of,
     granted,
     rebuilt,
     request,
+    settle_of,
 )
 
-DAY, MINUTE = day_of(NOON_MS), minute_of(NOON_MS)
-SPENT, HELD, REQUESTS = f"d:{DAY}:spent", f"d:{DAY}:held", f"m:{MINUTE}:requests"
+DAY, MINUTE = NOON_MS // DAY_MS, NOON_MS // MINUTE_MS
+SPENT, HELD, REQUESTS = f"d:{DAY}:spent", f"d:{DAY}:held", f"i:{MINUTE}:requests"
 
 
 def hold_of(hold_id: str, nanodollars: int = 100, day: int = DAY, minute: int = MINUTE) -> Hold:
@@ -37,8 +42,8 @@ async def every_verb(gate: RedisGate) -> None:
     hold = hold_of("a")
     calls: list[Callable[[], Awaitable[object]]] = [
         lambda: gate.reserve([request("a")]),
-        lambda: gate.start([StartRequest(hold, ORGANIZATION, PROJECT, Limits())]),
-        lambda: gate.settle([Settlement(hold, ORGANIZATION, PROJECT, 1)]),
+        lambda: gate.start([StartRequest(hold, budget_of())]),
+        lambda: gate.settle([settle_of(hold, 1)]),
         lambda: gate.release([Release("a", ORGANIZATION)]),
     ]
     for call in calls:
@@ -54,18 +59,18 @@ async def test_an_empty_server_lets_nothing_through_by_any_verb(closed_bench: Be
 
 async def test_lost_keys_close_the_gate_until_they_are_rebuilt(bench: Bench) -> None:
     hold = granted((await bench.gate.reserve([request("a")]))[0])
-    await bench.gate.start([StartRequest(hold, ORGANIZATION, PROJECT, Limits())])
+    await bench.gate.start([StartRequest(hold, budget_of())])
     await bench.gate.reserve([request("never started")])
     await bench.forget_all()
     await every_verb(bench.gate)
-    bench.ledger.intents = [Unsettled(PROJECT, hold)]
+    bench.ledger.intents = [Unsettled(PROJECT, KEY, hold)]
     bench.ledger.charges = [Charged(PROJECT, "b", DAY, MINUTE, 40), Charged(PROJECT, "c", DAY, MINUTE - 5, 2)]
     await bench.gate.rebuild(bench.ledger)
     assert bench.gate.closed == frozenset()
     assert await bench.counters() == {SPENT: 42, HELD: 100, REQUESTS: 2}
     assert await bench.gate.reserve([request("a")]) == [Granted(hold, started=True)]
     assert isinstance((await bench.gate.reserve([request("b")]))[0], Settled)
-    await bench.gate.settle([Settlement(hold, ORGANIZATION, PROJECT, 60)])
+    await bench.gate.settle([settle_of(hold, 60)])
     assert await bench.counters() == {SPENT: 102, REQUESTS: 2}
 
 
@@ -92,7 +97,7 @@ async def test_an_older_snapshot_put_back_in_place_is_not_believed(bench: Bench)
 
 async def test_a_rebuild_leaves_nothing_of_what_was_there_before(bench: Bench) -> None:
     await bench.gate.reserve([request("a"), request("b", project_id=2)])
-    await bench.gate.settle([Settlement(hold_of("c"), ORGANIZATION, PROJECT, 9)])
+    await bench.gate.settle([settle_of(hold_of("c"), 9)])
     await bench.client.hdel(f"{bench.prefix}:{{o{ORGANIZATION}}}:gate", "epoch")
     with pytest.raises(GateClosed):
         await bench.gate.reserve([request("a")])
@@ -110,7 +115,7 @@ async def test_what_belongs_to_closed_days_is_not_brought_back(bench: Bench) -> 
         Charged(PROJECT, "old", DAY - 2, MINUTE - 2880, 1),
         Charged(PROJECT, "yesterday", DAY - 1, MINUTE - 1440, 2),
     ]
-    bench.ledger.intents = [Unsettled(PROJECT, hold_of("stale", 50, DAY - 2, MINUTE - 2880))]
+    bench.ledger.intents = [Unsettled(PROJECT, KEY, hold_of("stale", 50, DAY - 2, MINUTE - 2880))]
     await rebuilt(bench.gate, bench.ledger)
     assert await bench.counters() == {f"d:{DAY - 1}:spent": 2}
 
@@ -118,7 +123,7 @@ async def test_what_belongs_to_closed_days_is_not_brought_back(bench: Bench) -> 
 async def test_the_cap_holds_over_a_rebuild(bench: Bench) -> None:
     limits = Limits(nanodollars_per_day=100)
     await bench.forget_all()
-    bench.ledger.intents = [Unsettled(PROJECT, hold_of("a", 60))]
+    bench.ledger.intents = [Unsettled(PROJECT, KEY, hold_of("a", 60))]
     bench.ledger.charges = [Charged(PROJECT, "b", DAY, MINUTE, 30)]
     await rebuilt(bench.gate, bench.ledger)
     over, fits = await bench.gate.reserve([request("c", 11, limits), request("d", 10, limits)])
@@ -177,7 +182,7 @@ async def test_rebuilding_what_is_open_does_nothing(bench: Bench) -> None:
 
 async def test_a_call_of_the_rebuild_that_is_sent_again_counts_once(bench: Bench) -> None:
     await bench.forget_all()
-    bench.ledger.intents = [Unsettled(PROJECT, hold_of("a"))]
+    bench.ledger.intents = [Unsettled(PROJECT, KEY, hold_of("a"))]
     bench.ledger.charges = [Charged(PROJECT, "b", DAY, MINUTE, 30)]
     once = bench.gate._rebuild_call(ORGANIZATION)
 
@@ -186,7 +191,7 @@ async def test_a_call_of_the_rebuild_that_is_sent_again_counts_once(bench: Bench
         return await once(batch)
 
     with pytest.raises(GateClosed):
-        await rebuild_organization(twice, ORGANIZATION, bench.ledger)
+        await rebuild_organization(twice, ORGANIZATION, Calendar(), bench.ledger)
     assert await bench.counters() == {SPENT: 30, HELD: 100, REQUESTS: 2}
     assert isinstance((await bench.gate.reserve([request("b")]))[0], Settled)
 
@@ -201,7 +206,9 @@ async def test_a_server_whose_clock_lies_behind_the_last_one_opens(bench: Bench)
 
 async def test_more_than_a_chunk_is_rebuilt_exactly(bench: Bench) -> None:
     await bench.forget_all()
-    bench.ledger.intents = [Unsettled(PROJECT, hold_of(f"h{n}", NUMBER_MAX // 4096)) for n in range(2_500)]
+    bench.ledger.intents = [
+        Unsettled(PROJECT, KEY, hold_of(f"h{n}", NUMBER_MAX // 4096)) for n in range(2_500)
+    ]
     await rebuilt(bench.gate, bench.ledger)
     assert await bench.counters() == {HELD: NUMBER_MAX // 4096 * 2_500, REQUESTS: 2_500}
 
@@ -211,9 +218,9 @@ async def test_a_gate_that_opens_itself_lets_its_caller_notice_nothing(closed_be
     gate = SelfOpeningGate(closed_bench.gate, closed_bench.ledger, lambda: noticed.append("closed"))
     hold = granted((await gate.reserve([request("a")]))[0])
     await gate.release([Release("a", ORGANIZATION)])
-    await gate.start([StartRequest(hold, ORGANIZATION, PROJECT, Limits())])
+    await gate.start([StartRequest(hold, budget_of())])
     await closed_bench.forget_all()
-    await gate.settle([Settlement(hold, ORGANIZATION, PROJECT, 30)])
+    await gate.settle([settle_of(hold, 30)])
     assert await closed_bench.counters() == {SPENT: 30}
     assert noticed == ["closed", "closed"]
 
@@ -232,9 +239,9 @@ class LockedLedger(MemoryLedger):
             self.rebuilds += 1
             yield self
 
-    async def project_ids(self, organization_id: int) -> Sequence[int]:
+    async def nodes(self, organization_id: int) -> Sequence[str]:
         self.read += 1
-        return await super().project_ids(organization_id)
+        return await super().nodes(organization_id)
 
 
 class OvertakenLedger(MemoryLedger):
@@ -244,7 +251,7 @@ class OvertakenLedger(MemoryLedger):
         super().__init__(charges)
         self._other = other
 
-    async def unsettled(self, organization_id: int, first_day: int) -> Sequence[Unsettled]:
+    async def unsettled(self, organization_id: int, windows: OpenWindows) -> Sequence[Unsettled]:
         await rebuilt(self._other, MemoryLedger(self.charges))
         return []
 
@@ -256,11 +263,11 @@ class LosingLedger(MemoryLedger):
         super().__init__(charges)
         self._bench = bench
 
-    async def unsettled(self, organization_id: int, first_day: int) -> Sequence[Unsettled]:
+    async def unsettled(self, organization_id: int, windows: OpenWindows) -> Sequence[Unsettled]:
         await self._bench.forget_all()
         return []
 
 
 class AwayLedger(MemoryLedger):
-    async def unsettled(self, organization_id: int, first_day: int) -> Sequence[Unsettled]:
+    async def unsettled(self, organization_id: int, windows: OpenWindows) -> Sequence[Unsettled]:
         raise DatabaseUnavailable("the database is away")

@@ -8,25 +8,29 @@ from random import Random
 from typing import TypeVar
 
 from broker.errors import GateClosed
-from broker.quota.gate import Granted, Over, Settlement, StartRequest
-from broker.quota.limits import Limits, day_of
-from broker.quota.rebuild import Charged, Unsettled
+from broker.quota.calendar import DAY_MS
+from broker.quota.gate import Granted, Over, StartRequest
+from broker.quota.limits import Limits
+from broker.quota.rebuild import Unsettled
 from broker.quota.redis_gate import RedisGate
 from schemas.state import Hold
 from tests.contracts.quota.harness import (
+    KEY,
     NOON_MS,
-    ORGANIZATION,
     PROJECT,
     Bench,
+    Charged,
     MemoryLedger,
+    budget_of,
     granted,
     request,
+    settle_of,
 )
 
 T = TypeVar("T")
 WORKERS, ESTIMATE, CAP = 200, 100, 5_000
 LIMITS = Limits(nanodollars_per_day=CAP)
-SPENT, HELD = f"d:{day_of(NOON_MS)}:spent", f"d:{day_of(NOON_MS)}:held"
+SPENT, HELD = f"d:{NOON_MS // DAY_MS}:spent", f"d:{NOON_MS // DAY_MS}:held"
 
 
 async def taken(bench: Bench) -> int:
@@ -48,8 +52,8 @@ async def test_the_cap_holds_while_reservers_race_and_die(bench: Bench) -> None:
         if isinstance(answer, Over) or dies:
             return 0
         hold = granted(answer)
-        await gate.start([StartRequest(hold, ORGANIZATION, PROJECT, LIMITS)])
-        await gate.settle([Settlement(hold, ORGANIZATION, PROJECT, cost)])
+        await gate.start([StartRequest(hold, budget_of(LIMITS))])
+        await gate.settle([settle_of(hold, cost)])
         return cost
 
     watcher = asyncio.create_task(watch())
@@ -84,12 +88,12 @@ class Books(MemoryLedger):
             yield self
 
     def called(self, hold: Hold) -> None:
-        self.intents.append(Unsettled(PROJECT, hold))
+        self.intents.append(Unsettled(PROJECT, KEY, hold))
         self.owed += hold.nanodollars
         self.owed_max = max(self.owed_max, self.owed)
 
     def charged_for(self, hold: Hold, cost: int) -> None:
-        self.intents.remove(Unsettled(PROJECT, hold))
+        self.intents.remove(Unsettled(PROJECT, KEY, hold))
         self.charges.append(Charged(PROJECT, hold.id, hold.day, hold.minute, cost))
         self.owed -= hold.nanodollars - cost
 
@@ -107,7 +111,7 @@ async def test_the_cap_holds_when_redis_is_emptied_again_and_again(bench: Bench)
 
     async def start(gate: RedisGate, hold: Hold) -> Hold | None:
         async with books.lock:
-            (answer,) = await gate.start([StartRequest(hold, ORGANIZATION, PROJECT, LIMITS)])
+            (answer,) = await gate.start([StartRequest(hold, budget_of(LIMITS))])
             if isinstance(answer, Granted):
                 books.called(answer.hold)
                 return answer.hold
@@ -124,7 +128,7 @@ async def test_the_cap_holds_when_redis_is_emptied_again_and_again(bench: Bench)
             hold = await through(gate, books, lambda: start(gate, held))
         if hold is not None:
             books.charged_for(hold, cost)
-            settlement = Settlement(hold, ORGANIZATION, PROJECT, cost)
+            settlement = settle_of(hold, cost)
             await through(gate, books, lambda: gate.settle([settlement]))
         done += 1
         if done % 40 == 0:

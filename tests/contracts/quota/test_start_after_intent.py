@@ -9,16 +9,18 @@ from enum import IntEnum
 import pytest
 
 from broker.errors import GateClosed
+from broker.quota.calendar import DAY_MS, MINUTE_MS, OpenWindows
 from broker.quota.gate import Granted, StartRequest
-from broker.quota.limits import Limits, day_of, minute_of
+from broker.quota.limits import Limits
 from broker.quota.rebuild import Unsettled
 from schemas.state import Hold
 from tests.contracts.quota.harness import (
+    KEY,
     NOON_MS,
-    ORGANIZATION,
     PROJECT,
     Bench,
     MemoryLedger,
+    budget_of,
     granted,
     rebuilt,
     request,
@@ -60,10 +62,10 @@ class Dispatching:
             self._steps.pop(0)
 
     async def _intend(self) -> None:
-        self.bench.ledger.intents.append(Unsettled(PROJECT, self.hold))
+        self.bench.ledger.intents.append(Unsettled(PROJECT, KEY, self.hold))
 
     async def _start(self) -> None:
-        start = StartRequest(self.hold, ORGANIZATION, PROJECT, CAP)
+        start = StartRequest(self.hold, budget_of(CAP))
         (self.answer,) = await self.bench.gates[1].start([start])
 
 
@@ -76,9 +78,9 @@ class WatchedLedger(MemoryLedger):
     async def exclusive(self) -> AsyncIterator["WatchedLedger"]:
         yield self
 
-    async def unsettled(self, organization_id: int, first_day: int) -> Sequence[Unsettled]:
+    async def unsettled(self, organization_id: int, windows: OpenWindows) -> Sequence[Unsettled]:
         await self.dispatching.reached(At.BEFORE_INTENTS_ARE_READ)
-        found = list(await super().unsettled(organization_id, first_day))
+        found = list(await super().unsettled(organization_id, windows))
         await self.dispatching.reached(At.AFTER_INTENTS_ARE_READ)
         return found
 
@@ -97,8 +99,8 @@ async def test_a_call_that_may_begin_is_held_for(bench: Bench, intent: At, start
     await dispatching.reached(At.AFTER_THE_REBUILD)
     assert dispatching.answer == Granted(hold, started=True)
     assert await bench.counters() == {
-        f"d:{day_of(NOON_MS)}:held": COST,
-        f"m:{minute_of(NOON_MS)}:requests": 1,
+        f"d:{NOON_MS // DAY_MS}:held": COST,
+        f"i:{NOON_MS // MINUTE_MS}:requests": 1,
     }
     (other,) = await bench.gate.reserve([request("other", COST, CAP)])
     assert not isinstance(other, Granted)
@@ -110,5 +112,5 @@ async def test_a_hold_that_others_took_meanwhile_is_not_called_under(bench: Benc
     await bench.forget_all()
     await rebuilt(bench.gate, bench.ledger)
     granted((await bench.gate.reserve([request("other", COST, CAP)]))[0])
-    (answer,) = await bench.gate.start([StartRequest(hold, ORGANIZATION, PROJECT, CAP)])
+    (answer,) = await bench.gate.start([StartRequest(hold, budget_of(CAP))])
     assert not isinstance(answer, Granted)

@@ -3,22 +3,28 @@
 import pytest
 
 from broker.errors import GateClosed
-from broker.quota.gate import Granted, Over, ProjectOf, Release, Settled, Settlement, StartRequest
-from broker.quota.limits import DAY_MS, MINUTE_MS, NUMBER_MAX, Limits, day_of, minute_of
+from broker.quota.calendar import DAY_MS, MINUTE_MS
+from broker.quota.gate import Granted, Over, ProjectOf, Release, Settled, StartRequest
+from broker.quota.limits import NUMBER_MAX, Limits
 from broker.quota.redis_gate import BATCH_MAX
 from schemas.state import Hold
-from tests.contracts.quota.harness import NOON_MS, ORGANIZATION, PROJECT, Bench, granted, request
+from tests.contracts.quota.harness import (
+    NOON_MS,
+    ORGANIZATION,
+    PROJECT,
+    Bench,
+    budget_of,
+    granted,
+    request,
+    settle_of,
+)
 
-DAY, MINUTE = day_of(NOON_MS), minute_of(NOON_MS)
-SPENT, HELD, REQUESTS = f"d:{DAY}:spent", f"d:{DAY}:held", f"m:{MINUTE}:requests"
+DAY, MINUTE = NOON_MS // DAY_MS, NOON_MS // MINUTE_MS
+SPENT, HELD, REQUESTS = f"d:{DAY}:spent", f"d:{DAY}:held", f"i:{MINUTE}:requests"
 
 
 def start_of(hold: Hold, limits: Limits | None = None) -> StartRequest:
-    return StartRequest(hold, ORGANIZATION, PROJECT, limits or Limits())
-
-
-def settle_of(hold: Hold, nanodollars: int) -> Settlement:
-    return Settlement(hold, ORGANIZATION, PROJECT, nanodollars)
+    return StartRequest(hold, budget_of(limits or Limits()))
 
 
 async def reserve(bench: Bench, hold_id: str, nanodollars: int = 100, limits: Limits | None = None) -> Hold:
@@ -37,7 +43,7 @@ async def test_the_last_nanodollar_can_be_held_and_not_one_more(bench: Bench) ->
     answers = await bench.gate.reserve(
         [request("a", 99, limits), request("b", 2, limits), request("c", 1, limits), request("d", 1, limits)]
     )
-    over = Over("nanodollars_per_day", (DAY + 1) * DAY_MS, never=False, held=True)
+    over = Over("nanodollars_per_day", "project", (DAY + 1) * DAY_MS, never=False, held=True)
     assert [type(answer) for answer in answers] == [Granted, Over, Granted, Over]
     assert answers[1] == answers[3] == over
     assert await bench.counters() == {HELD: 100, REQUESTS: 2}
@@ -47,7 +53,7 @@ async def test_money_already_spent_is_not_freed_by_waiting_for_holds(bench: Benc
     limits = Limits(nanodollars_per_day=100)
     await bench.gate.settle([settle_of(await reserve(bench, "a", 100, limits), 60)])
     (answer,) = await bench.gate.reserve([request("b", 41, limits)])
-    assert answer == Over("nanodollars_per_day", (DAY + 1) * DAY_MS, never=False, held=False)
+    assert answer == Over("nanodollars_per_day", "project", (DAY + 1) * DAY_MS, never=False, held=False)
     assert isinstance((await bench.gate.reserve([request("b", 40, limits)]))[0], Granted)
 
 
@@ -56,7 +62,7 @@ async def test_jobs_in_flight_are_bounded_until_they_end(bench: Bench) -> None:
     first, second, third = await bench.gate.reserve([request(name, 1, limits) for name in "abc"])
     assert isinstance(first, Granted)
     assert isinstance(second, Granted)
-    assert third == Over("jobs_in_flight", bench.clock.now_ms, never=False, held=True)
+    assert third == Over("jobs_in_flight", "project", bench.clock.now_ms, never=False, held=True)
     await bench.gate.settle([settle_of(first.hold, 1)])
     (again,) = await bench.gate.reserve([request("c", 1, limits)])
     assert isinstance(again, Granted)
@@ -84,7 +90,7 @@ async def test_a_number_of_jobs_that_cannot_be_is_put_right(bench: Bench, wrong:
 async def test_a_window_that_is_full_lasts_longer_than_a_crowd(bench: Bench) -> None:
     limits = Limits(requests_per_minute=1, jobs_in_flight=1)
     _, over = await bench.gate.reserve([request("a", 1, limits), request("b", 1, limits)])
-    assert over == Over("requests_per_minute", (MINUTE + 1) * MINUTE_MS, never=False, held=False)
+    assert over == Over("requests_per_minute", "project", (MINUTE + 1) * MINUTE_MS, never=False, held=False)
 
 
 async def test_a_request_takes_from_all_limits_or_from_none(bench: Bench) -> None:
@@ -92,9 +98,9 @@ async def test_a_request_takes_from_all_limits_or_from_none(bench: Bench) -> Non
     over_both = request("b", 1, limits)
     await reserve(bench, "a", 100, limits)
     (answer,) = await bench.gate.reserve([over_both])
-    assert answer == Over("nanodollars_per_day", (DAY + 1) * DAY_MS, never=False, held=True)
+    assert answer == Over("nanodollars_per_day", "project", (DAY + 1) * DAY_MS, never=False, held=True)
     (answer,) = await bench.gate.reserve([request("c", 1, Limits(requests_per_minute=1))])
-    assert answer == Over("requests_per_minute", (MINUTE + 1) * MINUTE_MS, never=False, held=False)
+    assert answer == Over("requests_per_minute", "project", (MINUTE + 1) * MINUTE_MS, never=False, held=False)
     assert await bench.counters() == {HELD: 100, REQUESTS: 1}
 
 
@@ -102,7 +108,7 @@ async def test_a_request_takes_from_all_limits_or_from_none(bench: Bench) -> Non
     ("nanodollars", "limits", "reason"),
     [
         (101, Limits(nanodollars_per_day=100), "nanodollars_per_day"),
-        (NUMBER_MAX + 2, Limits(), "nanodollars_per_day"),
+        (NUMBER_MAX + 2, Limits(), "nanodollars_per_month"),
         (1, Limits(requests_per_minute=0), "requests_per_minute"),
         (1, Limits(nanodollars_per_day=0, requests_per_minute=9), "nanodollars_per_day"),
     ],
@@ -228,7 +234,7 @@ async def test_a_settled_hold_has_nothing_left_to_expire(bench: Bench, started: 
     await bench.gate.settle([settle_of(hold, 30)])
     bench.clock.now_ms += 120_000
     await reserve(bench, "b", 5)
-    assert await bench.counters() == {SPENT: 30, HELD: 5, f"m:{MINUTE + 2}:requests": 1}
+    assert await bench.counters() == {SPENT: 30, HELD: 5, f"i:{MINUTE + 2}:requests": 1}
 
 
 async def test_an_expired_hold_is_taken_anew_at_its_start(bench: Bench) -> None:
@@ -237,7 +243,7 @@ async def test_an_expired_hold_is_taken_anew_at_its_start(bench: Bench) -> None:
     bench.clock.now_ms += 120_000
     (answer,) = await bench.gate.start([start_of(hold, limits)])
     assert answer == Granted(hold.model_copy(update={"minute": MINUTE + 2}), started=True)
-    assert await bench.counters() == {HELD: 100, f"m:{MINUTE + 2}:requests": 1}
+    assert await bench.counters() == {HELD: 100, f"i:{MINUTE + 2}:requests": 1}
 
 
 async def test_an_expired_hold_does_not_start_when_its_money_went_to_another(bench: Bench) -> None:
@@ -246,7 +252,7 @@ async def test_an_expired_hold_does_not_start_when_its_money_went_to_another(ben
     bench.clock.now_ms += 60_000
     await reserve(bench, "b", 100, limits)
     (answer,) = await bench.gate.start([start_of(hold, limits)])
-    assert answer == Over("nanodollars_per_day", (DAY + 1) * DAY_MS, never=False, held=True)
+    assert answer == Over("nanodollars_per_day", "project", (DAY + 1) * DAY_MS, never=False, held=True)
     assert (await bench.counters())[HELD] == 100
 
 
@@ -290,8 +296,8 @@ async def test_closed_windows_are_forgotten_and_settle_into_nothing(bench: Bench
     bench.clock.now_ms += 2 * DAY_MS
     await reserve(bench, "b", 5)
     await bench.gate.settle([settle_of(hold, 70)])
-    later = minute_of(bench.clock.now_ms)
-    assert await bench.counters() == {f"d:{DAY + 2}:held": 5, f"m:{later}:requests": 1}
+    later = bench.clock.now_ms // MINUTE_MS
+    assert await bench.counters() == {f"d:{DAY + 2}:held": 5, f"i:{later}:requests": 1}
 
 
 async def test_a_clock_set_back_over_midnight_settles_nothing_twice(bench: Bench) -> None:
@@ -377,4 +383,4 @@ async def test_every_key_carries_the_hash_tag_of_its_organization(bench: Bench) 
     await reserve(bench, "b")
     await bench.gate.settle([settle_of(hold, 1)])
     names = [key.removeprefix(f"{bench.prefix}:{{o{ORGANIZATION}}}:".encode()) for key in await bench.keys()]
-    assert names == [b"gate", b"held", b"holds", b"node:p1", f"settled:{DAY}".encode()]
+    assert names == [b"gate", b"held", b"holds", b"node:ka", b"node:o", b"node:p1", f"settled:{DAY}".encode()]

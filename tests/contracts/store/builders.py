@@ -43,6 +43,7 @@ def intent(**fields: Any) -> AttemptRow:
         "attempt": 1,
         "owner": "0" * 32,
         "project_id": 3,
+        "key_id": "key-1",
         "target": "openai",
         "model": "gpt-4o",
         "hold": HOLD,

@@ -14,6 +14,7 @@ from broker.errors import DatabaseUnavailable, RedisUnavailable, Unavailable
 from broker.identity.directory import Directory, Project, ProjectSettings
 from broker.providers.provider import Answer, Call, Result
 from broker.providers.routes import Routes, Target
+from broker.quota.budget import Budget
 from broker.quota.gate import Granted, Release, Settlement, StartRequest
 from broker.settings import Settings
 from broker.store.attempts import AttemptFacts, AttemptRow, VerdictRow
@@ -113,6 +114,9 @@ def answered(latency_ms: int) -> Answer:
 class OneProject:
     def project(self, project_id: int) -> Project:
         return Project(3, 2, "p", ProjectSettings())
+
+    def budget(self, key_id: str) -> Budget:
+        return Budget(2, 3, key_id)
 
 
 class HeldLease:

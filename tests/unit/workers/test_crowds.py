@@ -62,9 +62,9 @@ class Counting:
 
     async def reserve(self, requests: Sequence[ReserveRequest]) -> list[Granted | Over]:
         self.asked += requests
-        full = Over(CROWDED, NOW_MS, never=False, held=True)
+        full = Over(CROWDED, "project", NOW_MS, never=False, held=True)
         return [
-            Granted(HOLD, started=False) if number < (one.limits.jobs_in_flight or 99) else full
+            Granted(HOLD, started=False) if number < (one.jobs_in_flight_max or 99) else full
             for number, one in enumerate(requests)
         ]
 

@@ -36,7 +36,7 @@ class FullGate:
 
     def __init__(self, retry_at_ms: int = 0, held: bool = False) -> None:
         self.asked: list[ReserveRequest] = []
-        self._verdict = Over("nanodollars_per_day", retry_at_ms, held=held, never=False)
+        self._verdict = Over("nanodollars_per_day", "project", retry_at_ms, held=held, never=False)
 
     async def reserve(self, requests: Sequence[ReserveRequest]) -> list[Over]:
         self.asked += requests

@@ -15,6 +15,7 @@ from broker.pricing.book import InputBound, ModelPrice, PriceBook
 from broker.pricing.project_books import ProjectBooks
 from broker.providers.provider import Answer, Call, Result
 from broker.providers.routes import Routes, Target
+from broker.quota.budget import Budget
 from broker.quota.gate import Granted, StartRequest
 from broker.records import Outgoing
 from broker.settings import ProviderTarget, Settings
@@ -69,6 +70,11 @@ class MemoryDirectory:
         if project_id != self._project.id:
             raise DirectoryBehind("not yet")
         return self._project
+
+    def budget(self, key_id: str) -> Budget:
+        if key_id != KEY.id:
+            raise DirectoryBehind("not yet")
+        return Budget(2, 3, key_id, project=self._project.settings)
 
     async def refresh(self) -> None:
         self.refreshed += 1
@@ -243,10 +249,10 @@ async def test_a_call_is_charged_by_the_tier_in_which_it_was_served() -> None:
         assert orjson.loads(way.providers.calls[0].body)["service_tier"] == "default"
 
 
-async def test_a_project_that_dispatch_has_not_read_yet_is_waited_for() -> None:
+async def test_a_key_that_dispatch_has_not_read_yet_is_waited_for() -> None:
     way = Way(price(3_000_000_000))
     state = await way.admitted()
     with pytest.raises(DirectoryBehind) as caught:
-        await way.dispatched(state.model_copy(update={"project_id": 4}))
+        await way.dispatched(state.model_copy(update={"key_id": "new"}))
     assert caught.value.retryable
     assert way.providers.calls == []

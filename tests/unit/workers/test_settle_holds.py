@@ -49,7 +49,7 @@ async def settled(of: State, outcome: Outcome) -> Gateway:
 
 async def test_the_hold_of_a_call_is_settled() -> None:
     gate = await settled(state(charges=(charge(1, 70),)), ANSWERED)
-    assert gate.settled == [Settlement(HOLD, 2, 3, 70)]
+    assert gate.settled == [Settlement(HOLD, 2, 3, "key-1", 70, 0)]
     assert gate.released == []
 
 
@@ -63,7 +63,7 @@ async def test_the_hold_of_a_call_is_settled() -> None:
 )
 async def test_a_hold_without_a_call_is_given_back(outcome: Outcome) -> None:
     gate = await settled(state(attempt=2, charges=(charge(1, 70, hold=EARLIER),)), outcome)
-    assert gate.settled == [Settlement(EARLIER, 2, 3, 70)]
+    assert gate.settled == [Settlement(EARLIER, 2, 3, "key-1", 70, 0)]
     assert gate.released == [Release(HOLD.id, 2)]
 
 

@@ -122,7 +122,7 @@ class Narrow:
         if request.hold_id in self.barred:
             return self.barred[request.hold_id]
         if request.hold_id not in self.holds and len(self.holds) >= self.claims:
-            return Over(CROWDED, NOW_MS, never=False, held=True)
+            return Over(CROWDED, "project", NOW_MS, never=False, held=True)
         self.holds.add(request.hold_id)
         return Granted(HOLD.model_copy(update={"id": request.hold_id}), started=False)
 
@@ -204,7 +204,7 @@ async def test_where_room_is_gone_by_the_time_they_keep_their_places() -> None:
 async def test_what_another_limit_bars_leaves_the_line_without_a_hold_for_reserve_to_judge() -> None:
     crowd = Crowd(2)
     first = hold_id(state(job_id=UUID(int=0)))
-    crowd.gate.barred[first] = Over("nanodollars_per_day", NOW_MS + 10**9, never=False, held=False)
+    crowd.gate.barred[first] = Over("nanodollars_per_day", "project", NOW_MS + 10**9, never=False, held=False)
     await crowd.waker.wake()
     assert (crowd.woken, crowd.waiting) == ([0, 1], [])
     assert [one.hold is None for one in crowd.sent] == [True, False]

@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from broker.errors import SettingsInvalid
-from broker.identity.directory import NANODOLLARS_MAX
 from broker.ops.dollars import to_dollars, to_nanodollars
+from broker.quota.limits import NUMBER_MAX
 
-AMOUNTS = st.integers(0, NANODOLLARS_MAX)
+AMOUNTS = st.integers(0, NUMBER_MAX)
 
 
 @given(AMOUNTS)

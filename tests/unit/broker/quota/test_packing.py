@@ -1,51 +1,68 @@
-from broker.quota.gate import Granted, Over, ReserveRequest, Settled, Settlement, StartRequest
+from broker.quota.budget import Budget
+from broker.quota.gate import Granted, Over, ProjectOf, ReserveRequest, Settled, Settlement, StartRequest
 from broker.quota.limits import NUMBER_MAX, Limits
-from broker.quota.packing import pack_reserve, pack_settle, pack_start, unpack_answers
+from broker.quota.packing import pack_projects, pack_reserve, pack_settle, pack_start, unpack_answers
 from schemas.state import Hold
 
 HOLD = Hold(id="h", nanodollars=5, input_tokens=6, output_tokens=7, day=8, minute=9)
+FREE = (NUMBER_MAX,) * 7
+NARROW = Limits(nanodollars_per_day=10, jobs_in_flight=9)
+ONE, TWIN = Budget(1, 1, "a", project=NARROW), Budget(1, 1, "a", project=NARROW)
+SIBLING, OTHER = Budget(1, 1, "b", project=NARROW), Budget(1, 2, "c")
+P1 = ("p1", 10, NUMBER_MAX, 9, *FREE[3:])
 
 
-def reserve(hold_id: str, project_id: int, limits: Limits) -> ReserveRequest:
-    return ReserveRequest(hold_id, 1, project_id, 5, 6, 7, limits, 1_000)
+def reserve(hold_id: str, budget: Budget, jobs_in_flight_max: int | None = None) -> ReserveRequest:
+    return ReserveRequest(hold_id, budget, 5, 6, 7, 1_000, jobs_in_flight_max)
 
 
-def test_requests_of_one_project_share_a_level_while_their_limits_agree() -> None:
-    narrow, wide = Limits(10, 3, 9), Limits(20)
-    levels, items = pack_reserve(
-        [
-            reserve("a", 1, narrow),
-            reserve("b", 2, narrow),
-            reserve("c", 1, Limits(10, 3, 9)),
-            reserve("d", 1, wide),
-        ]
+def test_requests_share_what_their_budgets_have_in_common() -> None:
+    levels, branches, items = pack_reserve(
+        [reserve("a", ONE), reserve("b", SIBLING), reserve("c", ONE), reserve("d", OTHER), reserve("e", TWIN)]
     )
-    assert levels == [("p1", 10, 3, 9), ("p2", 10, 3, 9), ("p1", 20, NUMBER_MAX, NUMBER_MAX)]
+    assert levels == [("o", *FREE), P1, ("ka", *FREE), ("kb", *FREE), ("p2", *FREE), ("kc", *FREE)]
+    assert branches == [[1, 2, 3], [1, 2, 4], [1, 5, 6], [1, 2, 3]]
     assert items == [
-        ("a", 5, 6, 7, [1], 1_000),
-        ("b", 5, 6, 7, [2], 1_000),
-        ("c", 5, 6, 7, [1], 1_000),
-        ("d", 5, 6, 7, [3], 1_000),
+        (name, 5, 6, 7, branch, 1_000) for name, branch in zip("abcde", (1, 2, 1, 3, 4), strict=True)
     ]
+
+
+def test_a_bound_of_jobs_in_flight_narrows_the_project_alone() -> None:
+    levels, branches, items = pack_reserve(
+        [reserve("a", ONE, 4), reserve("b", ONE, 20), reserve("c", ONE, 4), reserve("d", OTHER, 4)]
+    )
+    assert levels[1] == ("p1", 10, NUMBER_MAX, 4, *FREE[3:])
+    assert [levels[branch[1] - 1][3] for branch in branches] == [4, 9, 4]
+    assert [item[4] for item in items] == [1, 2, 1, 3]
+    assert [level[3] for level in levels if level[0] in {"o", "ka"}] == [NUMBER_MAX] * 2
 
 
 def test_a_start_carries_what_to_take_should_the_hold_be_gone() -> None:
-    levels, items = pack_start([StartRequest(HOLD, 1, 4, Limits(10))])
-    assert levels == [("p4", 10, NUMBER_MAX, NUMBER_MAX)]
-    assert items == [("h", 5, 6, 7, [1])]
+    levels, branches, items = pack_start([StartRequest(HOLD, ONE)])
+    assert (levels, branches) == ([("o", *FREE), P1, ("ka", *FREE)], [[1, 2, 3]])
+    assert items == [("h", 5, 6, 7, 1)]
 
 
-def test_a_settlement_names_the_windows_of_its_hold() -> None:
-    assert pack_settle([Settlement(HOLD, 1, 4, 3)]) == [("h", "p4", 3, 8, 9)]
+def test_a_settlement_names_the_nodes_and_the_windows_of_its_hold() -> None:
+    assert pack_settle([Settlement(HOLD, 1, 4, "c0", 3, 12)]) == [[("h", "o,p4,kc0", 3, 12, 8, 23640, 9)]]
 
 
-def test_answers_are_read_six_numbers_at_a_time() -> None:
-    numbers = [1, 5, 6, 7, 8, 9, 2, 5, 6, 7, 8, 9, 3, 5, 6, 7, 8, 9, 0, 1, 77, 0, 1, 0, 0, 2, 88, 1, 0, 0]
+def test_projects_are_asked_for_by_node() -> None:
+    assert pack_projects([ProjectOf(4, 1), ProjectOf(5, 1)]) == [["p4", "p5"]]
+
+
+def test_answers_are_read_seven_numbers_at_a_time() -> None:
+    hold = [5, 6, 7, 8, 23640, 9]
+    numbers = [1, *hold, 2, *hold, 3, *hold, 0, 1, 1, 77, 0, 1, 0, 0, 6, 3, 88, 1, 0, 0, 0, 2, 2, 66, 0, 0, 0]
     named = [HOLD.model_copy(update={"id": name}) for name in "abc"]
-    assert unpack_answers(numbers, list("abcde")) == [
+    answers = unpack_answers(numbers, list("abcdef"))
+    assert answers == [
         Granted(named[0], started=False),
         Granted(named[1], started=True),
         Settled(named[2]),
-        Over("nanodollars_per_day", 77, never=False, held=True),
-        Over("requests_per_minute", 88, never=True, held=False),
+        Over("nanodollars_per_day", "organization", 77, never=False, held=True),
+        Over("tokens_per_month", "key", 88, never=True, held=False),
+        Over("requests_per_minute", "project", 66, never=False, held=False),
     ]
+    codes = [answer.code for answer in answers if isinstance(answer, Over)]
+    assert codes == ["organization_nanodollars_per_day", "key_tokens_per_month", "requests_per_minute"]

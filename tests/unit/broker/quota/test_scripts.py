@@ -36,6 +36,12 @@ def test_a_script_is_known_to_redis_by_the_sha1_of_prelude_and_verb(verb: str) -
     assert script.sha == hashlib.sha1(script.source.encode()).hexdigest()  # noqa: S324 - Redis names scripts so
 
 
-def test_the_prelude_numbers_the_reasons_as_the_limits_do() -> None:
-    numbered = re.findall(r"local ([A-Z_]+, [A-Z_]+, [A-Z_]+) = 1, 2, 3\n", Script.load("reserve").source)
-    assert [names.lower().split(", ") for names in numbered] == [list(REASONS)]
+def test_the_prelude_names_the_reasons_in_their_order() -> None:
+    source = Script.load("reserve").source.replace("\n-- ", " ")
+    numbers = re.findall(r"= over\(worst, depth, (\d)|return over\(worst, depth, (\d)", source)
+    assert [first or last for first, last in numbers] == [str(each + 1) for each in range(len(REASONS))]
+    told = re.search(r"order of the caps: (.*)\.\nlocal function refuse", source)
+    assert told is not None
+    assert [name.replace("dollars", "nanodollars") for name in told[1].split(", ")] == [
+        reason.replace("_per_", " a ").replace("_", " ") for reason in REASONS
+    ]

@@ -60,7 +60,10 @@ def test_organizations(database: None, invoke: Invoke) -> None:
 def test_an_organization_twice(database: None, invoke: Invoke) -> None:
     invoke("orgs create acme")
     result = invoke("orgs create acme")
-    assert (result.exit_code, result.stderr) == (1, "error [conflict]: organization acme is there already\n")
+    assert result.exit_code == 1
+    assert result.stderr.startswith(
+        "error [conflict]: organization acme is there already; `headworks orgs set`"
+    )
 
 
 def test_a_projects_settings(database: None, invoke: Invoke) -> None:
@@ -87,12 +90,70 @@ def test_changing_a_project_leaves_what_is_not_named(project: str, invoke: Invok
     assert told == {
         "project": "acme/search",
         "dollars per day": "$25.00",
+        "dollars per month": "no limit",
         "requests per minute": "no limit",
+        "tokens per minute": "no limit",
+        "tokens per day": "no limit",
+        "tokens per month": "no limit",
+        "jobs in flight": "no limit",
         "models": "all that have a price",
         "own prices": "none",
         "output tokens default": "99",
         "longest time to live": "7 days",
     }
+
+
+LIMITS = (
+    "--dollars-per-day 1.5 --dollars-per-month 20 --requests-per-minute 3 --tokens-per-minute 400 "
+    "--tokens-per-day 5000 --tokens-per-month 60000 --jobs-in-flight 7"
+)
+STORED = {
+    "nanodollars_per_day": 1_500_000_000,
+    "nanodollars_per_month": 20_000_000_000,
+    "requests_per_minute": 3,
+    "tokens_per_minute": 400,
+    "tokens_per_day": 5_000,
+    "tokens_per_month": 60_000,
+    "jobs_in_flight": 7,
+}
+
+
+def _limits(record: dict[str, Any]) -> dict[str, Any]:
+    return {name: record[name] for name in STORED}
+
+
+@pytest.mark.parametrize("level", ["organization", "project", "key"])
+def test_every_limit_can_be_set_on_every_level_and_taken_back(
+    indexer: str, invoke: Invoke, level: str
+) -> None:
+    key_id = Credential.parse(invoke("keys create indexer").stdout).key_id
+    group, name = {
+        "organization": ("orgs", "acme"),
+        "project": ("projects", "acme/search"),
+        "key": ("keys", key_id),
+    }[level]
+    assert invoke(f"{group} set {name} {LIMITS}").exit_code == 0
+    assert _limits(_read(invoke, f"{group} show {name}")) == STORED
+    told = invoke(f"{group} set {name} --dollars-per-month none --tokens-per-day none").stdout
+    assert "dollars per month  " in told
+    rest = STORED | {"nanodollars_per_month": None, "tokens_per_day": None}
+    assert _limits(_read(invoke, f"{group} show {name}")) == rest
+    [listed] = [row for row in _read(invoke, f"{group} list") if name in row.values()]
+    assert _limits(listed) == rest
+    assert invoke(f"{group} set {name}").exit_code == 2
+
+
+def test_an_organization_has_a_time_zone(project: str, invoke: Invoke) -> None:
+    assert _read(invoke, "orgs show acme")["time_zone"] == "UTC"
+    assert invoke("orgs set acme --time-zone America/New_York").exit_code == 0
+    assert _read(invoke, "orgs show acme")["time_zone"] == "America/New_York"
+    for wrong in ("Mars/Olympus", "/etc/passwd", "Europe", "--time-zone="):
+        result = invoke("orgs set acme", wrong if wrong.startswith("--") else f"--time-zone={wrong}")
+        assert result.exit_code == 1
+        assert result.stderr.startswith(
+            "error [settings_invalid]: settings of organization acme are not valid"
+        )
+    assert _read(invoke, "orgs show acme")["time_zone"] == "America/New_York"
 
 
 def test_a_projects_own_prices(project: str, invoke: Invoke, tmp_path: Path) -> None:
