@@ -13,6 +13,7 @@ from broker.ops.check_kafka import check_kafka
 from broker.ops.check_redis import check_redis
 from broker.ops.checks import Check, attempt
 from broker.pricing.book import SHIPPED, PriceBook
+from broker.pricing.counters import load_counters
 from broker.providers.openai import constant_headers, url_of
 from broker.settings import ProviderTarget, Settings, config_path
 
@@ -50,7 +51,9 @@ async def _check_settings(settings: Settings) -> Sequence[Check]:
     return (
         Check.passed("settings", f"read from {source}"),
         await attempt("secrets", _SECRETS, lambda: _secrets(settings)),
-        await attempt("prices", "name a price book in `prices`, or take it out", lambda: _prices(settings)),
+        await attempt(
+            "prices", "mend what `prices` or `tokenizers` names, or take it out", lambda: _prices(settings)
+        ),
     )
 
 
@@ -61,12 +64,14 @@ async def _secrets(settings: Settings) -> str:
 
 
 async def _prices(settings: Settings) -> str:
-    book = PriceBook.load(settings.prices or SHIPPED)
+    book = PriceBook.load(settings.prices or SHIPPED).with_counters(load_counters(settings.tokenizers))
     return _told(book, datetime.now(UTC).date())
 
 
 def _told(book: PriceBook, today: date) -> str:
     told = f"{len(book.by_name)} model names, version {book.version}"
+    if book.counters:
+        told += f"; tokens are counted exactly by {', '.join(book.counters)}"
     if book.review_by is not None and book.review_by <= today:
         return f"{told}; prices were announced to change on {book.review_by}: import them again"
     return told

@@ -32,3 +32,16 @@ async def test_a_provider_that_workers_would_refuse_spoils_no_other_check(
     assert checks["provider x"].code == "settings_invalid"
     assert checks["provider x"].detail.startswith(f"providers.x.{variable.lower()}: ")
     assert "hidden" not in repr(checks)
+
+
+@pytest.mark.parametrize(("named", "code"), [("nowhere", "settings_invalid"), (".", None)])
+async def test_the_folder_of_tokenizers_is_looked_at(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, named: str, code: str | None
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HEADWORKS_KAFKA__BOOTSTRAP_SERVERS", "127.0.0.1:1")
+    monkeypatch.setenv("HEADWORKS_DATABASE__URL", "sqlite+aiosqlite:///headworks.db")
+    monkeypatch.setenv("HEADWORKS_REDIS__URL", "memory://")
+    monkeypatch.setenv("HEADWORKS_TOKENIZERS", str(tmp_path / named))
+    checks = {check.name: check for check in await diagnose()}
+    assert checks["prices"].code == code
