@@ -115,6 +115,8 @@ def _charge_row(state: State, charge: Charge, at_ms: int) -> Mapping[str, Any]:
         "cached_input_tokens": usage and usage.cached_input_tokens,
         "cache_write_tokens": usage and usage.cache_write_tokens,
         "output_tokens": usage and usage.output_tokens,
+        "reasoning_tokens": usage and usage.reasoning_tokens,
+        "service_tier": usage and usage.service_tier,
         "tokens": charge.tokens,
         "price_version": charge.price_version,
         "day": hold.day,

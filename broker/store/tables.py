@@ -208,6 +208,8 @@ charges = Table(
     Column("cached_input_tokens", BigInteger),
     Column("cache_write_tokens", BigInteger),
     Column("output_tokens", BigInteger),
+    Column("reasoning_tokens", BigInteger),
+    Column("service_tier", String(16)),
     Column("tokens", BigInteger, nullable=False),
     Column("price_version", String(64), nullable=False),
     Column("day", Integer, nullable=False),

@@ -59,7 +59,9 @@ def charge(attempt: int = 1, **fields: Any) -> Charge:
         "verdict": "answered",
         "hold": HOLD,
         "nanodollars": 4_200,
-        "usage": Usage(input_tokens=80, cached_input_tokens=10, output_tokens=20),
+        "usage": Usage(
+            input_tokens=80, cached_input_tokens=10, output_tokens=20, reasoning_tokens=5, service_tier="flex"
+        ),
         "price_version": "2026-01",
         "target": "openai",
         "latency_ms": 321,

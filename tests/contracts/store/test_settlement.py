@@ -111,6 +111,8 @@ async def test_every_attempt_is_charged_once(database: Database) -> None:
         "cached_input_tokens": 10,
         "cache_write_tokens": 0,
         "output_tokens": 20,
+        "reasoning_tokens": 5,
+        "service_tier": "flex",
         "tokens": 100,
         "price_version": "2026-01",
         "day": HOLD.day,
