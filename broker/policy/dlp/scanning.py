@@ -1,8 +1,8 @@
 """The view of a text that detectors search, and the patterns they search it with.
 
 A view has one byte for each character, so that an offset in it is an offset in the text: Latin-1 as it is,
-full-width and other styled letters of ASCII and the decimal digits of all scripts as ASCII, unusual spaces and
-hyphens as the usual ones, `?` for everything else. Patterns are RE2, which runs in linear time on any input.
+full-width and other styled letters of ASCII and the decimal digits of all scripts as ASCII, unusual spaces
+and hyphens as the usual ones, `?` for everything else. Patterns are RE2, which runs in linear time.
 """
 
 import re
