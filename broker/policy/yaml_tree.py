@@ -47,7 +47,7 @@ def read_tree(text: str | bytes) -> Tree:
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise PolicyInvalid("the document is not UTF-8", line) from None
-    return _Builder().build(_events(decoded))
+    return _Builder(decoded.count("\n") + 1).build(_events(decoded))
 
 
 def _events(text: str) -> Iterator[yaml.Event]:
@@ -71,7 +71,8 @@ class _Open(NamedTuple):
 
 
 class _Builder:
-    def __init__(self) -> None:
+    def __init__(self, lines: int) -> None:
+        self._last = lines
         self._lines: dict[Path, int] = {}
         self._stack: list[_Open] = []
         self._roots: list[Any] = []
@@ -80,7 +81,8 @@ class _Builder:
     def build(self, events: Iterator[yaml.Event]) -> Tree:
         for event in events:
             mark = event.start_mark
-            self._take(event, 1 if mark is None else mark.line + 1)
+            # What is left empty at the end stands, for the parser, behind the last line.
+            self._take(event, self._last if mark is None else min(mark.line + 1, self._last))
         if not self._roots:
             raise PolicyInvalid("the document is empty", 1)
         return Tree(self._roots[0], self._lines)
