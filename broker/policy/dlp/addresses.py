@@ -15,13 +15,10 @@ from broker.policy.dlp.spans import Kind, Span
 _V4 = pattern(r"\b[0-9]+\.[0-9]+\.[0-9]+(?:\.[0-9]+)+\b")
 """Longer chains of numbers too: their parts are no addresses."""
 _QUAD_BYTES_MAX = 15
-_GROUPS = "[0-9A-Fa-f]{1,4}(?::[0-9A-Fa-f]{1,4})"
-_QUAD = r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}"
-_V6 = pattern(
-    rf"{_GROUPS}{{5}}:{_QUAD}|{_GROUPS}{{7}}"
-    rf"|{_GROUPS}{{0,6}}::(?:(?:[0-9A-Fa-f]{{1,4}}:){{0,5}}{_QUAD}|(?:{_GROUPS}{{0,6}})?)"
-    rf"|::(?:(?:[0-9A-Fa-f]{{1,4}}:){{0,5}}{_QUAD}|{_GROUPS}{{0,6}})"
-)
+_V6 = pattern(r"[0-9A-Fa-f]*:[0-9A-Fa-f]*:[0-9A-Fa-f:.]*")
+"""Whole runs: a part of a longer one is no address."""
+_V6_BYTES_MAX = 45
+_POINT = ord(".")
 _SHORTEST_BYTES = 7
 """Four single digits are a version rather than an address, but for these."""
 _RESOLVERS = frozenset({b"1.1.1.1", b"1.0.0.1", b"8.8.8.8", b"8.8.4.4", b"9.9.9.9"})
@@ -90,14 +87,23 @@ def _is_heading(data: bytes, start: int, end: int) -> bool:
 
 def _v6(data: bytes) -> Iterator[Span]:
     for match in _V6.finditer(data):
-        start, end = match.start(), match.end()
-        if _stands_alone(data, start, end) and _is_v6(data[start:end]):
+        address = _without_punctuation(match.group())
+        start = match.start() + match.group().index(address)
+        end = start + len(address)
+        if _is_v6(address) and _stands_alone(data, start, end):
             yield Span(start, end, Kind.IP_ADDRESS)
 
 
+def _without_punctuation(address: bytes) -> bytes:
+    """Without the end of a sentence, and without the colon of `host:fe80::1` or of `fe80::1:`."""
+    address = address.rstrip(b".")
+    if address.startswith(b":") and not address.startswith(b"::"):
+        address = address[1:]
+    return address[:-1] if address.endswith(b":") and not address.endswith(b"::") else address
+
+
 def _stands_alone(data: bytes, start: int, end: int) -> bool:
-    before = data[start - 1] if start else None
-    if before is not None and (before in WORD or before in b":."):
+    if start and (data[start - 1] in WORD or data[start - 1] == _POINT):
         return False
     after = data[end : end + 2]
     return not after or (
@@ -106,6 +112,8 @@ def _stands_alone(data: bytes, start: int, end: int) -> bool:
 
 
 def _is_v6(address: bytes) -> bool:
+    if len(address) > _V6_BYTES_MAX:
+        return False
     groups = address.split(b":")
     if not any(byte in DIGIT for byte in address) or (len(groups) < 5 and max(map(len, groups)) < 3):
         return False  # words joined by `::`, and slices such as [1::2]

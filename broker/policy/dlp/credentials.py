@@ -189,7 +189,8 @@ def _private_keys(data: bytes) -> Iterator[Span]:
 def _pem_end(data: bytes, body: int) -> int:
     """Behind the closing line; behind the last line of base64 where a key was cut off."""
     until = body + _PEM_BYTES_MAX
-    foot = _PEM_FOOT.match(data, data.find(b"-----", body, until)) if b"-----" in data[body:until] else None
+    dashes = data.find(b"-----", body, until)
+    foot = _PEM_FOOT.match(data, dashes) if dashes >= 0 else None
     if foot:
         return foot.end()
     lines = _PEM_LINES.match(data, body, until)

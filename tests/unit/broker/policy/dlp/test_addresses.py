@@ -20,6 +20,7 @@ from tests.unit.broker.policy.dlp.marked import judge
         "«IP_ADDRESS:64:ff9b::192.0.2.33»",
         "«IP_ADDRESS:fe80::1»%eth0",
         "«IP_ADDRESS:2001:DB8:0:0:8:800:200C:417A».",
+        "from:«IP_ADDRESS:2001:db8::7», to «IP_ADDRESS:2001:db8::8»: ok",
         "«IP_ADDRESS:2001:db8::»/32 and «IP_ADDRESS:2606:4700:4700::1111»",
     ],
 )
