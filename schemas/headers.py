@@ -23,7 +23,7 @@ DEAD_LETTER = "hw-dead-letter"
 STATUS = "hw-status"
 RUN = "hw-run"
 TOKENS = "hw-tokens"
-"""The values behind the tokens that policy put into a request: encrypted, and bound to the job and its run."""
+"""The values behind the tokens that policy put into a request: encrypted, and bound to job and run."""
 
 HEADERS_MAX = 32
 HEADER_BYTES_MAX = 4096
