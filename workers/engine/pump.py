@@ -354,18 +354,29 @@ class Pump(Generic[R]):
             await self._waited(later)
 
     async def _insist(self, act: Callable[[], Awaitable[T]]) -> T:
+        """What insisting takes is made when it is needed: thousands of acts are under way at a time."""
+        try:
+            return await act()
+        except Exception as error:
+            if not getattr(error, "retryable", False):
+                raise
+            first = error
+        return await self._try_again(act, first)
+
+    async def _try_again(self, act: Callable[[], Awaitable[T]], error: Exception) -> T:
         """Each act has a trouble of its own: that one partition can be fetched says nothing of a database."""
         trouble = object()
+        self._troubled_since[trouble] = time.monotonic()
         try:
             for delay in delays():
+                self._on_trouble(error)
+                await asyncio.sleep(delay)
                 try:
                     return await act()
-                except Exception as error:
-                    if not getattr(error, "retryable", False):
+                except Exception as again:
+                    if not getattr(again, "retryable", False):
                         raise
-                    self._on_trouble(error)
-                    self._troubled_since.setdefault(trouble, time.monotonic())
-                    await asyncio.sleep(delay)
+                    error = again
         finally:
             self._troubled_since.pop(trouble, None)
         raise AssertionError("delays() has no end")
