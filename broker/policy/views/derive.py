@@ -1,0 +1,115 @@
+"""The texts hidden in a text: each decoder that a cheap look speaks for gives one more view, within bounds."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
+
+import re2
+
+from broker.policy.views.alphabets import shifted_words, unleeted, unreversed, unshifted, unspaced
+from broker.policy.views.encodings import decoded
+from broker.policy.views.fold import fold
+
+BLOCK_CHARS = 16_384
+OVERLAP_CHARS = 512
+EXCERPT_CHARS_MAX = 65_536
+VIEWS_MAX = 8
+DEPTH_MAX = 3
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A reading of the text; `kind` names the decoders in the order in which they were applied, joined by +."""
+
+    kind: str
+    text: str
+
+
+PLAIN = "plain"
+
+_ENCODINGS = ("base64", "entity", "percent", "hex", "binary", "escape", "morse")
+_ALPHABETS: dict[str, Callable[[str], str | None]] = {
+    "spaced": unspaced,
+    "reversed": unreversed,
+    "shifted": unshifted,
+    "leet": unleeted,
+}
+
+_BACKWARDS = "eht|dna|uoy|ruoy|taht|siht|htiw|morf|erongi|snoitcurtsni|tpmorp|metsys|selur|suoiverp"
+_LEET = "(?:[a-z][013457@$]{1,2}[a-z]|[^0-9a-z.][013457@$][a-z]{2})"
+_CODE = "[.-]{1,6}[ /|]{1,3}"
+
+
+def views(text: str) -> tuple[View, ...]:
+    """The folded text first, then what its decoders make of it.
+
+    At most VIEWS_MAX views, none but the first longer than EXCERPT_CHARS_MAX times what a decoder adds (none adds
+    more than a third), decoders at most DEPTH_MAX deep. Never raises; linear in the length of `text`.
+    """
+    found = [View(PLAIN, fold(text))]
+    seen = {found[0].text}
+    level = found
+    for _ in range(DEPTH_MAX):
+        level = [deeper for view in level for deeper in _derived(view) if deeper.text not in seen]
+        level = level[: VIEWS_MAX - len(found)]
+        found += level
+        seen.update(view.text for view in level)
+    return tuple(found)
+
+
+def _derived(view: View) -> Iterator[View]:
+    shown = _excerpts(view.text)
+    encoded = {kind: excerpt for kind, excerpt in shown.items() if kind in _ENCODINGS}
+    if encoded:
+        yield from _named(view, "decoded", decoded(max(encoded.values(), key=len), encoded))
+    for kind, decoder in _ALPHABETS.items():
+        if kind in shown:
+            yield from _named(view, kind, decoder(shown[kind]))
+
+
+def _named(view: View, kind: str, clear: str | None) -> Iterator[View]:
+    if clear is not None:
+        yield View(kind if view.kind == PLAIN else f"{view.kind}+{kind}", fold(clear))
+
+
+def _excerpts(text: str) -> dict[str, str]:
+    """Per encoding the blocks of the text that show its signs, up to a limit."""
+    signs, kinds = _signs()
+    found: dict[str, str] = {}
+    for start in range(0, len(text), BLOCK_CHARS):
+        block = text[start : start + BLOCK_CHARS + OVERLAP_CHARS]
+        for kind in {kinds[index] for index in signs.Match(block.encode(errors="replace")) or ()}:
+            if len(found.get(kind, "")) + len(block) <= EXCERPT_CHARS_MAX:
+                found[kind] = found.get(kind, "") + block
+    return found
+
+
+@cache
+def _signs() -> tuple[re2.Set, tuple[str, ...]]:
+    """What speaks for a decoder at all: patterns for one linear pass, and the decoder of each."""
+    options = re2.Options()
+    options.case_sensitive = False
+    options.never_capture = True
+    options.max_mem = 64 << 20
+    signs = re2.Set.SearchSet(options)
+    for _, pattern in _patterns():
+        signs.Add(pattern)
+    signs.Compile()
+    return signs, tuple(kind for kind, _ in _patterns())
+
+
+def _patterns() -> tuple[tuple[str, str], ...]:
+    shifts = "|".join(sorted(word for word, found in shifted_words().items() if 0 not in found))
+    return (
+        ("base64", r"[a-z0-9+/_-]{20}"),
+        ("entity", r"&#x?[0-9a-f]{2,6};&#"),
+        ("percent", r"(?:%[0-9a-f]{2}[\w.~-]{0,12}){3}%"),
+        ("hex", r"(?:[0-9a-f]{2}[ :,;-]{1,2}){7}|(?:\\x[0-9a-f]{2}){4}|[0-9a-f]{16}"),
+        ("escape", r"\\u[0-9a-f]{4}\\u[0-9a-f]{4}\\u"),
+        ("binary", r"(?:[01]{8}[ ,]{0,2}){4}"),
+        ("morse", _CODE * 6),
+        ("spaced", r"(?:[^\s] {1,4}){7}[^\s]|(?:\b\w[-._*|]){2}\w\b"),
+        ("reversed", rf"(?s)\b(?:{_BACKWARDS})\b.*\b(?:{_BACKWARDS})\b"),
+        ("shifted", rf"\b(?:{shifts})\b"),
+        ("leet", rf"(?s){_LEET}.*{_LEET}.*{_LEET}"),
+    )

@@ -1,0 +1,61 @@
+"""One spelling for the many ways to write the same letters (Unicode TR 15 and TR 39, by a small table of ours)."""
+
+import re
+import unicodedata
+
+_TAGS = re.compile("[\U000e0020-\U000e007e]")
+_TAG_OFFSET = 0xE0000
+
+# Characters that print nothing and stand inside words: soft hyphen, joiners, directions, selectors, tags.
+_INVISIBLE = re.compile(
+    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f"
+    "\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\uffff\U0001d173-\U0001d17a\U000e0000-\U000e0fff]+"
+)
+# Two Arabic ligatures stand for a sentence each; taken apart they would let a text grow eighteenfold.
+_SENTENCES = re.compile("[\ufdfa\ufdfb]")
+_MARKS = re.compile("[\u0300-\u036f]+")
+
+_LOOKALIKES = str.maketrans(
+    "аеорсухівјкмтнԁɡѕҽԛԝһӏοαερυικνωηАВЕКМНОРСТХУЅІЈΑΒΕΖΗΙΚΜΝΟΡΤΥΧıɩʟʀɴɢᴀʙᴄᴅᴇꜰʜᴊᴋᴍᴏᴘᴛᴜᴠᴡʏᴢ",
+    "aeopcyxibjkmthdgseqwhloaepuiknwnABEKMHOPCTXYSIJABEZHIKMNOPTYXiilrngabcdefhjkmoptuvwyz",
+)
+_SQUARED = {first + n: chr(65 + n) for first in (0x1F130, 0x1F150, 0x1F170, 0x1F1E6) for n in range(26)}
+_HOMOGLYPHS = {**_LOOKALIKES, **_SQUARED}
+_MIXED = re.compile(
+    "[A-Za-z][\u0370-\u052f\u0131\u0262-\u029fᴀ-ᴢ]|[\u0370-\u052f\u0131\u0262-\u029fᴀ-ᴢ][A-Za-z]|"
+    "[\U0001f130-\U0001f1ff]{4}|[ᴀ-ᴢ]{3}"
+)
+_MIXED_MIN = 2
+_TAGGED = re.compile("[\U000e0020-\U000e007e]{4}")
+_SPLIT = re.compile("(?:[A-Za-z][\u200b-\u200d\u2060\ufeff\u00ad][^\u200b]{0,12}){3}")
+
+
+def fold(text: str) -> str:
+    """The text with hidden characters shown or dropped, compatibility forms and accents taken off, case kept.
+
+    Linear in the length of `text`; at most some six times as long (NFKD of squared words).
+    """
+    if text.isascii():
+        return text
+    text = _INVISIBLE.sub("", _TAGS.sub(_untagged, text))
+    text = unicodedata.normalize("NFKD", _SENTENCES.sub(" ", text))
+    text = unicodedata.normalize("NFC", _MARKS.sub("", text))
+    return text.translate(_HOMOGLYPHS) if _has_lookalikes(text) else text
+
+
+def disguises(text: str) -> tuple[str, ...]:
+    """Which ways of hiding letters the text uses: `tags`, `invisible` (inside Latin words), `lookalikes`."""
+    if text.isascii():
+        return ()
+    found = {"tags": _TAGGED.search(text), "invisible": _SPLIT.search(text), "lookalikes": _has_lookalikes(text)}
+    return tuple(kind for kind, shown in found.items() if shown)
+
+
+def _has_lookalikes(text: str) -> bool:
+    """Words of two scripts; whole words of one other script are a language, not a disguise."""
+    found = _MIXED.finditer(text)
+    return all(next(found, None) for _ in range(_MIXED_MIN))
+
+
+def _untagged(match: re.Match[str]) -> str:
+    return chr(ord(match[0]) - _TAG_OFFSET)

@@ -1,0 +1,63 @@
+"""Learns the model: `python -m training.train FILE.jsonl... [--judge] [--out model.json]`."""
+
+import argparse
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from broker.policy.injection.features import BITS, FAMILIES, OFFSETS
+from broker.policy.injection.windows import MARKS
+from training import judge, matrix, rows
+from training.fit import Fitted, Settings, fit
+from training.matrix import SCALES, Windows
+
+UNIT = 1000
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m training.train", description=__doc__)
+    parser.add_argument("files", nargs="+", type=Path, help="JSONL: text, label, category, source")
+    parser.add_argument("--out", type=Path, help="where the model goes; none is written without it")
+    options = parser.parse_args()
+    started = time.monotonic()
+    entries = rows.read(options.files)
+    found = matrix.build(entries)
+    print(f"{len(entries)} rows, {found.table.shape[0]} windows, {time.monotonic() - started:.0f} s", flush=True)
+    settings = Settings()
+    best = judge.left_out(found, entries, settings)
+    print(json.dumps(judge.report(best, entries), indent=1), f"{time.monotonic() - started:.0f} s", flush=True)
+    if options.out:
+        fitted = fit(found, entries, np.ones(len(entries), bool), settings)
+        options.out.write_text(_document(found, fitted, judge.thresholds(best, entries), settings) + "\n")
+
+
+def _document(found: Windows, fitted: Fitted, cuts: dict[str, float], settings: Settings) -> str:
+    """The model as JSON of whole numbers, one family a line."""
+    numbers = np.rint(fitted.coefficients * UNIT).astype(int)
+    names = [rule.id for rule in found.rules]
+    fields = {
+        "unit": UNIT,
+        "bias": round(fitted.bias * UNIT),
+        "family_min": round(settings.family_min * UNIT),
+        "family_max": round(settings.family_max * UNIT),
+        "thresholds": {name: round(cut * UNIT) for name, cut in cuts.items()},
+        "rules": dict(zip(names, numbers[: len(names)].tolist(), strict=True)),
+        "marks": dict(zip(MARKS, numbers[len(names) : found.fixed].tolist(), strict=True)),
+        "weights": {family: _sparse(fitted.coefficients[found.fixed :], family) for family in FAMILIES},
+    }
+    return json.dumps(fields, separators=(",", ":"))
+
+
+def _sparse(coefficients: Sequence[float], family: str) -> dict[str, list[int]]:
+    first = OFFSETS[family]
+    part = np.asarray(coefficients[first : first + (1 << BITS[family])])
+    values = np.rint(part * SCALES[family] * UNIT).astype(int)
+    places = np.flatnonzero(values)
+    return {"steps": np.diff(places + first, prepend=0).tolist(), "values": values[places].tolist()}
+
+
+if __name__ == "__main__":
+    main()
