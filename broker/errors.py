@@ -9,6 +9,7 @@
     │   ├── DatabaseBehind
     │   ├── TopicsMissing
     │   ├── RedisUnfit
+    │   ├── DlpRulesInvalid             (broker.policy.dlp.errors)
     │   └── EmbeddedKafkaUnavailable    (broker.kafka.embedded)
     ├── Unavailable               a part is away: wait and try again   (retryable)
     │   ├── KafkaUnavailable
@@ -26,6 +27,11 @@
     ├── Conflict                  an operator's change collides with what is there
     ├── Oversized                 a record is larger than its topic takes
     ├── Fenced                    this process no longer owns what it wanted to write
+    ├── TooMuchFound              more in one text than is worth telling apart  (broker.policy.dlp.errors)
+    ├── TokenMapRefused                                                         (broker.policy.dlp.errors)
+    │   ├── TokenMapTooLarge
+    │   └── TokenMapUnreadable
+    ├── RowInvalid                a labelled row is malformed                   (broker.policy.evaluation)
     ├── OutputUnfit               a file of `headworks run` cannot be gone on with   (headworks.batch.files)
     ├── NothingComesBack          `headworks run` has waited long enough             (headworks.batch.session)
     └── ClientError               a tree of its own                                  (headworks.client.errors)

@@ -46,7 +46,7 @@ _PASSWORD = r"pass(?:word|wort|wd|phrase|code)|(?:\b|[_-])pass|pwd|kennwort|mot 
 _TOKEN = (
     r"secret(?:[_ -]?(?:access)?[_ -]?key)?|token|credentials?|passkey|(?:api|access|auth|account|signing|"
     r"encryption|private|master|shared ?access|service|storage|session|app|subscription|license|function|"
-    r"admin)[_ -]?keys?"
+    r"admin)[_ -]?keys?|(?-i:[0-9A-Z]_KEY)|[?&]sig"
 )
 _ASSIGNED = pattern(
     rf"(?i)(?:({_PASSWORD})|{_TOKEN})[\\\"'\]\)`]{{0,3}}"
@@ -67,8 +67,10 @@ _DIGITS = frozenset(b"0123456789")
 _LETTERS = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
 _MARKS = frozenset(b"!@#$%^&*+?")
 _NEXT_PARAMETER = re.compile(rb"&(?:amp;)?[A-Za-z_][0-9A-Za-z_.-]*=")
-_PUBLIC_BEFORE = re.compile(rb"public[_-]?(?:key)?[_-]?$", re.IGNORECASE)
-_NEAR_BYTES = 12
+_PUBLIC_BEFORE = re.compile(
+    rb"(?:publi|public|primar|foreig|cach|sor|partitio|objec|grou)[_-]?(?:key)?[_-]?$", re.IGNORECASE
+)
+_NEAR_BYTES = 16
 _PUNCTUATION = b".:?"
 _PLACEHOLDER = re.compile(
     rb"(?:my|the|some|example|sample|dummy|fake|insert|replace|change|enter|redacted|masked|hidden|put|add|use)"

@@ -29,11 +29,11 @@ class Cues:
                 return verdict
         return 0
 
-    def denied_after(self, data: bytes, end: int) -> bool:
-        """The nearest cue behind the number, in its line, speaks against it."""
+    def after(self, data: bytes, end: int) -> int:
+        """The same of the nearest cue behind the number, on its line."""
         line = data[end : end + _AFTER_BYTES].partition(b"\n")[0]
         words = _WORD.findall(line.lower())
-        return next(filter(None, (self._verdict(words, index) for index in range(len(words)))), 0) < 0
+        return next(filter(None, (self._verdict(words, index) for index in range(len(words)))), 0)
 
     def _verdict(self, words: list[bytes], index: int) -> int:
         verdict = self._verdicts.get(words[index], 0)

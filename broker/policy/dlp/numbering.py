@@ -42,6 +42,7 @@ class Plan(NamedTuple):
     """What is dialled before a country code, where that is always the same; else empty."""
     possible: frozenset[int]
     general: _Shape
+    mobile: _Shape | None
     shapes: tuple[_Shape, ...]
 
     def has(self, number: str) -> bool:
@@ -86,6 +87,7 @@ def _plan(metadata: PhoneMetadata) -> Plan:
         international=international if international.isdecimal() else "",
         possible=general.lengths,
         general=general,
+        mobile=_shape(metadata.mobile),
         shapes=shapes,
     )
 

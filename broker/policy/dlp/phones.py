@@ -26,7 +26,7 @@ _AREA_DIGITS_MIN = 3
 """Of a first group that is an area's code, whose places people do not always group the same way."""
 _CUTS_MAX = 5
 
-_INTERNATIONAL = r"\+ ?\(?[1-9][-0-9 ().]{6}"
+_INTERNATIONAL = r"\(?\+ ?\(?[1-9][-0-9 ().]{6}"
 _TRUNK = r"\(?\b0[0-9](?:[-0-9 ()./]{6})"
 _GROUPS_AMERICAN = r"(?:\b1[-. ])?(?:\([2-9][0-9]{2}\) ?|\b[2-9][0-9]{2}[-. ])[0-9]{3}[-. ][0-9]{4}"
 _GROUPS = r"\(?\b[1-9][0-9]{1,3}\)?[-. ][0-9]{2,4}(?:[-. ]?[0-9]{2,4}){1,3}\b"
@@ -34,6 +34,7 @@ _BARE = r"\b[1-9][0-9]{8,14}\b"
 
 _TAIL = re.compile(rb"[+(]{0,2} ?\(?[0-9][-0-9 ()./]{5,%d}[0-9]" % (_NUMBER_BYTES - 5))
 _GROUP = re.compile("[0-9]+")
+_TWO_GROUPS = re.compile(rb"[0-9]{4,5}[-/ ][0-9]{5,8}")
 _POSTCODE = re.compile(rb"[0-9]{5}-[0-9]{4}")
 _EXTENSION = re.compile(
     rb",? ?(?:x|ext\.?|extension|durchwahl|poste) ?[0-9]{1,6}(?![0-9A-Za-z])", re.IGNORECASE
@@ -127,10 +128,10 @@ class Phones:
     def _is_believable(self, data: bytes, guess: _Guess) -> bool:
         if guess.international:
             return True
-        cue = _CUES.before(data, guess.start)
+        cue = _CUES.before(data, guess.start) or _CUES.after(data, guess.end)
         if guess.written.isdigit() or cue:
             return cue > 0
-        if _in_a_row(data, guess) or _CUES.denied_after(data, guess.end):
+        if _in_a_row(data, guess):
             return False
         return self._is_dialled_abroad(guess) or any(_is_usual(each, guess) for each in self._plans)
 
@@ -157,6 +158,8 @@ def _is_usual(region: Plan, guess: _Guess) -> bool:
     number = guess.digits[len(region.trunk) :]
     if len(guess.digits) < _USUAL_DIGITS_MIN or _POSTCODE.fullmatch(guess.written) or not region.has(number):
         return False
+    if region.mobile is not None and region.mobile.fits(number) and _TWO_GROUPS.fullmatch(guess.written):
+        return True
     groups, usual = _GROUP.findall(guess.written.decode("ascii")), region.usual_groups(number)
     return groups == usual if len(usual[0]) < _AREA_DIGITS_MIN else groups[0] == usual[0]
 
@@ -218,12 +221,11 @@ def _in_a_row(data: bytes, guess: _Guess) -> bool:
     """Digits and spaces alone, with more of the same before or behind."""
     if guess.written.translate(None, _DIGITS_AND_SPACE):
         return False
-    before, behind = data[max(0, guess.start - 2) : guess.start], data[guess.end : guess.end + 2]
-    return _spaced(before[1:], before[:1]) or _spaced(behind[:1], behind[1:])
-
-
-def _spaced(space: bytes, digit: bytes) -> bool:
-    return space == b" " and digit.isdigit()
+    before, behind = data[max(0, guess.start - _NUMBER_BYTES) : guess.start], data[guess.end : guess.end + 2]
+    word = before.rpartition(b"\n")[2].split(b" ")[-2:]
+    return (len(word) == 2 and not word[1] and word[0].isdigit()) or (
+        behind[:1] == b" " and behind[1:].isdigit()
+    )
 
 
 def _behind_group(data: bytes, start: int, end: int) -> int:

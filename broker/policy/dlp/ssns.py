@@ -31,6 +31,6 @@ def _is_ssn(data: bytes, start: int, end: int) -> bool:
     cue = _CUES.before(data, start)
     number = data[start:end]
     hyphens = number[3:4] == b"-" and number[6:7] == b"-"
-    if cue < 0 or (cue == 0 and (not hyphens or _CUES.denied_after(data, end))):
+    if cue < 0 or (cue == 0 and (not hyphens or _CUES.after(data, end) < 0)):
         return False
     return ssn.is_valid(number.translate(None, b" .-").decode("ascii"))

@@ -35,6 +35,7 @@ def test_an_address_is_found_whole(marked: str) -> None:
         "v1.2.3.4 and 1.2.3.4.5 and OID 1.3.6.1.4.1",
         "pip install foo==1.2.3.4",
         "Chrome/120.0.0.0 Safari/537.36",
+        "on python 3.11.4.2 with Newtonsoft.Json 9.8.1.6",
         "section 4.3.2.1 says",
         "bump ujson from 5.6.0.0 to 5.7.0.1",
         "    1.2.2.1. Enumeration",

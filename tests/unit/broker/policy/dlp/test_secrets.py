@@ -101,6 +101,8 @@ PEM = f"-----BEGIN RSA PRIVATE KEY-----\n{BODY}\n{BODY}\n-----END RSA PRIVATE KE
         f"x-api-key: «SECRET:{made('', HEX, 32, 7)}»",
         f"the api key is «SECRET:{made('', HEX, 32, 8)}»",
         f"export API_TOKEN=«SECRET:{made('', ALNUM, 40, 9)}»",
+        f"AZURE_OPENAI_KEY=«SECRET:{made('', HEX, 32, 10)}»",
+        f"https://x.example/blob?sr=b&sig=«SECRET:{made('', ALNUM, 43, 11)}%3D»&se=2024",
         "SECRET_KEY = '«SECRET:django-insecure-9f8h3k2l1m5n7p8q»'",
     ],
 )
@@ -130,6 +132,7 @@ def test_a_secret_is_found_whole(marked: str) -> None:
         "Bearer YOUR_ACCESS_TOKEN_HERE",
         "secret_name: prod/db/password",
         "secret: kubernetes-secret-name",
+        f"CACHE_KEY={made('', HEX, 32, 12)} PUBLIC_KEY={made('', HEX, 32, 13)}",
         "PublicKeyToken=31bf3856ad364e35",
         "sk-learn-pipeline-for-classification",
         "keyboard_interrupt_handler_function_name_1",
