@@ -1,6 +1,7 @@
 """Many workers at once: the cap holds at every instant, and nothing leaks that would refuse others later."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -9,14 +10,15 @@ from typing import TypeVar
 
 from broker.errors import GateClosed
 from broker.quota.calendar import DAY_MS
-from broker.quota.gate import Granted, Over, StartRequest
+from broker.quota.gate import Granted, Over, ProjectOf, StartRequest
 from broker.quota.limits import Limits
 from broker.quota.rebuild import Unsettled
 from broker.quota.redis_gate import RedisGate
-from schemas.state import Hold
+from schemas.state import Hold, month_of
 from tests.contracts.quota.harness import (
     KEY,
     NOON_MS,
+    ORGANIZATION,
     PROJECT,
     Bench,
     Charged,
@@ -33,44 +35,79 @@ LIMITS = Limits(nanodollars_per_day=CAP)
 SPENT, HELD = f"d:{NOON_MS // DAY_MS}:spent", f"d:{NOON_MS // DAY_MS}:held"
 
 
-async def taken(bench: Bench) -> int:
-    counters = await bench.counters()
-    return counters.get(SPENT, 0) + counters.get(HELD, 0)
+CAPS = {"o": CAP, "p1": 3_000, "p2": 3_000, "ka": 1_800, "kb": 1_800, "kc": 1_800, "kd": 1_800}
+DAY_FIELD = f"d:{NOON_MS // DAY_MS}"
+MONTH_FIELD = f"m:{month_of(NOON_MS // DAY_MS)}"
 
 
-async def test_the_cap_holds_while_reservers_race_and_die(bench: Bench) -> None:
+def dollars(cap: int) -> Limits:
+    """The same of the month, so that both are held to it."""
+    return Limits(nanodollars_per_day=cap, nanodollars_per_month=cap)
+
+
+BUDGETS = [
+    budget_of(
+        dollars(CAPS[f"p{project_id}"]),
+        project_id=project_id,
+        key_id=key_id,
+        organization=dollars(CAP),
+        key=dollars(CAPS[f"k{key_id}"]),
+    )
+    for project_id, key_id in [(1, "a"), (1, "b"), (2, "c"), (2, "d")]
+]
+
+
+async def taken(bench: Bench) -> dict[str, int]:
+    """Spent and held, of the day and of the month, the greater; by node."""
+    found = {}
+    for node, fields in (await bench.tree()).items():
+        windows = [fields.get(name, (0, 0)) for name in (DAY_FIELD, MONTH_FIELD)]
+        found[node] = max(spent + held for spent, held, *_ in windows)
+    return found
+
+
+async def test_the_caps_hold_while_reservers_race_and_die(bench: Bench) -> None:
+    """Two hundred at once on three levels; one in five dies between its hold and its settlement."""
     random, watching = Random(5), True
-    seen: list[int] = []
+    seen: list[dict[str, int]] = []
+    spent: Counter[str] = Counter()
 
     async def watch() -> None:
         while watching:
             seen.append(await taken(bench))
 
-    async def work(number: int, dies: bool, cost: int) -> int:
-        gate = bench.gates[number % len(bench.gates)]
-        (answer,) = await gate.reserve([request(f"h{number}", ESTIMATE, LIMITS)])
+    async def work(number: int, dies: bool, cost: int) -> None:
+        gate, budget = bench.gates[number % len(bench.gates)], BUDGETS[number % len(BUDGETS)]
+        (answer,) = await gate.reserve([request(f"h{number}", ESTIMATE, budget=budget)])
         if isinstance(answer, Over) or dies:
-            return 0
+            return
         hold = granted(answer)
-        await gate.start([StartRequest(hold, budget_of(LIMITS))])
-        await gate.settle([settle_of(hold, cost)])
-        return cost
+        await gate.start([StartRequest(hold, budget)])
+        await gate.settle([settle_of(hold, cost, project_id=budget.project_id, key_id=budget.key_id)])
+        for node in ("o", f"p{budget.project_id}", f"k{budget.key_id}"):
+            spent[node] += cost
 
     watcher = asyncio.create_task(watch())
-    costs = await asyncio.gather(
+    await asyncio.gather(
         *(work(n, random.random() < 0.2, random.randint(0, ESTIMATE)) for n in range(WORKERS))
     )
     watching = False
     await watcher
-    assert max(seen) <= CAP
-    assert (await bench.counters())[SPENT] == sum(costs)
+    assert len(seen) > 1
+    assert all(amount <= CAPS[node] for sample in seen for node, amount in sample.items())
 
     bench.clock.now_ms += 60_000
-    left = CAP - sum(costs)
-    over, last = await bench.gate.reserve([request("x", left + 1, LIMITS), request("y", left, LIMITS)])
+    assert await bench.gate.jobs_in_flight([ProjectOf(1, ORGANIZATION), ProjectOf(2, ORGANIZATION)]) == [0, 0]
+    assert not any(name.endswith((b":held", b":holds")) for name in await bench.keys())
+    assert await taken(bench) == spent
+    left = CAP - spent["o"]
+    rich = budget_of(project_id=3, key_id="z", organization=dollars(CAP))
+    over, last = await bench.gate.reserve(
+        [request("x", left + 1, budget=rich), request("y", left, budget=rich)]
+    )
     assert isinstance(over, Over)
     assert isinstance(last, Granted)
-    assert await taken(bench) == CAP
+    assert (await taken(bench))["o"] == CAP
 
 
 @dataclass
