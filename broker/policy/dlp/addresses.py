@@ -34,7 +34,8 @@ _CUES = Cues(
     clauses figure figures fig table tables revision revisions rev firmware driver drivers upgrade
     upgraded upgrades upgrading update updated updates updating downgrade downgraded downgrades
     downgrading patch patched kapitel abschnitt ziffer chapitre paragraph paragraphs oid installer
-    installed requires bump bumped bumps appendix annex article artikel heading python
+    installed requires bump bumped bumps appendix annex article artikel heading item items
+    rule exercise question requirement theorem lemma equation verse python
     java jdk kernel ruby php chrome firefox sdk package
     """,
 )

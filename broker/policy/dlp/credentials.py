@@ -46,12 +46,13 @@ _PASSWORD = r"pass(?:word|wort|wd|phrase|code)|(?:\b|[_-])pass|pwd|kennwort|mot 
 _TOKEN = (
     r"secret(?:[_ -]?(?:access)?[_ -]?key)?|token|credentials?|passkey|(?:api|access|auth|account|signing|"
     r"encryption|private|master|shared ?access|service|storage|session|app|subscription|license|function|"
-    r"admin)[_ -]?keys?|(?-i:[0-9A-Z]_KEY)|[?&]sig"
+    r"admin)[_ -]?keys?|(?-i:[0-9A-Z]_KEY)|[?&]sig|\bkey"
 )
 _ASSIGNED = pattern(
-    rf"(?i)(?:({_PASSWORD})|{_TOKEN})[\\\"'\]\)`]{{0,3}}"
+    rf"(?i)(?:({_PASSWORD})|{_TOKEN})(?:[\\\"'\]\)`]{{0,3}}"
     r"(?:[ \t]{0,4}(?:=>|:=|==?|:)[ \t]{0,4}|[ \t]+(?:is|was|ist|lautet|est)[ \t]*:?[ \t]+)"
     r"(?:[bru]?\\?\"([^\"\r\n\\]{6,})|[bru]?\\?'([^'\r\n\\]{6,})|`?([^\s\"'`,;<>(){}\[\]|\\]{6,}))"
+    r"|[ \t]+([0-9A-Za-z+/_=-]{24,}))"
 )
 _OPTION = pattern(
     rf"(?i)--(?:[a-z]+-)*(?:{_PASSWORD}|{_TOKEN})[ \t]+[\"']?([^\s\"'`,;<>(){{}}\[\]|\\]{{6,}})"
@@ -67,8 +68,10 @@ _DIGITS = frozenset(b"0123456789")
 _LETTERS = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
 _MARKS = frozenset(b"!@#$%^&*+?")
 _NEXT_PARAMETER = re.compile(rb"&(?:amp;)?[A-Za-z_][0-9A-Za-z_.-]*=")
-_PUBLIC_BEFORE = re.compile(
-    rb"(?:publi|public|primar|foreig|cach|sor|partitio|objec|grou)[_-]?(?:key)?[_-]?$", re.IGNORECASE
+_OTHER_KEY_BEFORE = re.compile(
+    rb"(?:publi|primar|foreig|cach|sor|partitio|objec|grou|idempotenc|looku|row|redis|ssh|s3|websocke)[a-z]?"
+    rb"[_ -]?(?:key)?[_-]?$",
+    re.IGNORECASE,
 )
 _NEAR_BYTES = 16
 _PUNCTUATION = b".:?"
@@ -112,17 +115,21 @@ def _keys(data: bytes) -> Iterator[Span]:
 
 def _assigned(data: bytes) -> Iterator[Span]:
     for checked, match in enumerate(_ASSIGNED.finditer(data)):
-        start, end = _value(match, 2, 3, 4)
+        start, end = _value(match, 2, 3, 4, 5)
         if checked >= CHECKED_MAX:
             yield Span(start, end, Kind.SECRET)
             continue
         judge = _is_password if match.start(1) >= 0 else _is_token
         value = _NEXT_PARAMETER.split(data[start:end], 1)[0].rstrip(_PUNCTUATION)
-        if judge(value) and not _PUBLIC_BEFORE.search(
-            data[max(0, match.start() - _NEAR_BYTES) : match.start()]
-        ):
-            end = start + len(value)
-            yield Span(start, end, Kind.SECRET)
+        if judge(value) and not _names_another_key(data, match.start()):
+            yield Span(start, start + len(value), Kind.SECRET)
+
+
+def _names_another_key(data: bytes, start: int) -> bool:
+    """A key that is no secret, or the member `"key"` of some JSON."""
+    before = data[max(0, start - _NEAR_BYTES) : start]
+    member = before.endswith((b'"', b"'")) and data[start : start + 3].lower() == b"key"
+    return member or bool(_OTHER_KEY_BEFORE.search(before))
 
 
 def _value(match: Found, *groups: int) -> tuple[int, int]:

@@ -35,6 +35,7 @@ JUDGED_KEYS = (
     r"1//0[0-9A-Za-z_-]{40,}",
     r"do[opr]_v1_[0-9a-f]{64}",
     r"dapi[0-9a-f]{32}",
+    r"HRKU-[0-9A-Za-z_-]{36,}",
     r"(?:hvs|hvb|hvr)\.[0-9A-Za-z_-]{24,}",
     r"dp\.(?:pt|st|ct|sa|scim|audit)\.[0-9A-Za-z_.-]{40,}",
     r"pscale_(?:tkn|pw|oauth)_[0-9A-Za-z_.-]{32,}",

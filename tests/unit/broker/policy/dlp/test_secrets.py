@@ -103,6 +103,8 @@ PEM = f"-----BEGIN RSA PRIVATE KEY-----\n{BODY}\n{BODY}\n-----END RSA PRIVATE KE
         f"export API_TOKEN=«SECRET:{made('', ALNUM, 40, 9)}»",
         f"AZURE_OPENAI_KEY=«SECRET:{made('', HEX, 32, 10)}»",
         f"https://x.example/blob?sr=b&sig=«SECRET:{made('', ALNUM, 43, 11)}%3D»&se=2024",
+        f"my key: «SECRET:{made('', HEX, 32, 14)}»",
+        f"use token «SECRET:{made('', ALNUM, 40, 15)}» to log in",
         "SECRET_KEY = '«SECRET:django-insecure-9f8h3k2l1m5n7p8q»'",
     ],
 )
@@ -133,6 +135,8 @@ def test_a_secret_is_found_whole(marked: str) -> None:
         "secret_name: prod/db/password",
         "secret: kubernetes-secret-name",
         f"CACHE_KEY={made('', HEX, 32, 12)} PUBLIC_KEY={made('', HEX, 32, 13)}",
+        f'{{"key": "{made("", HEX, 32, 16)}", "cache key": "{made("", HEX, 32, 17)}"}}',
+        f"public key: {made('', ALNUM, 40, 18)}, idempotency key {made('', HEX, 32, 19)}",
         "PublicKeyToken=31bf3856ad364e35",
         "sk-learn-pipeline-for-classification",
         "keyboard_interrupt_handler_function_name_1",
