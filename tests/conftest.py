@@ -1,7 +1,8 @@
 """The servers that tests share, each started for the first test that asks and stopped when the session ends.
 
-`kafka`, `postgres` and `redis_server` are real and serve the whole session; a test may stop, kill or pause
-one, and the next test finds it up again. `database_url` and `redis_url` are empty for each test.
+`kafka`, `postgres`, `redis_server` and `redis_cluster` are real and serve the whole session; a test may stop,
+kill or pause one of the first three, and the next test finds it up again. `database_url` and `redis_url` are
+empty for each test.
 """
 
 import signal
@@ -12,7 +13,7 @@ import pytest_asyncio
 from hypothesis import settings
 
 from broker.kafka.embedded import EmbeddedKafka
-from tests.services import KafkaServer, PostgresServer, RedisServer, Server
+from tests.services import KafkaServer, PostgresServer, RedisClusterServer, RedisServer, Server
 
 pytest_plugins = ["tests.stack.fixtures"]
 
@@ -50,6 +51,12 @@ def redis_server(servers: list[Server]) -> Iterator[RedisServer]:
     with RedisServer() as server:
         servers.append(server)
         yield server
+
+
+@pytest.fixture(scope="session")
+def redis_cluster() -> Iterator[RedisClusterServer]:
+    with RedisClusterServer() as cluster:
+        yield cluster
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

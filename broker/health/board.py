@@ -17,7 +17,6 @@ from typing import Final, NamedTuple
 import orjson
 from redis.asyncio import Redis, RedisCluster
 
-
 from broker.health.target import Change, Signal, TargetHealth
 from broker.quota.translation import translated
 
@@ -80,12 +79,13 @@ class HealthBoard:
         """Read what the others say and heed it, then say what is to be said. Raises RedisUnavailable."""
         with translated():
             async with self._client.pipeline(transaction=False) as pipeline:
-                pipeline.time()
+                # The command itself is not for pipelines of a cluster.
+                pipeline.eval("return redis.call('TIME')", 1, next(iter(self._keys.values())))
                 for key in self._keys.values():
                     pipeline.hgetall(key)
                 (seconds, microseconds), *fields = await pipeline.execute()
             now = self._clock()
-            offset_ms = seconds * 1000 + microseconds // 1000 - now * 1000
+            offset_ms = int(seconds) * 1000 + int(microseconds) // 1000 - now * 1000
             gone = {
                 name: list(self._heed(name, said, now, offset_ms))
                 for name, said in zip(self._keys, fields, strict=True)

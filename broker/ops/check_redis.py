@@ -1,14 +1,16 @@
 """The checks of Redis: there, new enough, never evicting, the clock kept."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from importlib.util import find_spec
+from typing import Any
 
 from redis.asyncio import Redis
 
 from broker.errors import HeadworksError, RedisUnavailable, RedisUnfit, SettingsInvalid
 from broker.ops.checks import Check, compare_clocks
-from broker.quota.redis_gate import RedisGate
+from broker.quota.redis_gate import Client, RedisGate, connect
 from broker.quota.translation import translated
 from broker.settings import RedisSettings
 from broker.settings_faults import EMBEDDED_REDIS
@@ -22,14 +24,10 @@ async def check_redis(settings: RedisSettings) -> Sequence[Check]:
     """The rest is left out where Redis does not answer, and where it is the embedded one."""
     if settings.url.get_secret_value() == EMBEDDED_REDIS:
         return [_embedded()]
-    timeout_s = settings.timeout_ms / 1000
     try:
         with translated():
-            client = Redis.from_url(
-                settings.url.get_secret_value(), socket_timeout=timeout_s, socket_connect_timeout=timeout_s
-            )
-            async with client:
-                return [Check.passed("redis", await _fitness(client)), await _clock(client)]
+            async with connect(settings) as client:
+                return [Check.passed("redis", await _fitness(client)), *await _clocks(client)]
     except HeadworksError as error:
         fix = _START if isinstance(error, RedisUnavailable) else _MEND
         return [Check.failed("redis", error, fix)]
@@ -42,16 +40,26 @@ def _embedded() -> Check:
     return Check.passed("redis", "the embedded gate: right for one worker process alone, and nothing is kept")
 
 
-async def _fitness(client: Redis) -> str:
-    version = str((await client.info("server"))["redis_version"])
-    if tuple(map(int, version.split(".")[:2])) < _VERSION_MIN:
-        raise RedisUnfit(f"Redis {version} is too old")
-    await RedisGate(client, prefix="").check()
-    return f"Redis {version}, without eviction"
+async def _fitness(client: Client) -> str:
+    gate = RedisGate(client, prefix="")
+    with translated():
+        versions = {str(facts["redis_version"]) for facts in await gate.facts()}
+    for version in versions:
+        if tuple(map(int, version.split(".")[:2])) < _VERSION_MIN:
+            raise RedisUnfit(f"Redis {version} is too old")
+    await gate.check()
+    return f"Redis {', '.join(sorted(versions))}, without eviction"
 
 
-async def _clock(client: Redis) -> Check:
+async def _clocks(client: Client) -> list[Check]:
+    """Of each node of a cluster."""
+    if isinstance(client, Redis):
+        return [await _clock(client.time)]
+    return [await _clock(partial(client.time, target_nodes=node)) for node in client.get_primaries()]
+
+
+async def _clock(ask: Callable[[], Awaitable[Any]]) -> Check:
     sent_ms = time.time_ns() // 1_000_000
-    seconds, microseconds = await client.time()
+    seconds, microseconds = await ask()
     received_ms = time.time_ns() // 1_000_000
     return compare_clocks("redis clock", sent_ms, seconds * 1000 + microseconds // 1000, received_ms)

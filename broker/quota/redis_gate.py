@@ -135,11 +135,11 @@ class RedisGate:
         if self._identity:
             return
         with translated():
-            for facts in await self._facts():
+            for facts in await self.facts():
                 _check_facts(facts)
 
-    async def _facts(self) -> list[Any]:
-        """Of each server that may have the counters of an organization."""
+    async def facts(self) -> list[Any]:
+        """What INFO says of each server that may have the counters of an organization."""
         if isinstance(self._client, Redis):
             return [await self._client.info()]
         await self._client.initialize()

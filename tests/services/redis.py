@@ -10,7 +10,7 @@ from tests.services.runner import Runner
 from tests.services.server import HOST, Server, ask
 
 IMAGE = "redis:7.2.10"
-_OPTIONS = ["--save", "", "--appendonly", "no", "--maxmemory-policy", "noeviction"]
+OPTIONS = ["--save", "", "--appendonly", "no", "--maxmemory-policy", "noeviction"]
 
 
 class RedisServer(Server):
@@ -32,9 +32,9 @@ class RedisServer(Server):
         return ask(self.port, b"*1\r\n$4\r\nPING\r\n") == b"+PONG\r\n"
 
     def _in_container(self) -> Runner:
-        command = ["redis-server", "--protected-mode", "no", *_OPTIONS]
+        command = ["redis-server", "--protected-mode", "no", *OPTIONS]
         return Container(IMAGE, inner_port=6379, port=self.port, environment={}, command=command)
 
     def _as_process(self, home: Path) -> Runner:
         place = ["--bind", HOST, "--port", str(self.port), "--dir", str(home)]
-        return LocalProcess([REDIS.find(), *place, *_OPTIONS], home)
+        return LocalProcess([REDIS.find(), *place, *OPTIONS], home)

@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import pytest
 from fakeredis import FakeAsyncRedis, FakeServer
-from redis.asyncio import Redis
+from redis.asyncio import Redis, RedisCluster
 
 from broker.errors import RedisUnavailable
 from broker.health.board import KEY_TTL_MS, HealthBoard
@@ -34,7 +34,7 @@ class Clock:
 
 @dataclass
 class Process:
-    client: Redis
+    client: Redis | RedisCluster
     clock: Clock
     prefix: str
     changes: list[Change] = field(default_factory=list)
@@ -69,11 +69,14 @@ class Process:
         return self.own.limit(self.clock())
 
 
-@pytest.fixture(params=["embedded", "redis"])
+@pytest.fixture(params=["embedded", "redis", "cluster"])
 async def processes(request: pytest.FixtureRequest) -> AsyncIterator[list[Process]]:
     if request.param == "embedded":
         server = FakeServer()
-        clients: list[Redis] = [FakeAsyncRedis(server=server) for _ in range(3)]
+        clients: list[Redis | RedisCluster] = [FakeAsyncRedis(server=server) for _ in range(3)]
+    elif request.param == "cluster":
+        url = request.getfixturevalue("redis_cluster").url
+        clients = [RedisCluster.from_url(url) for _ in range(3)]
     else:
         url = request.getfixturevalue("redis_server").url
         clients = [Redis.from_url(url) for _ in range(3)]
@@ -81,7 +84,8 @@ async def processes(request: pytest.FixtureRequest) -> AsyncIterator[list[Proces
     clocks = (Clock(5.0), Clock(7e5), Clock(42.0))
     made = [Process(client, clock, prefix) for client, clock in zip(clients, clocks, strict=True)]
     yield made
-    await clients[0].delete(f"{prefix}:health:own", f"{prefix}:health:other")
+    for name in ("own", "other"):
+        await clients[0].delete(f"{prefix}:health:{name}")
     for client in clients:
         await client.aclose()
 
