@@ -76,6 +76,8 @@ def _is_version(data: bytes, start: int, end: int) -> bool:
         or _VERSION_BEFORE.search(data[max(0, start - _NEAR_BYTES) : start])
     ):
         return True
+    if data.endswith(b"://", 0, start):
+        return False
     cue = _CUES.before(data, start)
     return cue < 0 or (cue == 0 and end - start == _SHORTEST_BYTES and data[start:end] not in _RESOLVERS)
 

@@ -8,6 +8,7 @@ from tests.unit.broker.policy.dlp.marked import judge
     [
         "ip=«IP_ADDRESS:203.0.113.7»",
         "http://«IP_ADDRESS:192.168.1.10»:8080/x",
+        "php://filter/resource=http://«IP_ADDRESS:10.0.0.3»/",
         "«IP_ADDRESS:10.0.0.0»/8",
         "from «IP_ADDRESS:8.8.8.8», «IP_ADDRESS:8.8.4.4».",
         "«IP_ADDRESS:10.0.0.1»-«IP_ADDRESS:10.0.0.20»",
