@@ -10,6 +10,7 @@ from broker.identity.directory import Project
 from broker.policy.decide import Policy
 from broker.pricing.book import PriceBook
 from broker.pricing.estimate import upper_bound
+from broker.quota.budget import Budget
 from schemas.depth import depth_within
 from schemas.envelope import TTL_S_DEFAULT, Envelope
 from schemas.reasons import Refusal
@@ -32,7 +33,9 @@ class Admitted(NamedTuple):
     ttl_s: int
 
 
-def judge(value: bytes, project: Project, book: PriceBook, policy: Policy, bounds: Bounds) -> Admitted:
+def judge(
+    value: bytes, project: Project, budget: Budget, book: PriceBook, policy: Policy, bounds: Bounds
+) -> Admitted:
     """Every rule on a job's own content. Raises JobRefused with the first that it breaks."""
     envelope = read_envelope(value, bounds)
     try:
@@ -42,7 +45,7 @@ def judge(value: bytes, project: Project, book: PriceBook, policy: Policy, bound
     settings = project.settings
     if settings.models_allowed is not None and model not in settings.models_allowed:
         raise JobRefused(Refusal.MODEL_NOT_ALLOWED, "the project does not allow this model", "model")
-    estimate, overrides = _estimate(envelope, model, project, book)
+    estimate, overrides = _estimate(envelope, model, project, book, hard=budget.is_hard)
     decision = policy.decide(envelope, model, project)
     if decision.effect == "deny":
         raise JobRefused(Refusal.POLICY_DENIED, f"decision {decision.id}")
@@ -83,7 +86,7 @@ def _envelope_fault(error: ValidationError) -> tuple[Refusal, str, str | None]:
 
 
 def _estimate(
-    envelope: Envelope, model: str, project: Project, book: PriceBook
+    envelope: Envelope, model: str, project: Project, book: PriceBook, *, hard: bool
 ) -> tuple[Estimate, Overrides]:
     settings, price = project.settings, book.price(model)
     bound = upper_bound(
@@ -91,7 +94,7 @@ def _estimate(
         envelope.request,
         price,
         settings.output_tokens_default,
-        hard=settings.nanodollars_per_day is not None,
+        hard=hard,
         counter=book.counter(price),
     )
     estimate = Estimate(

@@ -129,7 +129,8 @@ class Admit:
             if not is_cancel:
                 project = self._directory.project(authentic.key.project_id)
                 book = self._books.of(project)
-                admitted = judge(record.value or b"", project, book, self._policy, self._bounds)
+                budget = self._directory.budget(authentic.key.id)
+                admitted = judge(record.value or b"", project, budget, book, self._policy, self._bounds)
         except JobRefused as error:
             refused = error
         state = _state(record, appended_ms, authentic, reply_to, admitted)

@@ -13,6 +13,8 @@ from broker.identity.directory import Project, ProjectSettings
 from broker.policy.decide import Policy, Unrestricted
 from broker.pricing.book import PriceBook
 from broker.pricing.estimate import upper_bound
+from broker.quota.budget import Budget
+from broker.quota.limits import Limits
 from schemas.envelope import TTL_S_DEFAULT, TTL_S_MAX, Envelope, RetryPolicy, Tags
 from schemas.reasons import Refusal
 from schemas.requests import FAULTS_MAX
@@ -42,7 +44,8 @@ def envelope(request: Any = None, **fields: Any) -> bytes:
 
 def judged(value: bytes, policy: Policy | None = None, **settings: Any) -> Admitted:
     project = Project(3, 2, "p", ProjectSettings(**settings))
-    return judge(value, project, BOOK, policy or Unrestricted(), BOUNDS)
+    budget = Budget(project.organization_id, project.id, "k", project=project.settings)
+    return judge(value, project, budget, BOOK, policy or Unrestricted(), BOUNDS)
 
 
 def refused(value: bytes, policy: Policy | None = None, **settings: Any) -> JobRefused:
@@ -143,6 +146,17 @@ def test_nesting_is_bounded_before_anything_is_read() -> None:
 def test_an_envelope_is_refused_by_the_name_of_its_field(value: bytes, param: str | None) -> None:
     error = refused(value)
     assert (error.reason, error.param) == (Refusal.INVALID_ENVELOPE, param)
+
+
+@pytest.mark.parametrize("level", ["organization", "project", "key"])
+@pytest.mark.parametrize("limit", ["nanodollars_per_month", "tokens_per_day"])
+def test_a_model_without_a_bound_is_refused_under_a_hard_budget_of_any_level(level: str, limit: str) -> None:
+    value, project = envelope(CHAT | {"model": UNBOUNDED}), Project(3, 2, "p", ProjectSettings())
+    judge(value, project, Budget(2, 3, "k"), BOOK, Unrestricted(), BOUNDS)
+    hard = Budget(2, 3, "k", **{level: Limits.model_validate({limit: 10**15})})
+    with pytest.raises(JobRefused) as caught:
+        judge(value, project, hard, BOOK, Unrestricted(), BOUNDS)
+    assert caught.value.reason is Refusal.UNBOUNDED_MODEL
 
 
 @pytest.mark.parametrize(

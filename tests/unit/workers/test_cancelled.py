@@ -12,6 +12,7 @@ from broker.identity.directory import Directory, Key, Project, ProjectSettings
 from broker.policy.decide import Unrestricted
 from broker.pricing.book import PriceBook
 from broker.pricing.project_books import ProjectBooks
+from broker.quota.budget import Budget
 from broker.settings import AdmitSettings, Settings
 from broker.store.cancels import Cancel, Cancels
 from broker.store.jobs import JobRow, Jobs, Seen
@@ -63,6 +64,9 @@ class Door:
 
     def key(self, key_id: str) -> Key | None:
         return KEY
+
+    def budget(self, key_id: str) -> Budget:
+        return Budget(2, 3, key_id)
 
     def project(self, project_id: int) -> Project:
         return Project(3, 2, "p", ProjectSettings())
