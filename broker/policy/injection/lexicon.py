@@ -83,7 +83,9 @@ def _build(concepts_of: dict[str, list[str]], unspaced: set[str]) -> Lexicon:
 
 def _table(words: dict[str, int]) -> tuple[NDArray[np.uint32], NDArray[np.uint16]]:
     """Hashes in order, closed by the largest number, and their symbols; a stem is entered by its letters."""
-    entries = {hash_of(word[:_STEM_CHARS] if word.endswith("*") else word): symbol for word, symbol in words.items()}
+    entries = {
+        hash_of(word[:_STEM_CHARS] if word.endswith("*") else word): symbol for word, symbol in words.items()
+    }
     hashes = sorted(entries)
     return (
         np.array([*hashes, 0xFFFFFFFF], np.uint32),

@@ -5,7 +5,7 @@ import tomllib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import re2
@@ -17,7 +17,12 @@ from broker.policy.injection.lexicon import END, PLAIN, Lexicon
 _ATOM = re.compile(r"<(?P<words>[^>]+)>|~(?P<gap>\d+)|(?P<any>\[\^\])|(?P<start>\^)|(?P<other>\S)|\s+")
 _LITERAL = re.compile(r"'([^']+)'")
 _OPTIONAL = re.compile(r"\s*(?:\{0,|[?*])")
-_GROUP_RULES = 4
+# Symbols are small numbers, two bytes of UTF-8 at most; saying so keeps the automata small.
+_ANY = r"[\x00-\x{7ff}]"
+_NO_END = r"[\x00-\x09\x0b-\x{7ff}]"
+_CONCEPT_RULES = 4
+_TEXT_RULES = 10
+_T = TypeVar("_T")
 _MEMORY_BYTES = 32 << 20
 
 
@@ -40,12 +45,21 @@ class Rule:
         return self.id.startswith("benign.")
 
 
-class _Compiled(NamedTuple):
-    """`need` and `other_need`: sets of symbols as bits; a text without a symbol of each cannot match."""
+class _Need(NamedTuple):
+    """Sets of symbols as bits; a text without a symbol of each cannot match the rule."""
 
     number: int
-    need: int
-    other_need: int
+    first: int
+    second: int
+    third: int
+
+
+class _Group(NamedTuple):
+    """A few rules in one automaton."""
+
+    numbers: tuple[int, ...]
+    needs: tuple[_Need, ...]
+    """Empty for rules over text."""
     expression: re2.Set
 
 
@@ -54,16 +68,20 @@ class RulePack:
 
     def __init__(self, rules: tuple[Rule, ...], words: Lexicon) -> None:
         self.rules = rules
-        self._over_concepts = [
-            _Compiled(n, *_rarest(needs(rule.pattern, words)), _set([over_symbols(rule.pattern, words)]))
-            for n, rule in enumerate(rules)
-            if rule.pattern
+        over_concepts = [
+            _Need(n, *_rarest(needs(rule.pattern, words))) for n, rule in enumerate(rules) if rule.pattern
         ]
-        self._by_number = {rule.number: rule for rule in self._over_concepts}
-        raw = [n for n, rule in enumerate(rules) if rule.raw]
+        self._over_concepts = [
+            _Group(
+                tuple(need.number for need in part),
+                tuple(part),
+                _set([over_symbols(rules[need.number].pattern, words) for need in part]),
+            )
+            for part in _chunks(over_concepts, _CONCEPT_RULES)
+        ]
         self._over_text = [
-            (part, _set([rules[n].raw for n in part]))
-            for part in (raw[start : start + _GROUP_RULES] for start in range(0, len(raw), _GROUP_RULES))
+            _Group(tuple(part), (), _set([rules[n].raw for n in part]))
+            for part in _chunks([n for n, rule in enumerate(rules) if rule.raw], _TEXT_RULES)
         ]
 
     def hits(
@@ -71,30 +89,33 @@ class RulePack:
     ) -> list[int]:
         """Places in `rules` of those that match a folded text in lower case, given the symbols of its words.
 
-        With `among` only those are tried.
+        With `among` none but those are looked for.
         """
-        text = lower.encode(errors="replace")
-        return [*self._concept_hits(symbols, among), *self._text_hits(text, among)]
-
-    def _concept_hits(self, symbols: NDArray[np.uint16], among: tuple[int, ...] | None) -> Iterator[int]:
         present = 0
         for symbol in set(symbols.tolist()):
             present |= 1 << symbol
         encoded = symbols.astype("<u4").tobytes().decode("utf-32-le").encode()
-        for number, need, other_need, expression in self._chosen(among):
-            if need & present and other_need & present and expression.Match(encoded):
-                yield number
+        likely = [group for group in self._over_concepts if _may_match(group, present)]
+        text = lower.encode(errors="replace")
+        return [*_matches(likely, encoded, among), *_matches(self._over_text, text, among)]
 
-    def _chosen(self, among: tuple[int, ...] | None) -> Iterable[_Compiled]:
-        if among is None:
-            return self._over_concepts
-        return (self._by_number[number] for number in among if number in self._by_number)
 
-    def _text_hits(self, text: bytes, among: tuple[int, ...] | None) -> Iterator[int]:
-        for group, expression in self._over_text:
-            if among is None or not set(group).isdisjoint(among):
-                for n in sorted(expression.Match(text) or ()):
-                    yield group[n]
+def _may_match(group: _Group, present: int) -> bool:
+    for _, first, second, third in group.needs:
+        if first & present and second & present and third & present:
+            return True
+    return False
+
+
+def _matches(groups: Iterable[_Group], text: bytes, among: tuple[int, ...] | None) -> Iterator[int]:
+    for group in groups:
+        if among is None or not set(group.numbers).isdisjoint(among):
+            for n in sorted(group.expression.Match(text) or ()):
+                yield group.numbers[n]
+
+
+def _chunks(items: list[_T], size: int) -> list[list[_T]]:
+    return [items[start : start + size] for start in range(0, len(items), size)]
 
 
 def load() -> tuple[RulePack, Lexicon]:
@@ -123,11 +144,13 @@ def over_symbols(pattern: str, words: Lexicon) -> str:
     out = []
     for atom in _ATOM.finditer(pattern):
         if atom["words"]:
-            out.append("[" + "".join(f"\\x{{{symbol:x}}}" for symbol in sorted(_symbols(atom["words"], words))) + "]")
+            out.append(
+                "[" + "".join(f"\\x{{{symbol:x}}}" for symbol in sorted(_symbols(atom["words"], words))) + "]"
+            )
         elif atom["gap"]:
-            out.append(rf"[^\n]{{0,{atom['gap']}}}")
+            out.append(rf"{_NO_END}{{0,{atom['gap']}}}")
         elif atom["any"]:
-            out.append(r"[\x00-\x{ffff}]")
+            out.append(_ANY)
         elif atom["start"]:
             out.append(r"(?:^|\n)")
         else:
@@ -135,10 +158,10 @@ def over_symbols(pattern: str, words: Lexicon) -> str:
     return "(?s)" + "".join(out)
 
 
-def _rarest(found: tuple[int, ...]) -> tuple[int, int]:
-    """The two needs that the fewest symbols meet."""
-    first, second, *_ = sorted([*found, -1, -1], key=lambda need: (need < 0, need.bit_count()))
-    return first, second
+def _rarest(found: tuple[int, ...]) -> tuple[int, int, int]:
+    """The three needs that the fewest symbols meet."""
+    first, second, third, *_ = sorted([*found, -1, -1, -1], key=lambda need: (need < 0, need.bit_count()))
+    return first, second, third
 
 
 def needs(pattern: str, words: Lexicon) -> tuple[int, ...]:

@@ -1,7 +1,7 @@
 """A text as arrays: its words, each with a hash and a place (numpy, no loop over characters).
 
-A word's hash is the sum of its letters times the powers of an odd number R, modulo 2^32: a difference of two running
-sums, brought to the word's own start by the inverse power. All words are hashed in a handful of array operations.
+A word's hash is the sum of its letters times the powers of an odd number R, modulo 2^32: a difference of two
+running sums, brought to the word's own start by the inverse power. So all words are hashed at once.
 """
 
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ _POWERS_CHARS = 1 << 17
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """Words and ends of sentences in order. `starts`: place of the first character; `hashes`: of the whole word."""
+    """Words and ends of sentences in order. `starts`: places of the first characters."""
 
     starts: I64
     hashes: U32
@@ -49,7 +49,9 @@ def tokenize(codes: U32) -> Tokens:
     starts = edges[parts]
     powers, inverses = _powers(len(codes))
     sums = np.zeros(len(codes) + 1, np.uint32)
-    np.cumsum(((codes ^ (codes << np.uint32(9))) + np.uint32(77)) * _MIX * powers, dtype=np.uint32, out=sums[1:])
+    np.cumsum(
+        ((codes ^ (codes << np.uint32(9))) + np.uint32(77)) * _MIX * powers, dtype=np.uint32, out=sums[1:]
+    )
     stops = edges[parts + 1] if len(parts) else starts
     base = sums[starts]
     scale = inverses[starts]
@@ -106,7 +108,9 @@ def _classes(codes: U32) -> NDArray[np.uint8]:
     wide = codes > 127
     if wide.any():
         classes[wide] = _WORD
-        signs = (codes < 0xC0) | ((codes >= 0x2000) & (codes < 0x2C00)) | ((codes >= 0x3001) & (codes < 0x3030))
+        signs = (
+            (codes < 0xC0) | ((codes >= 0x2000) & (codes < 0x2C00)) | ((codes >= 0x3001) & (codes < 0x3030))
+        )
         classes[wide & signs] = 0
         classes[(codes == 0x3002) | (codes == 0x964) | (codes == 0x6D4)] = _END
     return classes

@@ -1,4 +1,4 @@
-"""A text cut into overlapping windows, each with its rules and marks: what training and the detector both read."""
+"""A text as overlapping windows, each with its rules and marks: what training and the detector read."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,9 +11,9 @@ from broker.policy.injection.lexicon import Lexicon
 from broker.policy.injection.rules import RulePack
 from broker.policy.views import PLAIN, View, disguises, views
 
-WINDOW_CHARS = 600
-STEP_CHARS = 400
-BLOCK_STEPS = 6
+WINDOW_CHARS = 1024
+STEP_CHARS = 640
+BLOCK_STEPS = 5
 DERIVED_WINDOWS_MAX = 160
 
 MARKS = (

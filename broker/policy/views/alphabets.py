@@ -6,8 +6,9 @@ from itertools import islice
 from string import ascii_lowercase
 
 _COMMON = (
-    "the", "and", "you", "your", "that", "this", "with", "for", "all", "how", "what", "are", "tell", "show", "rules",
-    "hidden", "system", "ignore", "previous", "instructions", "prompt", "now", "make", "write", "give", "from", "method",
+    "the", "and", "you", "your", "that", "this", "with", "for", "all", "how", "what", "are", "tell", "show",
+    "rules", "hidden", "system", "ignore", "previous", "instructions", "prompt", "now", "make", "write",
+    "give", "from", "method",
 )  # fmt: skip
 _WORDS_READ = 400
 _SHIFT_MIN = 2
@@ -17,7 +18,8 @@ _LEET_WORD = re.compile(r"(?:[A-Za-z]{1,12}[013457@$]|[013457@$]{1,4}[A-Za-z])[A
 _LEET_MIN = 3
 
 _REVERSED_WORD = re.compile(
-    r"\b(?:eht|dna|uoy|ruoy|taht|siht|htiw|morf|erongi|snoitcurtsni|tpmorp|metsys|selur|suoiverp)\b", re.I
+    r"\b(?:eht|dna|uoy|ruoy|taht|siht|htiw|morf|erongi|snoitcurtsni|tpmorp|metsys|selur|suoiverp)\b",
+    re.IGNORECASE,
 )
 _REVERSED_MIN = 2
 
@@ -53,7 +55,7 @@ def shifted_words() -> dict[str, tuple[int, ...]]:
     return found
 
 
-def _rotation(shift: int) -> dict[int, str]:
+def _rotation(shift: int) -> dict[int, int]:
     back = ascii_lowercase[-shift:] + ascii_lowercase[:-shift]
     return str.maketrans(ascii_lowercase + ascii_lowercase.upper(), back + back.upper())
 

@@ -1,4 +1,4 @@
-"""The texts hidden in a text: each decoder that a cheap look speaks for gives one more view, within bounds."""
+"""The texts hidden in a text: each decoder that a cheap look speaks for gives one more view."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -10,16 +10,16 @@ from broker.policy.views.alphabets import shifted_words, unleeted, unreversed, u
 from broker.policy.views.encodings import decoded
 from broker.policy.views.fold import fold
 
-BLOCK_CHARS = 16_384
-OVERLAP_CHARS = 512
-EXCERPT_CHARS_MAX = 65_536
+BLOCK_CHARS = 2_048
+OVERLAP_CHARS = 256
+EXCERPT_CHARS_MAX = 24_576
 VIEWS_MAX = 8
 DEPTH_MAX = 3
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A reading of the text; `kind` names the decoders in the order in which they were applied, joined by +."""
+    """A reading of the text; `kind` names the decoders in the order of their work, joined by +."""
 
     kind: str
     text: str
@@ -27,6 +27,8 @@ class View:
 
 PLAIN = "plain"
 
+# What these give is read as it is: letters changed twice by guesswork are noise.
+_LAST = ("leet", "shifted")
 _ENCODINGS = ("base64", "entity", "percent", "hex", "binary", "escape", "morse")
 _ALPHABETS: dict[str, Callable[[str], str | None]] = {
     "spaced": unspaced,
@@ -43,8 +45,8 @@ _CODE = "[.-]{1,6}[ /|]{1,3}"
 def views(text: str) -> tuple[View, ...]:
     """The folded text first, then what its decoders make of it.
 
-    At most VIEWS_MAX views, none but the first longer than EXCERPT_CHARS_MAX times what a decoder adds (none adds
-    more than a third), decoders at most DEPTH_MAX deep. Never raises; linear in the length of `text`.
+    At most VIEWS_MAX views, decoders at most DEPTH_MAX deep; a decoder reads at most EXCERPT_CHARS_MAX
+    characters, of the blocks that show its signs. Never raises; linear in the length of `text`.
     """
     found = [View(PLAIN, fold(text))]
     seen = {found[0].text}
@@ -54,6 +56,7 @@ def views(text: str) -> tuple[View, ...]:
         level = level[: VIEWS_MAX - len(found)]
         found += level
         seen.update(view.text for view in level)
+        level = [view for view in level if not view.kind.endswith(_LAST)]
     return tuple(found)
 
 

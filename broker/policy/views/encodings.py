@@ -1,4 +1,4 @@
-"""Encodings of bytes inside a text, decoded in place: base64, hex, percent, entities, escapes, binary, Morse."""
+"""Encodings inside a text, decoded in place: base64, hex, percent, entities, escapes, binary, Morse."""
 
 import base64
 import binascii
@@ -22,15 +22,18 @@ _PRINTABLE = re.compile(r"[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufffd]")
 _LETTERS = re.compile(r"[^\W\d_]")
 _PRINTABLE_PERCENT = 95
 _LETTERS_PERCENT = 55
-_MORSE_LETTERS = (
-    ".- -... -.-. -.. . ..-. --. .... .. .--- -.- .-.. -- -. --- .--. --.- .-. ... - ..- ...- .-- -..- -.-- --.."
-    " ----- .---- ..--- ...-- ....- ..... -.... --... ---.. ----."
-).split()
-_MORSE_TABLE = dict(zip(_MORSE_LETTERS, "abcdefghijklmnopqrstuvwxyz0123456789", strict=True))
+_MORSE_TABLE = {
+    ".-": "a", "-...": "b", "-.-.": "c", "-..": "d", ".": "e", "..-.": "f", "--.": "g",
+    "....": "h", "..": "i", ".---": "j", "-.-": "k", ".-..": "l", "--": "m", "-.": "n",
+    "---": "o", ".--.": "p", "--.-": "q", ".-.": "r", "...": "s", "-": "t", "..-": "u",
+    "...-": "v", ".--": "w", "-..-": "x", "-.--": "y", "--..": "z", "-----": "0", ".----": "1",
+    "..---": "2", "...--": "3", "....-": "4", ".....": "5", "-....": "6", "--...": "7", "---..": "8",
+    "----.": "9",
+}  # fmt: skip
 
 
 def decoded(text: str, encodings: Collection[str]) -> str | None:
-    """The text with every run of these encodings that decodes to readable text replaced by it; None if none does."""
+    """The text with every run that decodes to readable text replaced by it; None if there is none."""
     clear = text
     for name, (pattern, read) in _READERS.items():
         if name in encodings:

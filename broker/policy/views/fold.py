@@ -1,4 +1,4 @@
-"""One spelling for the many ways to write the same letters (Unicode TR 15 and TR 39, by a small table of ours)."""
+"""One spelling for many ways to write the same letters (Unicode TR 15; TR 39 by a small table of ours)."""
 
 import re
 import unicodedata
@@ -20,10 +20,10 @@ _LOOKALIKES = str.maketrans(
     "aeopcyxibjkmthdgseqwhloaepuiknwnABEKMHOPCTXYSIJABEZHIKMNOPTYXiilrngabcdefhjkmoptuvwyz",
 )
 _SQUARED = {first + n: chr(65 + n) for first in (0x1F130, 0x1F150, 0x1F170, 0x1F1E6) for n in range(26)}
-_HOMOGLYPHS = {**_LOOKALIKES, **_SQUARED}
+_HOMOGLYPHS: dict[int, str | int] = {**_LOOKALIKES, **_SQUARED}
 _MIXED = re.compile(
     "[A-Za-z][\u0370-\u052f\u0131\u0262-\u029fᴀ-ᴢ]|[\u0370-\u052f\u0131\u0262-\u029fᴀ-ᴢ][A-Za-z]|"
-    "[\U0001f130-\U0001f1ff]{4}|[ᴀ-ᴢ]{3}"
+    "[\U0001f130-\U0001f1ff]{3}|[ᴀ-ᴢ]{3}"
 )
 _MIXED_MIN = 2
 _TAGGED = re.compile("[\U000e0020-\U000e007e]{4}")
@@ -47,7 +47,11 @@ def disguises(text: str) -> tuple[str, ...]:
     """Which ways of hiding letters the text uses: `tags`, `invisible` (inside Latin words), `lookalikes`."""
     if text.isascii():
         return ()
-    found = {"tags": _TAGGED.search(text), "invisible": _SPLIT.search(text), "lookalikes": _has_lookalikes(text)}
+    found = {
+        "tags": _TAGGED.search(text),
+        "invisible": _SPLIT.search(text),
+        "lookalikes": _has_lookalikes(text),
+    }
     return tuple(kind for kind, shown in found.items() if shown)
 
 
