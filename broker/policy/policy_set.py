@@ -1,45 +1,54 @@
-"""Which revision decides for whom: an immutable snapshot, and pure functions that make the next one."""
+"""Which revision decides for whom: a snapshot of revisions' ids, and how operators' acts change it. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Final, Literal, NamedTuple
 
 from broker.errors import Conflict
-from broker.policy.revision import PolicyRevision
 
 HISTORY_MAX: Final = 100
-"""Revisions that can be gone back to in memory; older ones are activated by their id."""
+"""Revisions that can be gone back to one by one; older ones are activated by their text, which is kept."""
+
+Kind = Literal["activate", "rollback", "shadow"]
+
+
+class Activation(NamedTuple):
+    """One act of an operator. `project_id`: None for the default."""
+
+    number: int
+    project_id: int | None
+    kind: Kind
+    revision: str | None
+    """Of a rollback None; of a shadow None where it ends."""
+    at_ms: int
 
 
 @dataclass(frozen=True)
 class Line:
     """What has decided in one place. `past`: oldest first, the one that decides now last."""
 
-    past: tuple[PolicyRevision, ...] = ()
-    candidate: PolicyRevision | None = None
+    past: tuple[str, ...] = ()
+    candidate: str | None = None
     """Decides in the shadow: what it says is counted and not followed."""
 
     @property
-    def live(self) -> PolicyRevision | None:
+    def live(self) -> str | None:
         return self.past[-1] if self.past else None
 
 
 @dataclass(frozen=True)
 class PolicySet:
-    """`default` is for every project that has no line of its own. Projects by their ids.
-
-    To swap it is to bind another one to the same name, so a decision under way keeps the one it began with.
-    """
+    """`default` is for every project that has no line of its own. Projects by their ids."""
 
     default: Line = Line()
     projects: Mapping[int, Line] = field(default_factory=dict)
 
-    def live(self, project_id: int) -> PolicyRevision | None:
+    def live(self, project_id: int) -> str | None:
         """None where nothing was ever activated."""
         own = self.projects.get(project_id)
         return self.default.live if own is None or own.live is None else own.live
 
-    def candidate(self, project_id: int) -> PolicyRevision | None:
+    def candidate(self, project_id: int) -> str | None:
         own = self.projects.get(project_id)
         return self.default.candidate if own is None or own.candidate is None else own.candidate
 
@@ -48,11 +57,23 @@ class PolicySet:
         return self.default if project_id is None else self.projects.get(project_id, Line())
 
 
-def activate(policies: PolicySet, revision: PolicyRevision, project_id: int | None = None) -> PolicySet:
+def after(policies: PolicySet, activations: Iterable[Activation]) -> PolicySet:
+    """What stands after these acts, in their order. Raises Conflict on a rollback to nothing."""
+    for _, project_id, kind, revision, _ in activations:
+        if kind == "rollback":
+            policies = rollback(policies, project_id)
+        elif kind == "activate" and revision is not None:
+            policies = activate(policies, revision, project_id)
+        else:
+            policies = shadow(policies, revision, project_id)
+    return policies
+
+
+def activate(policies: PolicySet, revision: str, project_id: int | None = None) -> PolicySet:
     """It decides from now on. To activate what is live changes nothing; a candidate made live is none."""
     line = policies.line(project_id)
-    candidate = None if _same(line.candidate, revision) else line.candidate
-    past = line.past if _same(line.live, revision) else (*line.past, revision)[-HISTORY_MAX:]
+    candidate = None if line.candidate == revision else line.candidate
+    past = line.past if line.live == revision else (*line.past, revision)[-HISTORY_MAX:]
     return _with(policies, project_id, Line(past, candidate))
 
 
@@ -67,13 +88,9 @@ def rollback(policies: PolicySet, project_id: int | None = None) -> PolicySet:
     return _with(policies, project_id, replace(line, past=line.past[:-1]))
 
 
-def shadow(policies: PolicySet, revision: PolicyRevision | None, project_id: int | None = None) -> PolicySet:
+def shadow(policies: PolicySet, revision: str | None, project_id: int | None = None) -> PolicySet:
     """`revision` decides beside the live one; None ends that."""
     return _with(policies, project_id, replace(policies.line(project_id), candidate=revision))
-
-
-def _same(one: PolicyRevision | None, other: PolicyRevision) -> bool:
-    return one is not None and one.id == other.id
 
 
 def _with(policies: PolicySet, project_id: int | None, line: Line) -> PolicySet:

@@ -3,6 +3,7 @@
 identity     organizations, projects, applications, keys, directory_revision
 ledger       jobs, cancels, attempts, verdicts, terminals, charges, workers, positions, waiters
 on record    audit, dead_letters, parked
+policy       policy_revisions, policy_activations
 
 The hot path only inserts: an attempt's end is a row of `verdicts`, not an update of `attempts`.
 Digests are lower-case hexadecimal text, job ids UUIDs.
@@ -23,6 +24,7 @@ from sqlalchemy import (
     SmallInteger,
     String,
     Table,
+    Text,
     UniqueConstraint,
     Uuid,
 )
@@ -313,4 +315,28 @@ parked = Table(
 
 By its place, not by its attempt: a job that is woken and parked again may be entered anew before the old
 row is gone.
+"""
+
+policy_revisions = Table(
+    "policy_revisions",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("text", Text, nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+)
+"""Policy documents, kept for ever. `id`: SHA-256 of the canonical form; `text`: as it was handed in."""
+
+policy_activations = Table(
+    "policy_activations",
+    metadata,
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("project_id", ForeignKey("projects.id")),
+    Column("kind", String(16), nullable=False),
+    Column("revision", ForeignKey("policy_revisions.id")),
+    Column("at_ms", BigInteger, nullable=False),
+    CheckConstraint("kind IN ('activate', 'rollback', 'shadow')", name="kind"),
+)
+"""Append-only: what operators did, in order. Which revision decides where follows from it alone.
+
+`project_id`: None for the default. `revision`: of a rollback None, of a shadow None where it ends.
 """

@@ -1,0 +1,16 @@
+"""Who is at the keyboard, for the record of what operators change."""
+
+import getpass
+import os
+from typing import Final
+
+VARIABLE: Final = "HEADWORKS_OPERATOR"
+_CHARS_MAX: Final = 128
+
+
+def operator() -> str:
+    """What the environment variable says, else the login name; `unknown` where the system has none."""
+    try:
+        return (os.environ.get(VARIABLE) or getpass.getuser())[:_CHARS_MAX]
+    except (KeyError, OSError):
+        return "unknown"
