@@ -14,6 +14,7 @@ from broker.policy.views import fold
 
 PLAIN, END = 0, 10
 _STEM_CHARS = 6
+_CUTS_MAX = 50_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,7 @@ class Lexicon:
 
     def parted(self, lower: str) -> str:
         """Known words of scripts without spaces set apart by spaces."""
-        return lower if lower.isascii() else self._cut.sub(r" \g<0> ", lower)
+        return lower if lower.isascii() else self._cut.sub(r" \g<0> ", lower, count=_CUTS_MAX)
 
     def symbols(self, tokens: Tokens) -> NDArray[np.uint16]:
         symbols = self._look_up(tokens.hashes)

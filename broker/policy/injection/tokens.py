@@ -49,9 +49,7 @@ def tokenize(codes: U32) -> Tokens:
     starts = edges[parts]
     powers, inverses = _powers(len(codes))
     sums = np.zeros(len(codes) + 1, np.uint32)
-    np.cumsum(
-        ((codes ^ (codes << np.uint32(9))) + np.uint32(77)) * _MIX * powers, dtype=np.uint32, out=sums[1:]
-    )
+    np.cumsum(_terms(codes) * powers, dtype=np.uint32, out=sums[1:])
     stops = edges[parts + 1] if len(parts) else starts
     base = sums[starts]
     scale = inverses[starts]
@@ -60,6 +58,22 @@ def tokenize(codes: U32) -> Tokens:
     ends = kinds[parts] == _END
     hashes[ends] = _END_HASH
     return Tokens(starts, scramble(hashes), scramble(stems), ends)
+
+
+def _terms(codes: U32) -> U32:
+    """Each letter as a number of many bits; those of ASCII stand in a table."""
+    if codes.max(initial=0) < len(_ascii_terms()):
+        return _ascii_terms().take(codes)
+    return _mixed(codes)
+
+
+@cache
+def _ascii_terms() -> U32:
+    return _mixed(np.arange(128, dtype=np.uint32))
+
+
+def _mixed(codes: U32) -> U32:
+    return ((codes ^ (codes << np.uint32(9))) + np.uint32(77)) * _MIX
 
 
 def scramble(hashes: U32) -> U32:
