@@ -5,6 +5,7 @@ import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 import pytest_asyncio
@@ -74,6 +75,41 @@ async def test_the_directory_starts_with_its_one_row(url: str, database: Databas
     async with database.connect() as connection:
         rows = await connection.execute(text("SELECT id, revision FROM directory_revision"))
     assert [tuple(row) for row in rows] == [(1, 0)]
+
+
+async def test_charges_from_before_months_and_tokens_get_theirs(url: str, database: Database) -> None:
+    """An estimated one cost what was held, so it counts the tokens that were held."""
+    await upgrade(url, "0004")
+    told, estimated = (uuid4().hex for _ in range(2))
+    rows = [
+        {**_CHARGE, "job_id": told, "estimated": False, "input_tokens": 5, "output_tokens": 6, "day": 20_000},
+        {**_CHARGE, "job_id": estimated, "estimated": True, "day": 20_088},
+    ]
+    async with database.begin() as connection:
+        for row in rows:
+            await connection.execute(text(_INSERT_CHARGE), row)
+        await connection.execute(text(_INSERT_ATTEMPT), {"job_id": estimated})
+    await upgrade(url)
+    async with database.connect() as connection:
+        found = await connection.execute(text("SELECT day, month, tokens FROM charges ORDER BY day"))
+        assert [tuple(row) for row in found] == [(20_000, 2024 * 12 + 9, 11), (20_088, 2024 * 12 + 11, 111)]
+    await downgrade(url, "0004")
+    await upgrade(url)
+
+
+_CHARGE = {"estimated": False, "input_tokens": None, "output_tokens": None}
+_INSERT_CHARGE = """
+    INSERT INTO charges (application_id, job_id, run, attempt, organization_id, project_id, key_id, model,
+        target, lane, verdict, hold_id, hold_nanodollars, nanodollars, estimated, input_tokens, output_tokens,
+        price_version, day, minute, latency_ms, at_ms)
+    VALUES (1, :job_id, 1, 1, 1, 1, 'k', 'm', 't', 'bulk', 'answered', 'h', 9, 9, :estimated, :input_tokens,
+        :output_tokens, '1', :day, 1, 1, 1)
+"""
+_INSERT_ATTEMPT = """
+    INSERT INTO attempts (application_id, job_id, run, attempt, owner, project_id, target, model, hold,
+        price_version, started_ms)
+    VALUES (1, :job_id, 1, 1, 'w', 1, 't', 'm', '{"input_tokens"\\: 100, "output_tokens"\\: 11}', '1', 1)
+"""
 
 
 async def test_two_at_once_do_it_once(url: str, database: Database) -> None:

@@ -5,16 +5,17 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import Table, update
 
 from broker.errors import DatabaseUnavailable, DirectoryBehind, SecretMissing, SettingsInvalid
 from broker.identity import directory as directory_module
 from broker.identity.credential import Credential
 from broker.identity.directory import Directory, ProjectSettings
-from broker.ops import applications, keys, projects
+from broker.ops import applications, keys, organizations, projects
 from broker.ops.bootstrap import bootstrap
 from broker.ops.changes import change
 from broker.ops.projects import Address
+from broker.quota.limits import Limits
 from broker.store import tables
 from broker.store.database import Database
 
@@ -212,3 +213,74 @@ async def test_a_directory_that_cannot_follow_any_more_is_not_believed(
 async def _spoil_settings(database: Database) -> None:
     async with change(database) as connection:
         await connection.execute(update(tables.projects).values(settings={"colour": "red"}))
+
+
+async def test_a_budget_has_the_limits_of_key_project_and_organization(
+    database: Database, kek: bytes, credential: Credential
+) -> None:
+    await organizations.set_settings(
+        database, "acme", {"nanodollars_per_month": 9, "time_zone": "Asia/Tokyo"}
+    )
+    await keys.set_settings(database, credential.key_id, {"tokens_per_minute": 3})
+    async with Directory(database, kek, REFRESH_MS) as directory:
+        key = directory.key(credential.key_id)
+        assert key is not None
+        budget = directory.budget(key.id)
+        assert (budget.organization_id, budget.project_id, budget.key_id) == (
+            *(key.organization_id, key.project_id, key.id),
+        )
+        assert budget.organization.caps() == Limits(nanodollars_per_month=9).caps()
+        assert budget.project.caps() == Limits(nanodollars_per_day=5).caps()
+        assert budget.key.caps() == Limits(tokens_per_minute=3).caps()
+        assert directory.time_zone(key.organization_id) == "Asia/Tokyo"
+        assert [each.name for each in directory.organizations.values()] == ["acme"]
+
+
+async def test_a_budget_stays_the_same_object_until_a_limit_of_it_changes(
+    database: Database, kek: bytes, credential: Credential
+) -> None:
+    async with Directory(database, kek, REFRESH_MS) as directory:
+        first = directory.budget(credential.key_id)
+        await applications.create(database, "crawler", SEARCH)
+        await directory.refresh()
+        assert directory.budget(credential.key_id) is first
+        await organizations.set_settings(database, "acme", {"requests_per_minute": 3})
+        await directory.refresh()
+        changed = directory.budget(credential.key_id)
+        assert changed.organization.requests_per_minute == 3
+        assert first.organization.requests_per_minute is None
+
+
+async def test_the_budget_of_a_revoked_key_is_known_though_its_secret_is_not(
+    database: Database, kek: bytes, credential: Credential
+) -> None:
+    """Its jobs that were admitted before go on."""
+    await keys.revoke(database, credential.key_id)
+    async with Directory(database, bytes(32), REFRESH_MS) as directory:
+        assert directory.key(credential.key_id) is None
+        assert directory.budget(credential.key_id).project.nanodollars_per_day == 5
+
+
+async def test_what_the_directory_has_not_read_yet_is_waited_for(database: Database, kek: bytes) -> None:
+    async with Directory(database, kek, REFRESH_MS) as directory:
+        for ask in (lambda: directory.budget("new"), lambda: directory.time_zone(99)):
+            with pytest.raises(DirectoryBehind) as caught:
+                ask()
+            assert caught.value.retryable
+
+
+@pytest.mark.parametrize("table", [tables.organizations, tables.keys])
+async def test_settings_of_any_level_that_become_unreadable_leave_the_last_ones(
+    database: Database, kek: bytes, credential: Credential, table: Table
+) -> None:
+    await organizations.set_settings(database, "acme", {"requests_per_minute": 3})
+    await keys.set_settings(database, credential.key_id, {"requests_per_minute": 4})
+    async with Directory(database, kek, REFRESH_MS) as directory:
+        async with change(database) as connection:
+            await connection.execute(update(table).values(settings={"colour": "red"}))
+        await directory.refresh()
+        budget = directory.budget(credential.key_id)
+        assert (budget.organization.requests_per_minute, budget.key.requests_per_minute) == (3, 4)
+        assert directory.key(credential.key_id) is not None
+    with pytest.raises(SettingsInvalid, match="colour"):
+        await Directory(database, kek, REFRESH_MS).__aenter__()

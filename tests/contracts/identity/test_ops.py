@@ -7,6 +7,7 @@ from sqlalchemy import select
 
 from broker.errors import Conflict, NotFound, SecretMissing, SettingsInvalid
 from broker.identity.directory import Directory, ProjectSettings
+from broker.identity.settings import KeySettings, OrganizationSettings
 from broker.identity.wrapping import unwrap
 from broker.ops import applications, keys, organizations, projects
 from broker.ops.bootstrap import bootstrap
@@ -120,6 +121,26 @@ async def test_wrong_settings_are_refused_and_nothing_changes(
     with pytest.raises(SettingsInvalid, match=f"project acme/search are not valid: {next(iter(wrong))}"):
         await projects.set_settings(database, SEARCH, wrong)
     assert (await projects.show(database, SEARCH)).settings == NO_LIMITS
+
+
+async def test_limits_of_organizations_and_keys_change_by_field(database: Database, kek: bytes) -> None:
+    await _prepared(database)
+    credential = await keys.create(database, kek, "indexer", KeySettings(tokens_per_day=4))
+    await organizations.set_settings(database, "acme", {"time_zone": "Europe/Berlin", "jobs_in_flight": 3})
+    organization = await organizations.set_settings(database, "acme", {"jobs_in_flight": None})
+    assert organization.settings == OrganizationSettings(time_zone="Europe/Berlin")
+    assert await organizations.show(database, "acme") == organization
+    key = await keys.set_settings(database, credential.key_id, {"requests_per_minute": 5})
+    assert key.settings == KeySettings(tokens_per_day=4, requests_per_minute=5)
+    assert await keys.show(database, credential.key_id) == key
+    with pytest.raises(SettingsInvalid, match="organization acme are not valid: time_zone"):
+        await organizations.set_settings(database, "acme", {"time_zone": "Mars/Olympus"})
+    with pytest.raises(SettingsInvalid, match=f"key {credential.key_id} are not valid: time_zone"):
+        await keys.set_settings(database, credential.key_id, {"time_zone": "UTC"})
+    with pytest.raises(NotFound, match="no organization nobody"):
+        await organizations.set_settings(database, "nobody", {})
+    with pytest.raises(NotFound, match="no key 0123456789abcdef"):
+        await keys.set_settings(database, "0123456789abcdef", {})
 
 
 async def test_a_secret_is_stored_wrapped(database: Database, kek: bytes) -> None:

@@ -111,9 +111,15 @@ def answered(latency_ms: int) -> Answer:
     return Answer(200, b"{}", Disbelief.USAGE_MISSING, hashlib.sha256(b"{}").hexdigest(), latency_ms)
 
 
+_PROJECT = Project(3, 2, "p", ProjectSettings())
+
+
 class OneProject:
+    def __init__(self, project: Project = _PROJECT) -> None:
+        self._project = project
+
     def project(self, project_id: int) -> Project:
-        return Project(3, 2, "p", ProjectSettings())
+        return self._project
 
     def budget(self, key_id: str) -> Budget:
         return Budget(2, 3, key_id)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import cast
 
 from broker.errors import DatabaseUnavailable
-from broker.identity.directory import Directory
+from broker.identity.directory import Directory, Project, ProjectSettings
 from broker.quota.gate import Gate, Granted, Over, ProjectOf, ReserveRequest
 from broker.settings import ReserveSettings, Settings
 from broker.store.crowds import Waiting
@@ -183,3 +183,12 @@ async def test_as_many_of_each_project_are_named_as_there_is_room() -> None:
     assert [[one.project_id for one in line] async for line in some] == [[3, 3, 3], [7]]
     many = room(projects, Counting(0, 0, 0, 0), 1_000).lines([0], 2)
     assert [len(line) async for line in many] == [2, 2, 1, 2]
+
+
+async def test_a_project_with_a_limit_of_its_own_has_no_more_room_than_that() -> None:
+    own = Project(3, 2, "p", ProjectSettings(jobs_in_flight=4))
+    directory = cast(Directory, OneProject(own))
+    gate, settings = cast(Gate, Counting(3, 2, 0)), ReserveSettings(jobs_in_flight_max=10)
+    waiting = Room(cast(Waiting, Index(p3=9, p5=9, p7=9)), gate, directory, settings)
+    assert await waiting.projects() == [3]
+    assert [len(line) async for line in waiting.lines([0], 9)] == [1, 2, 4]

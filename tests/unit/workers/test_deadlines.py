@@ -10,6 +10,7 @@ from broker.identity.directory import Directory
 from broker.kafka.reading import CoordinateReader
 from broker.providers.provider import Failed
 from broker.quota.gate import Gate, Over, ProjectOf, ReserveRequest
+from broker.quota.limits import Level
 from broker.records import Incoming
 from broker.settings import ReserveSettings, Settings
 from broker.store.crowds import Waiting
@@ -34,9 +35,9 @@ LATE = {"deadline_ms": NOW_MS}
 class FullGate:
     """Refuses all until `retry_at_ms`."""
 
-    def __init__(self, retry_at_ms: int = 0, held: bool = False) -> None:
+    def __init__(self, retry_at_ms: int = 0, held: bool = False, over: Over | None = None) -> None:
         self.asked: list[ReserveRequest] = []
-        self._verdict = Over("nanodollars_per_day", "project", retry_at_ms, held=held, never=False)
+        self._verdict = over or Over("nanodollars_per_day", "project", retry_at_ms, held=held, never=False)
 
     async def reserve(self, requests: Sequence[ReserveRequest]) -> list[Over]:
         self.asked += requests
@@ -147,6 +148,33 @@ async def test_nothing_is_parked_for_longer_than_until_its_deadline(held: bool) 
     await stages.reserve(stages.record(topics.admitted(Lane.STANDARD), deadline_ms=deadline_ms))
     [row] = stages.index.rows
     assert row.due_ms == (deadline_ms if held else NOW_MS + 10)
+
+
+@pytest.mark.parametrize(
+    ("level", "parked_for"), [("organization", "organization_tokens_per_day"), ("project", "tokens_per_day")]
+)
+async def test_a_job_that_waits_says_which_limit_it_waits_for(level: Level, parked_for: str) -> None:
+    over = Over("tokens_per_day", level, NOW_MS + 10, never=False, held=False)
+    stages = Stages(FullGate(over=over))
+    await stages.reserve(stages.record(topics.admitted(Lane.STANDARD)))
+    [row] = stages.index.rows
+    assert (row.reason, row.due_ms) == (parked_for, NOW_MS + 10)
+
+
+async def test_a_job_that_can_never_fit_is_told_which_limit_it_is() -> None:
+    stages = Stages(FullGate(over=Over("tokens_per_day", "key", NOW_MS + 10, never=True, held=False)))
+    await stages.reserve(stages.record(topics.admitted(Lane.STANDARD)))
+    assert stages.ended.outcome == Refused(reason=Refusal.OVER_QUOTA, stage="reserve")
+    [sent] = stages.producer.sent
+    assert b"limit: tokens_per_day of the key" in (sent.value or b"")
+
+
+async def test_jobs_in_flight_of_others_are_looked_at_again_soon_and_not_at_once() -> None:
+    """No window ends that limit, so the gate can name no time."""
+    stages = Stages(FullGate(over=Over("jobs_in_flight", "organization", NOW_MS, never=False, held=True)))
+    await stages.reserve(stages.record(topics.admitted(Lane.STANDARD)))
+    [row] = stages.index.rows
+    assert (row.reason, row.due_ms) == ("organization_jobs_in_flight", NOW_MS + 1_000)
 
 
 async def test_waiting_for_dispatch_it_expires_uncalled_with_its_hold() -> None:
