@@ -5,7 +5,8 @@ A row is one line of JSON, of one of two kinds:
     {"text": str, "label": 0 or 1, "category": str, "source": str}                    injections, 1: attack
     {"text": str, "spans": [{"start": int, "end": int, "type": str}], "source": str}  data loss prevention
 
-Offsets are those of the Python string. A file holds rows of one kind.
+Offsets are those of the Python string. A file holds rows of one kind. Blank lines are passed
+over, and counted.
 """
 
 import json
@@ -34,10 +35,16 @@ class RowInvalid(HeadworksError):
 
     code = "evaluation_row_invalid"
 
-    def __init__(self, line: int, field: str, what: str) -> None:
-        super().__init__(f"line {line}: {field}: {what}")
+    def __init__(self, line: int, field: str, what: str, file: str | None = None) -> None:
+        place = f"line {line}" if file is None else f"{file}, line {line}"
+        super().__init__(f"{place}: {field}: {what}")
         self.line = line
         self.field = field
+        self.what = what
+
+    def within(self, file: str) -> "RowInvalid":
+        """The same, of a file among several."""
+        return RowInvalid(self.line, self.field, self.what, file)
 
 
 class Found(NamedTuple):
@@ -144,14 +151,22 @@ class SpanReport(NamedTuple):
 
 def read(lines: Iterable[str | bytes]) -> list[InjectionRow] | list[SpanRow]:
     """Rows of one kind, which the first row tells. Raises RowInvalid; also where there are no rows."""
-    numbered = enumerate(lines, start=1)
-    first = next(numbered, None)
-    if first is None:
-        raise RowInvalid(1, "row", "there is none")
-    fields = _fields(*first)
+    numbered = ((line, raw) for line, raw in enumerate(lines, start=1) if raw.strip())
+    line, raw = next(numbered, (1, None))
+    if raw is None:
+        raise RowInvalid(line, "row", "there is none")
+    fields = _fields(line, raw)
     if "spans" in fields:
-        return [_span_row(1, fields), *(_span_row(line, _fields(line, raw)) for line, raw in numbered)]
-    return [_injection_row(1, fields), *(_injection_row(line, _fields(line, raw)) for line, raw in numbered)]
+        return [_span_row(line, fields), *(_span_row(line, _fields(line, raw)) for line, raw in numbered)]
+    return [
+        _injection_row(line, fields),
+        *(_injection_row(line, _fields(line, raw)) for line, raw in numbered),
+    ]
+
+
+def read_text(line: int, raw: str | bytes) -> str:
+    """Of a row of either kind; its other fields may be missing. Raises RowInvalid."""
+    return _field(line, _fields(line, raw), "text", str)
 
 
 def judge_injections(

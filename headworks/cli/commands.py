@@ -79,6 +79,9 @@ COMMANDS = {
     "prices": Place(
         "headworks.cli.prices", "app", "Prices: what models cost, and what an update changes.", _OPERATING
     ),
+    "policy": Place(
+        "headworks.cli.policy", "app", "Policy: what may pass, tried out before it decides.", _OPERATING
+    ),
     "usage": Place("headworks.cli.usage", "usage", "Show what was spent, and by whom.", _OPERATING),
     "dead": Place("headworks.cli.dead", "app", "Dead letters: what could not be done, and why.", _OPERATING),
 }

@@ -150,6 +150,18 @@ def test_a_malformed_span_row_is_named_by_line_and_field(spans: object, field: s
     assert (refused.value.line, refused.value.field) == (2, field)
 
 
+def test_blank_lines_are_passed_over_and_counted() -> None:
+    assert read(["", json.dumps(SPANS), " \n"]) == read([json.dumps(SPANS)])
+    with pytest.raises(RowInvalid, match=r"^line 3: row: not JSON$"):
+        read([json.dumps(SPANS), b"\r\n", "{"])
+
+
+def test_a_malformed_row_can_be_named_by_its_file_too() -> None:
+    named = RowInvalid(3, "label", "missing").within("june.jsonl")
+    assert str(named) == "june.jsonl, line 3: label: missing"
+    assert (named.line, named.field) == (3, "label")
+
+
 @pytest.mark.parametrize("lines", [[], [""], ["{"], [b"\xff"], ["[" * 100_000]])
 def test_what_is_no_row_is_named(lines: list[str | bytes]) -> None:
     with pytest.raises(RowInvalid, match=r"^line 1: row: "):

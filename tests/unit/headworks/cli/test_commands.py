@@ -19,11 +19,16 @@ HEAVY = {
     "aiokafka",
     "alembic",
     "asyncpg",
+    "cel",
     "faststream",
+    "numpy",
+    "phonenumbers",
     "pydantic",
+    "re2",
     "redis",
     "sqlalchemy",
     "uvloop",
+    "yaml",
 }
 
 

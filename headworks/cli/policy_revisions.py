@@ -1,0 +1,200 @@
+"""`headworks policy test` and `diff`: documents, before they decide."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from headworks.cli.output import JsonOption, printable, show_one, show_table
+from headworks.cli.policy_eval import opened
+from schemas.topics import Lane
+
+if TYPE_CHECKING:
+    from typing import BinaryIO
+
+    from broker.policy.decision import DecisionRecord
+    from broker.policy.differences import Change
+    from broker.policy.document import Document
+    from broker.policy.revision import PolicyRevision
+    from headworks.trial.replay import Outcome
+
+_SHOWN_MAX = 100
+"""Changes in the table for people."""
+
+
+def _document(metavar: str, told: str) -> Any:
+    return typer.Argument(metavar=metavar, exists=True, dir_okay=False, help=told)
+
+
+def check_document(
+    file: Annotated[Path, _document("FILE.yaml", "The policy document.")], as_json: JsonOption = False
+) -> None:
+    """Check a policy document and run the tests in it; say which revision it is.
+
+    Examples:
+        headworks policy test policy.yaml
+        headworks policy test policy.yaml --json
+
+    This is what is done before a document may decide, and needs no server. One that is not right is refused
+    with the line, the rule and the reason:
+        line 12, rule hot: when: a job may lack `request.temperature`: ...
+        line 31, rule model-approved: should not match and does
+
+    Exit status: 0 it may be used; 1 it may not.
+    """
+    from broker.errors import PolicyInvalid
+    from broker.policy.revision import PolicyRevision
+
+    try:
+        revision = PolicyRevision.load(file.read_bytes())
+    except PolicyInvalid as error:
+        if not as_json:
+            raise
+        broken = {"line": error.line, "rule": error.rule, "reason": error.reason}
+        typer.echo(json.dumps({"valid": False, **broken}, indent=2))
+        raise typer.Exit(1) from None
+    show_one({"valid": True, "revision": revision.id, **_contents(revision.document)}, as_json=as_json)
+
+
+def diff(
+    old: Annotated[Path, _document("OLD.yaml", "The document that decides now.")],
+    new: Annotated[Path, _document("NEW.yaml", "The one that is to decide.")],
+    file: Annotated[
+        str, typer.Argument(metavar="FILE.jsonl", help="Jobs, one a line; `-` is standard input.")
+    ],
+    project: Annotated[
+        str, typer.Option(metavar="ORG/PROJECT", help="Whose jobs they are, for rules with such a scope.")
+    ] = "example/example",
+    application: Annotated[str, typer.Option(metavar="NAME", help="Which application's.")] = "example",
+    lane: Annotated[
+        Lane, typer.Option(metavar="LANE", help="interactive, standard or bulk.")
+    ] = Lane.STANDARD,
+    region: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="LABEL", help="A label of the targets that serve their models; may be repeated."
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Decide a file of jobs by two policy documents, and list those on which they differ.
+
+    Examples:
+        headworks policy diff policy.yaml new.yaml jobs.jsonl
+        headworks policy diff old.yaml new.yaml jobs.jsonl --project acme/search
+
+    A line is an envelope, as applications publish it, or a line of the OpenAI Batch format, as
+    `headworks run` takes it. Each job is decided as a request, by the detectors that come with this version;
+    answers are not in the file. Two decisions differ where the effect, the reason, the rules that count, what
+    is taken out or the regions do; scores and rules that only monitor make no difference.
+
+    Lines that are no such jobs, and jobs that would be refused for their form before any policy saw them, are
+    counted and passed over; the first is named. Exit status 1: there is no job in the file.
+    """
+    from broker.ops.projects import Address
+
+    address = Address.parse(project)
+    names = (address.organization, address.project, application, lane.value)
+    before, after = _revision(old), _revision(new)
+    with opened(file) as source:
+        outcome = _replayed(source, before, after, (*names, tuple(sorted(set(region or ())))))
+    if outcome.refusal is not None and not outcome.counts.compared:
+        raise outcome.refusal
+    if as_json:
+        typer.echo(json.dumps(_record(before, after, outcome), indent=2))
+    else:
+        _show(outcome)
+
+
+def _revision(file: Path) -> "PolicyRevision":
+    """Raises PolicyInvalid, whose text names the file too."""
+    from broker.errors import PolicyInvalid
+    from broker.policy.revision import PolicyRevision
+
+    try:
+        return PolicyRevision.load(file.read_bytes())
+    except PolicyInvalid as error:
+        raise PolicyInvalid(f"{error.reason} (in {file})", error.line, error.rule) from None
+
+
+def _replayed(
+    source: "BinaryIO",
+    before: "PolicyRevision",
+    after: "PolicyRevision",
+    whose: tuple[str, str, str, str, tuple[str, ...]],
+) -> "Outcome":
+    from broker.policy.injection import Detector
+    from headworks.batch.lines import numbered
+    from headworks.trial.progress import progress
+    from headworks.trial.replay import Outcome, Remembering, Side, Whose, replay
+    from headworks.trial.scan import LINE_BYTES_MAX
+
+    injection = Remembering(Detector.load())
+    sides = Side(before, injection), Side(after, injection)
+    outcome = Outcome()
+    with progress("jobs") as show:
+        for replayed in replay(numbered(source, LINE_BYTES_MAX), *sides, Whose(*whose)):
+            outcome.add(replayed)
+            show(replayed.line)
+    return outcome
+
+
+def _contents(document: "Document") -> dict[str, Any]:
+    rules = document.rules
+    return {
+        "description": document.description,
+        "rules": len(rules),
+        "enforced": sum(rule.mode == "enforce" for rule in rules),
+        "monitored": sum(rule.mode == "monitor" for rule in rules),
+        "tests": sum(len(rule.tests.must_match) + len(rule.tests.must_not_match) for rule in rules),
+        "untested": [rule.id for rule in rules if not rule.tests.must_match],
+        "sections": [name for name in ("injection", "dlp", "answer") if name in document.model_fields_set],
+    }
+
+
+def _record(before: "PolicyRevision", after: "PolicyRevision", outcome: "Outcome") -> dict[str, Any]:
+    return {
+        "before": before.id,
+        "after": after.id,
+        "compared": outcome.counts.compared,
+        "changed": outcome.counts.changed,
+        "refused": outcome.refused,
+        "changes": [
+            {
+                "line": line,
+                "label": change.label,
+                "gained": change.gained,
+                "lost": change.lost,
+                "before": change.before.model_dump(mode="json"),
+                "after": change.after.model_dump(mode="json"),
+            }
+            for line, change in outcome.changes
+        ],
+    }
+
+
+def _show(outcome: "Outcome") -> None:
+    if outcome.changes:
+        rows = [_row(line, change) for line, change in outcome.changes[:_SHOWN_MAX]]
+        show_table(("line", "job", "before", "after", "rules gained", "rules lost"), rows, folded=False)
+    if len(outcome.changes) > _SHOWN_MAX:
+        typer.echo(f"The first {_SHOWN_MAX} of them; --json has all.", err=True)
+    typer.echo(f"{outcome.counts.changed:,} of {outcome.counts.compared:,} jobs change.", err=True)
+    if outcome.refused:
+        typer.echo(f"No jobs, or not such as pass: {outcome.refused:,}; first, {outcome.refusal}", err=True)
+
+
+def _row(line: int, change: "Change") -> tuple[str, ...]:
+    rules = (", ".join(names) or "-" for names in (change.gained, change.lost))
+    return str(line), printable(change.label), _told(change.before), _told(change.after), *rules
+
+
+def _told(record: "DecisionRecord") -> str:
+    """The effect, and what goes with it."""
+    parts = [record.effect if record.reason in {"rule", "default"} else f"{record.effect} ({record.reason})"]
+    if record.redactions:
+        parts.append("+".join(redaction.type for redaction in record.redactions))
+    if record.regions is not None:
+        parts.append(f"in {'|'.join(record.regions)}")
+    return " ".join(parts)

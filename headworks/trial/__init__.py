@@ -1,0 +1,1 @@
+"""Trying detectors and policies on files, before they decide about jobs."""

@@ -1,0 +1,8 @@
+import pytest
+
+from headworks.trial.detectors import Detectors
+
+
+@pytest.fixture(scope="session")
+def detectors() -> Detectors:
+    return Detectors.load()
