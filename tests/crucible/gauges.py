@@ -14,7 +14,7 @@ from broker.settings import RedisSettings
 from tests.crucible.history import Sample
 
 _EVERY_S = 0.25
-_COUNTER = re.compile(r"d:(\d+):(spent|held)")
+_DAY = re.compile(r"d:(\d+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +60,10 @@ class Gauges:
 
 
 def _samples(project: str, counters: Mapping[Any, Any]) -> list[Sample]:
-    days: dict[int, dict[str, int]] = {}
-    for name, amount in counters.items():
-        if (found := _COUNTER.fullmatch(str(name))) is not None:
-            days.setdefault(int(found[1]), {})[found[2]] = int(amount)
-    return [Sample(project, day, row.get("spent", 0), row.get("held", 0)) for day, row in days.items()]
+    """Of each day: dollars spent and held stand first (`prelude.lua`)."""
+    found = []
+    for name, numbers in counters.items():
+        if (day := _DAY.fullmatch(str(name))) is not None:
+            spent, held, *_ = map(int, str(numbers).split())
+            found.append(Sample(project, int(day[1]), spent, held))
+    return found

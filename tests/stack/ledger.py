@@ -99,10 +99,14 @@ class Ledger:
         return await self._gate(application, "holds")
 
     async def counters(self, application: str) -> dict[str, int]:
-        """At the gate, of its project: `d:<day>:spent`, `d:<day>:held`, `m:<minute>:requests`."""
+        """Dollars at the gate, of its project: `d:<day>:spent` and `d:<day>:held`."""
         node = (await self.project(application)).id
-        found = await self._gate(application, f"node:p{node}")
-        return {name: int(number) for name, number in found.items()}
+        counters: dict[str, int] = {}
+        for name, numbers in (await self._gate(application, f"node:p{node}")).items():
+            if name.startswith("d:"):
+                spent, held, *_ = map(int, numbers.split())
+                counters |= {f"{name}:spent": spent, f"{name}:held": held}
+        return counters
 
     async def _gate(self, application: str, name: str) -> dict[str, str]:
         organization = (await self.project(application)).organization_id
