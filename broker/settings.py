@@ -189,6 +189,12 @@ class ProviderTarget(Section):
         return value.rstrip("/")
 
 
+class WebhookSettings(Section):
+    timeout_s: float = Field(10, gt=0, le=60)
+    private_addresses: bool = False
+    """Whether webhooks may go to addresses that are not public, and without TLS."""
+
+
 class HealthSettings(Section):
     host: str = "127.0.0.1"
     port: int = Field(8080, ge=0, le=65535)
@@ -223,6 +229,7 @@ class Settings(BaseSettings):
     """A folder of files `<encoding>.tiktoken`: for models that name such an encoding, texts are counted
     exactly.
     """
+    webhooks: WebhookSettings = WebhookSettings()
     health: HealthSettings = HealthSettings()
     log: LogSettings = LogSettings()
     drain_s: float = Field(25, gt=0)
