@@ -57,6 +57,7 @@ CHANNELS: Final = (
     ),
     Channel("retry", "retry.{delay}", ("inner",), "both", "Waits for the next attempt.", ("delay",)),
     Channel("parked", topics.PARKED, ("inner",), "both", "Waits for a budget's window, or for room."),
+    Channel("events", topics.EVENTS, ("notice",), "send", "What organizations are told of their budgets."),
     Channel("dead", topics.DEAD, ("deadLetter",), "send", "What could not be done; operators read it."),
 )
 
@@ -119,6 +120,9 @@ HEADERS: Final[Mapping[str, dict[str, Any]]] = {
         },
         {headers.TRACEPARENT: _text("As the job gave it.")},
     ),
+    "notice": _headers(
+        {headers.CONTENT_TYPE: {"const": _JSON}, headers.WEBHOOK_ID: _text("The same in a repeat.")}, {}
+    ),
     "deadLetter": _headers(_NOTE, _SEALED),
 }
 PAYLOADS: Final[Mapping[str, dict[str, Any]]] = {
@@ -127,6 +131,7 @@ PAYLOADS: Final[Mapping[str, dict[str, Any]]] = {
     "inner": {"$ref": "#/components/schemas/Envelope"},
     "outcome": {"$ref": "#/components/schemas/Reply"},
     "reply": {"$ref": "#/components/schemas/Reply"},
+    "notice": {"$ref": "#/components/schemas/Notice"},
     "deadLetter": {"description": "The bytes that failed, as they came."},
 }
 TITLES: Final[Mapping[str, str]] = {
@@ -135,7 +140,15 @@ TITLES: Final[Mapping[str, str]] = {
     "inner": "A job under the broker's seal",
     "outcome": "A job's end under the broker's seal",
     "reply": "The final reply",
+    "notice": "What an organization is told",
     "deadLetter": "A dead letter",
+}
+
+
+_JOB_KEY: Final = _text("The job id's 16 bytes.", format="binary")
+KEYS: Final[Mapping[str, dict[str, str]]] = {
+    **dict.fromkeys(("job", "cancel", "inner", "outcome", "reply"), _JOB_KEY),
+    "notice": _text("The number of the organization, in decimal."),
 }
 
 
@@ -185,7 +198,6 @@ def _message(name: str) -> dict[str, Any]:
     message = {"name": name, "title": TITLES[name], "headers": HEADERS[name], "payload": PAYLOADS[name]}
     if headers.CORRELATION_ID in HEADERS[name]["required"]:
         message["correlationId"] = {"location": f"$message.header#/{headers.CORRELATION_ID}"}
-    if name != "deadLetter":
-        key = _text("The job id's 16 bytes.", format="binary")
+    if (key := KEYS.get(name)) is not None:
         message["bindings"] = {"kafka": {"key": key, "bindingVersion": "0.5.0"}}
     return message

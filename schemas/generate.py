@@ -22,6 +22,7 @@ from schemas.base import Record
 from schemas.bodies import ChatBody, EmbeddingsBody
 from schemas.dead_letter import DeadLetter
 from schemas.envelope import Envelope
+from schemas.notice import Notice
 from schemas.reply import Reply
 from schemas.state import State
 
@@ -34,6 +35,7 @@ MODELS: Final[Mapping[str, type[BaseModel]]] = {
     "reply": Reply,
     "state": State,
     "dead-letter": DeadLetter,
+    "notice": Notice,
 }
 
 

@@ -28,3 +28,6 @@ TOKENS = "hw-tokens"
 HEADERS_MAX = 32
 HEADER_BYTES_MAX = 4096
 """Of one header's value on an application's record."""
+
+WEBHOOK_ID = "webhook-id"
+"""Of a notice; the same in a repeat, as Standard Webhooks has it."""

@@ -33,6 +33,8 @@ class RetryDelay(StrEnum):
 
 DEAD = "dead"
 PARKED = "parked"
+EVENTS = "events"
+"""What organizations are told, for whoever wants to follow; keyed by organization."""
 
 
 def jobs(lane: Lane, application: str | None = None) -> str:

@@ -39,7 +39,7 @@ def plan(settings: KafkaSettings, applications: Iterable[str], walled: Iterable[
     job_names += [topics.jobs(lane, application) for application in walled for lane in Lane]
     specs = [_jobs(settings, name) for name in job_names]
     specs += [_inner(settings, name) for name in _inner_names()]
-    specs += [_dead(settings), _probe(settings)]
+    specs += [_dead(settings), _events(settings), _probe(settings)]
     specs += [_replies(settings, application) for application in applications]
     return {spec.name: spec for spec in specs}
 
@@ -65,6 +65,11 @@ def _inner(settings: KafkaSettings, name: str) -> NewTopicSpec:
 def _dead(settings: KafkaSettings) -> NewTopicSpec:
     own = _log(settings, settings.inner_record_bytes_max, DEAD_RETENTION_MS)
     return NewTopicSpec(topics.DEAD, settings.partitions, settings.replication_factor, own)
+
+
+def _events(settings: KafkaSettings) -> NewTopicSpec:
+    own = _log(settings, settings.inner_record_bytes_max, WORK_RETENTION_MS)
+    return NewTopicSpec(topics.EVENTS, 1, settings.replication_factor, own)
 
 
 def _probe(settings: KafkaSettings) -> NewTopicSpec:

@@ -89,6 +89,9 @@ class Metrics:
         self._takeovers = self._event("takeovers_total", "Attempts taken over from dead workers")
         self._undeliverable = self._event("undeliverable_replies_total", "Replies without topic or partition")
         self._gate_closed = self._event("gate_closed_total", "Times that the quota gate was found closed")
+        self._notices = self._counter(
+            "notices_total", "Tries to tell an organization of its budgets", "destination", "code"
+        )
         self._alarms = self._counter("alarms_total", "Things that must not happen", "code")
         self._troubles = self._counter("troubles_total", "Errors that were met and survived", "stage", "code")
         self._parked = Gauge(
@@ -188,6 +191,9 @@ class Metrics:
 
     def parked(self, count: int) -> None:
         self._parked.set(count)
+
+    def notice(self, destination: str, code: str) -> None:
+        self._notices[destination, code].inc()
 
     def alarm(self, code: str) -> None:
         self._alarms[code,].inc()

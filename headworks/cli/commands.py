@@ -70,6 +70,12 @@ COMMANDS = {
     "projects": Place("headworks.cli.projects", "app", "Projects: budgets, limits, models.", _OPERATING),
     "apps": Place("headworks.cli.apps", "app", "Applications: who publishes jobs.", _OPERATING),
     "keys": Place("headworks.cli.keys", "app", "Keys: what applications sign with.", _OPERATING),
+    "webhooks": Place(
+        "headworks.cli.webhooks",
+        "app",
+        "Webhooks: where an organization is told of its budgets.",
+        _OPERATING,
+    ),
     "jobs": Place(
         "headworks.cli.jobs",
         "app",

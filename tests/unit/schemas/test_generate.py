@@ -87,6 +87,7 @@ def test_every_topic_has_a_channel() -> None:
         topics.replies("{application}"),
         topics.PARKED,
         topics.DEAD,
+        topics.EVENTS,
     }
 
 

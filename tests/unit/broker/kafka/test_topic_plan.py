@@ -42,7 +42,7 @@ def _as_planned(planned: Mapping[str, NewTopicSpec]) -> dict[str, TopicState]:
 def test_it_names_every_topic() -> None:
     expected = {of(lane) for of in (topics.admitted, topics.reserved, topics.outcomes) for lane in Lane}
     expected |= {topics.jobs(lane) for lane in Lane} | {topics.retry(delay) for delay in RetryDelay}
-    expected |= {topics.PARKED, topics.DEAD, PROBE, "replies.indexer"}
+    expected |= {topics.PARKED, topics.DEAD, topics.EVENTS, PROBE, "replies.indexer"}
     assert plan(ONE_BROKER, ["indexer"]).keys() == expected
 
 
