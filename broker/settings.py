@@ -190,6 +190,8 @@ class ProviderTarget(Section):
 
 
 class WebhookSettings(Section):
+    look_every_s: float = Field(5, gt=0, le=3_600)
+    """How often budgets are looked at, and what is due is sent."""
     timeout_s: float = Field(10, gt=0, le=60)
     private_addresses: bool = False
     """Whether webhooks may go to addresses that are not public, and without TLS."""

@@ -16,10 +16,12 @@ from faststream.asgi import AsgiFastStream
 from faststream.kafka import KafkaBroker
 
 from broker.kafka.consuming import GroupSource, Place, stream_broker
+from broker.ops.webhooks import secret_of
 from broker.records import Incoming
 from broker.settings import Settings
 from broker.telemetry.http import asgi_routes
 from broker.telemetry.metrics import Metrics
+from broker.webhooks import Webhooks
 from schemas import topics
 from schemas.outcomes import StageName
 from schemas.topics import Lane, RetryDelay
@@ -32,11 +34,13 @@ from workers.engine.slots import Slots
 from workers.engine.source import Source
 from workers.engine.tenants import Sharing
 from workers.lanes import LANE_WEIGHTS
+from workers.notifier import Notifier
 from workers.parts import Parts
 from workers.poison import Poison
 from workers.reserve import Reserve
 from workers.retry import WAITING_MAX, Retry
 from workers.settle import Settle
+from workers.standings import Standings
 from workers.stream import Stream
 from workers.succession import Succession
 from workers.tenancy import Claims, by_application
@@ -82,6 +86,10 @@ class Worker:
             every_s = self.settings.reserve.park_recheck_ms / 1000
             crowds = Crowds(_room(self._parts), every_s, self.metrics)
             self._crowds = await self._stack.enter_async_context(crowds)
+        if "settle" in self.pools:
+            webhooks = Webhooks(self.settings.webhooks)
+            self._stack.push_async_callback(webhooks.close)
+            await self._stack.enter_async_context(self._notifier(self._parts, webhooks))
         questions: dict[str, Callable[[], Awaitable[None]]] = {"database": self._parts.directory.refresh}
         if _HOLDING.intersection(self.pools):
             questions["redis"] = self._parts.counters.check
@@ -228,6 +236,19 @@ class Worker:
         )
 
     # what they share
+
+    def _notifier(self, parts: Parts, webhooks: Webhooks) -> Notifier:
+        """Organizations are told of their budgets where their money is settled."""
+        return Notifier(
+            Standings(parts.directory, parts.gate).read,
+            parts.notices,
+            parts.tools.producer,
+            webhooks,
+            partial(secret_of, self.settings.key_encryption_key()),
+            parts.tools.clock,
+            self.metrics,
+            self.settings.webhooks.look_every_s,
+        )
 
     def _limits(self, batch_max: int, under_way_max: int, span_max: int) -> Limits:
         commit_interval_s = self.settings.kafka.commit_interval_ms / 1000

@@ -30,6 +30,7 @@ from broker.store.database import Database
 from broker.store.jobs import Jobs
 from broker.store.leases import Leases
 from broker.store.migrate import check
+from broker.store.notices import Notices
 from broker.store.parking import Parking
 from broker.store.settlement import Settlements
 from broker.telemetry.metrics import Metrics
@@ -58,6 +59,7 @@ class Parts:
     cancels: Cancels
     parking: Parking
     waiting: Waiting
+    notices: Notices
     settlements: Settlements
     settlement_book: SettlementBook
     attempts: AttemptBook
@@ -120,6 +122,7 @@ class Parts:
                 cancels=cancels,
                 parking=Parking(database),
                 waiting=Waiting(database),
+                notices=Notices(database),
                 settlements=settlements,
                 settlement_book=settlement_book,
                 attempts=attempts,

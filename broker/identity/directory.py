@@ -1,6 +1,7 @@
 """Who may send what: a snapshot of the identity tables, refreshed when they change."""
 
 import asyncio
+from collections.abc import Mapping
 from contextlib import suppress
 from types import TracebackType
 from typing import Self
@@ -93,6 +94,11 @@ class Directory:
         if found is None:
             raise DirectoryBehind(f"organization {organization_id} is not known here yet")
         return found.settings.time_zone
+
+    @property
+    def budgets(self) -> Mapping[str, Budget]:
+        """Of every key, by its id."""
+        return self._current().budgets
 
     @property
     def organizations(self) -> dict[int, Organization]:

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from typing import Protocol, Self
 
 from broker.quota.budget import Budget
+from broker.quota.counters import Counters, NodeOf
 from broker.quota.limits import Level, Reason
 from schemas.state import Charge, Hold, State
 
@@ -163,4 +164,8 @@ class Gate(Protocol):
 
     async def jobs_in_flight(self, projects: Sequence[ProjectOf]) -> list[int]:
         """How many holds each has, held and started: one answer a project, in order."""
+        ...
+
+    async def counters(self, nodes: Sequence[NodeOf]) -> list[Counters]:
+        """What each counts now: one answer a node, in order."""
         ...

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from broker.quota.budget import ORGANIZATION_NODE, Budget, PackedLevel, key_node, project_node
+from broker.quota.counters import NodeOf
 from broker.quota.gate import (
     Granted,
     Over,
@@ -106,6 +107,10 @@ def pack_release(releases: Sequence[Release]) -> list[Any]:
 
 def pack_projects(projects: Sequence[ProjectOf]) -> list[Any]:
     return [[project_node(project.project_id) for project in projects]]
+
+
+def pack_nodes(nodes: Sequence[NodeOf]) -> list[Any]:
+    return [[node.node for node in nodes]]
 
 
 def branch(project_id: int, key_id: str | None) -> str:

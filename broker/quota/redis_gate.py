@@ -15,6 +15,7 @@ from redis.exceptions import NoScriptError
 from broker.errors import GateClosed, RedisUnavailable, RedisUnfit
 from broker.quota import closed_transport
 from broker.quota.calendar import Calendar
+from broker.quota.counters import Counters, NodeOf, unpack_counters
 from broker.quota.gate import (
     Granted,
     Over,
@@ -26,6 +27,7 @@ from broker.quota.gate import (
     StartRequest,
 )
 from broker.quota.packing import (
+    pack_nodes,
     pack_projects,
     pack_release,
     pack_reserve,
@@ -175,6 +177,16 @@ class RedisGate:
             for pair in zip(group.places, reply, strict=True)
         )
         return [found[place] for place in range(len(projects))]
+
+    async def counters(self, nodes: Sequence[NodeOf]) -> list[Counters]:
+        groups = _by_organization(nodes)
+        replies = await self._run(self._scripts.counters, groups, pack_nodes)
+        found = dict(
+            pair
+            for group, reply in zip(groups, replies, strict=True)
+            for pair in zip(group.places, unpack_counters(reply), strict=True)
+        )
+        return [found[place] for place in range(len(nodes))]
 
     async def rebuild(self, source: RebuildSource) -> None:
         """Bring the counters of the closed organizations back from the ledger, and open the gate for them.

@@ -28,8 +28,9 @@ class Scripts:
     release: Script
     rebuild: Script
     jobs: Script
+    counters: Script
 
     @classmethod
     def load(cls) -> Self:
-        names = ("reserve", "start", "settle", "release", "rebuild", "jobs")
+        names = ("reserve", "start", "settle", "release", "rebuild", "jobs", "counters")
         return cls(*(Script.load(name) for name in names))

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from broker.errors import GateClosed, RedisUnfit
+from broker.quota.counters import Counters, NodeOf
 from broker.quota.gate import (
     Granted,
     Over,
@@ -42,6 +43,9 @@ class SelfOpeningGate:
 
     async def jobs_in_flight(self, projects: Sequence[ProjectOf]) -> list[int]:
         return await self._opened(lambda: self._gate.jobs_in_flight(projects))
+
+    async def counters(self, nodes: Sequence[NodeOf]) -> list[Counters]:
+        return await self._opened(lambda: self._gate.counters(nodes))
 
     async def _opened(self, verb: Callable[[], Awaitable[T]]) -> T:
         try:
