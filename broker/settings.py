@@ -119,8 +119,8 @@ class AdmitSettings(Section):
     cancel_refresh_ms: int = Field(500, ge=50)
     """Every worker knows of a job that is called off no later than this, and a query."""
     cancels_max: int = Field(100_000, ge=1)
-    """Of one application, of jobs whose deadlines have not come: about 300 bytes each in every worker. More are
-    not carried out.
+    """Of one application, of jobs whose deadlines have not come: about 300 bytes each in every worker.
+    More are not carried out.
     """
     dead_letter_sample_per_s: int = Field(10, ge=0)
     """Of records that are not authentic; the rest are counted only."""

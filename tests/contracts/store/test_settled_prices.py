@@ -1,4 +1,4 @@
-"""An update of the price book changes no charge that was made, and a job that runs is charged as it was held."""
+"""A new price book changes no charge that was made, and a job that runs is charged as it was held."""
 
 from typing import Any
 

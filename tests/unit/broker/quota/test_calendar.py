@@ -23,8 +23,8 @@ def day(year: int, month: int, number: int) -> int:
     return (date(year, month, number) - _EPOCH).days
 
 
-def at(*when: int) -> int:
-    return int(datetime(*when, tzinfo=UTC).timestamp()) * 1000  # type: ignore[misc]
+def at(year: int, month: int, number: int, hour: int = 0, minute: int = 0, second: int = 0) -> int:
+    return int(datetime(year, month, number, hour, minute, second, tzinfo=UTC).timestamp()) * 1000
 
 
 def packed(calendar: Calendar, now_ms: int) -> Any:
