@@ -1,5 +1,6 @@
 """May this job pass, and what can it cost at most? Pure: facts in, a verdict out."""
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import orjson
@@ -7,7 +8,7 @@ from pydantic import ValidationError
 
 from broker.errors import JobRefused
 from broker.identity.directory import Project
-from broker.policy.decide import Policy
+from broker.policy.decide import UNRESTRICTED, Job, Judgement, Policy, PolicyDenied
 from broker.pricing.book import PriceBook
 from broker.pricing.estimate import upper_bound
 from broker.quota.budget import Budget
@@ -24,6 +25,17 @@ class Bounds(NamedTuple):
     depth_max: int
 
 
+class Sender(NamedTuple):
+    """Whose job it is. `value_sha256`: of the value, in hexadecimal."""
+
+    organization: str
+    project: Project
+    budget: Budget
+    application: str
+    lane: str
+    value_sha256: str
+
+
 class Admitted(NamedTuple):
     envelope: Envelope
     model: str
@@ -31,25 +43,59 @@ class Admitted(NamedTuple):
     overrides: Overrides
     decision: Decision
     ttl_s: int
+    judgement: Judgement | None = None
+    """None where no policy is active."""
+    rewritten: bytes | None = None
+    """The value that goes on in place of the application's, where policy took something out of it."""
+
+    @property
+    def tokens(self) -> Mapping[str, str]:
+        """What is to be put back into the answer, by placeholder."""
+        return {} if self.judgement is None else self.judgement.tokens
 
 
-def judge(
-    value: bytes, project: Project, budget: Budget, book: PriceBook, policy: Policy, bounds: Bounds
-) -> Admitted:
-    """Every rule on a job's own content. Raises JobRefused with the first that it breaks."""
+def judge(value: bytes, sender: Sender, book: PriceBook, policy: Policy, bounds: Bounds) -> Admitted:
+    """Every rule on a job's own content. Raises JobRefused with the first that it breaks; PolicyDenied, which
+    is one, where policy does not let it pass.
+    """
     envelope = read_envelope(value, bounds)
     try:
         model = validate_request(envelope.endpoint, envelope.request)
     except RequestRefused as refused:
         raise JobRefused(refused.code, refused.message, refused.param) from None
-    settings = project.settings
+    settings = sender.project.settings
     if settings.models_allowed is not None and model not in settings.models_allowed:
         raise JobRefused(Refusal.MODEL_NOT_ALLOWED, "the project does not allow this model", "model")
-    estimate, overrides = _estimate(envelope, model, project, book, hard=budget.is_hard)
-    decision = policy.decide(envelope, model, project)
-    if decision.effect == "deny":
-        raise JobRefused(Refusal.POLICY_DENIED, f"decision {decision.id}")
-    return Admitted(envelope, model, estimate, overrides, decision, min(envelope.ttl_s, settings.ttl_s_max))
+    priced = _estimate(envelope, model, sender, book)
+    ttl_s = min(envelope.ttl_s, settings.ttl_s_max)
+    judgement = policy.judge(_job(envelope, sender))
+    if judgement is None:
+        return Admitted(envelope, model, *priced, UNRESTRICTED, ttl_s)
+    if judgement.decision.effect == "deny":
+        raise PolicyDenied(judgement)
+    if judgement.request is None:
+        return Admitted(envelope, model, *priced, judgement.decision, ttl_s, judgement)
+    other = envelope.model_copy(update={"request": judgement.request})
+    priced = _estimate(other, model, sender, book)  # a placeholder may be longer than what it stands for
+    return Admitted(other, model, *priced, judgement.decision, ttl_s, judgement, encoded(other))
+
+
+def _job(envelope: Envelope, sender: Sender) -> Job:
+    return Job(
+        organization=sender.organization,
+        project_id=sender.project.id,
+        project=sender.project.name,
+        application=sender.application,
+        lane=sender.lane,
+        envelope=envelope,
+        value_sha256=sender.value_sha256,
+    )
+
+
+def encoded(envelope: Envelope) -> bytes:
+    """As the value of a record; what is left at its default is left out."""
+    rest = envelope.model_dump(mode="json", exclude={"request"}, exclude_defaults=True)
+    return orjson.dumps(rest | {"request": envelope.request})
 
 
 def read_envelope(value: bytes, bounds: Bounds) -> Envelope:
@@ -85,16 +131,14 @@ def _envelope_fault(error: ValidationError) -> tuple[Refusal, str, str | None]:
     return Refusal.INVALID_ENVELOPE, fault["msg"][:200], ".".join(known)[:64] or None
 
 
-def _estimate(
-    envelope: Envelope, model: str, project: Project, book: PriceBook, *, hard: bool
-) -> tuple[Estimate, Overrides]:
-    settings, price = project.settings, book.price(model)
+def _estimate(envelope: Envelope, model: str, sender: Sender, book: PriceBook) -> tuple[Estimate, Overrides]:
+    settings, price = sender.project.settings, book.price(model)
     bound = upper_bound(
         envelope.endpoint,
         envelope.request,
         price,
         settings.output_tokens_default,
-        hard=hard,
+        hard=sender.budget.is_hard,
         counter=book.counter(price),
     )
     estimate = Estimate(

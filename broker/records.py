@@ -1,6 +1,7 @@
 """Records between the stages: a value, its sealed state, and where they go."""
 
 import hashlib
+import hmac
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 from zlib import crc32
@@ -12,6 +13,8 @@ from broker.identity import seal
 from schemas import headers
 from schemas.reasons import Unauthentic
 from schemas.state import State
+
+_TOKENS_DOMAIN = b"headworks.tokens-key.1"
 
 Headers = Sequence[tuple[str, bytes]]
 ReceivedHeaders = Sequence[tuple[str, bytes | None]]
@@ -56,6 +59,8 @@ class Inner(NamedTuple):
     value: bytes
     sha256: bytes
     """Of `value`, 32 bytes."""
+    tokens: bytes | None = None
+    """The values behind the tokens that policy put into `value`, encrypted; the state has their digest."""
 
 
 def partition_of(key: bytes, partitions: int) -> int:
@@ -68,6 +73,8 @@ class Sealer:
 
     def __init__(self, key: bytes) -> None:
         self._key = key
+        self.token_key = hmac.digest(key, _TOKENS_DOMAIN, "sha256")
+        """Under which the values behind tokens are encrypted: 32 bytes that follow from the seal's key."""
 
     def seal(
         self,
@@ -77,6 +84,7 @@ class Sealer:
         value_sha256: bytes | None = None,
         *,
         by_key: bool = False,
+        tokens: bytes | None = None,
         extra: Headers = (),
     ) -> Outgoing:
         encoded = state.model_dump_json(exclude_none=True).encode()
@@ -88,19 +96,26 @@ class Sealer:
             (headers.SEAL, mac),
             *extra,
         ]
+        if tokens is not None:
+            carried.append((headers.TOKENS, tokens))
         return Outgoing(topic, state.job_id.bytes, value, carried, by_key)
 
     def open(self, record: Incoming) -> Inner:
-        """Raises NotBelieved(FORGED) where the seal is missing, broken, or made for another topic."""
+        """Raises NotBelieved(FORGED) where the seal is missing, broken, or made for another topic, or where
+        the tokens are not those that the state names.
+        """
         state, mac = self._sealed_parts(record.headers)
         value = record.value or b""
         digest = hashlib.sha256(value).digest()
         if not seal.verify(self._key, record.topic, state, digest, mac):
             raise NotBelieved(Unauthentic.FORGED)
         try:
-            return Inner(State.model_validate_json(state), value, digest)
+            found = State.model_validate_json(state)
         except ValidationError:
             raise NotBelieved(Unauthentic.FORGED) from None
+        if found.tokens_sha256 is None:
+            return Inner(found, value, digest)
+        return Inner(found, value, digest, _tokens(record.headers, found.tokens_sha256))
 
     @staticmethod
     def _sealed_parts(carried: ReceivedHeaders) -> tuple[bytes, bytes]:
@@ -115,3 +130,10 @@ class Sealer:
         if state is None or mac is None:
             raise NotBelieved(Unauthentic.FORGED)
         return state, mac
+
+
+def _tokens(carried: ReceivedHeaders, sha256: str) -> bytes:
+    found = [content for name, content in carried if name == headers.TOKENS]
+    if len(found) != 1 or not found[0] or hashlib.sha256(found[0]).hexdigest() != sha256:
+        raise NotBelieved(Unauthentic.FORGED)
+    return found[0]

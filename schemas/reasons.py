@@ -43,6 +43,8 @@ class Refusal(StrEnum):
     MODEL_NOT_ALLOWED = "model_not_allowed"
     POLICY_DENIED = "policy_denied"
     POLICY_ERROR = "policy_error"
+    POLICY_TOKENS_TOO_LARGE = "policy_tokens_too_large"
+    """More data would be replaced by tokens than a job can carry along."""
     OVER_QUOTA = "over_quota"
     """The job can never fit its budget, or not before its deadline."""
     DEADLINE_UNREACHABLE = "deadline_unreachable"

@@ -124,7 +124,9 @@ class State(Record):
     origin: str
     """The coordinate at which ADMIT read the job, `topic/partition/offset`."""
     value_sha256: str
-    """Of the application's value, in hexadecimal."""
+    """Of the application's value as it was sent, in hexadecimal."""
+    tokens_sha256: str | None = None
+    """Of the header with the values behind the tokens that policy put in, in hexadecimal."""
     appended_ms: int
     deadline_ms: int
     reply_to: str | None = None

@@ -9,15 +9,18 @@ jobs.<lane>[.<application>]
 """
 
 import asyncio
+import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from broker.admission import DEADLINE_DEFAULT_MS, Admitted, Bounds, judge, read_reply_to
+from broker.admission import DEADLINE_DEFAULT_MS, Admitted, Bounds, Sender, judge, read_reply_to
 from broker.errors import AppendTimeRequired, JobRefused, NotBelieved
 from broker.identity.authenticate import Authentic, Freshness, authenticate
 from broker.identity.directory import Directory
-from broker.policy.decide import Policy
+from broker.policy import tokens
+from broker.policy.decide import Policy, PolicyDenied
+from broker.policy.dlp.errors import TokenMapTooLarge
 from broker.pricing.project_books import ProjectBooks
 from broker.records import Incoming, Inner, Outgoing
 from broker.settings import Settings
@@ -50,6 +53,9 @@ class _Job(NamedTuple):
     authentic: Authentic
     state: State
     refused: JobRefused | None
+    rewritten: bytes | None = None
+    """The value without what policy took out, where it took something."""
+    tokens: bytes | None = None
 
 
 class Admit:
@@ -127,14 +133,48 @@ class Admit:
         try:
             reply_to = await self._reply_to(authentic)
             if not is_cancel:
-                project = self._directory.project(authentic.key.project_id)
-                book = self._books.of(project)
-                budget = self._directory.budget(authentic.key.id)
-                admitted = judge(record.value or b"", project, budget, book, self._policy, self._bounds)
+                admitted = self._admitted(record, authentic)
         except JobRefused as error:
             refused = error
         state = _state(record, appended_ms, authentic, reply_to, admitted)
-        return _Cancel(state) if is_cancel else _Job(record, authentic, state, refused)
+        if is_cancel:
+            return _Cancel(state)
+        self._count(admitted, refused)
+        return self._sealed(_Job(record, authentic, _decided(state, refused), refused), admitted)
+
+    def _admitted(self, record: Incoming, authentic: Authentic) -> Admitted:
+        """Raises JobRefused; DirectoryBehind."""
+        project = self._directory.project(authentic.key.project_id)
+        sender = Sender(
+            organization=self._directory.organizations[project.organization_id].name,
+            project=project,
+            budget=self._directory.budget(authentic.key.id),
+            application=authentic.key.application,
+            lane=authentic.lane.value,
+            value_sha256=authentic.sha256.hex(),
+        )
+        return judge(record.value or b"", sender, self._books.of(project), self._policy, self._bounds)
+
+    def _count(self, admitted: Admitted | None, refused: JobRefused | None) -> None:
+        judgement = None if admitted is None else admitted.judgement
+        if isinstance(refused, PolicyDenied):
+            judgement = refused.judgement
+        if judgement is not None:
+            self._metrics.policy(judgement)
+
+    def _sealed(self, job: _Job, admitted: Admitted | None) -> _Job:
+        """With what policy took out, and the tokens for the way back."""
+        if admitted is None or admitted.rewritten is None:
+            return job
+        job = job._replace(rewritten=admitted.rewritten)
+        if not admitted.tokens:
+            return job
+        try:
+            sealed = tokens.seal(self._sealer.token_key, job.state, admitted.tokens)
+        except TokenMapTooLarge as error:
+            return job._replace(refused=JobRefused(Refusal.POLICY_TOKENS_TOO_LARGE, str(error)))
+        named = job.state.model_copy(update={"tokens_sha256": hashlib.sha256(sealed).hexdigest()})
+        return job._replace(state=named, tokens=sealed)
 
     def _allowed(self, cancels: Sequence[_Cancel]) -> list[_Cancel]:
         """Beyond so many of an application in force the newest are not carried out: every process has them in
@@ -202,6 +242,8 @@ class Admit:
             refused = job.refused
             return self._outlets.refused(job.state, "admit", refused.reason, refused.message, refused.param)
         topic = topics.admitted(job.state.lane)
+        if job.rewritten is not None:
+            return self._sealer.seal(topic, job.state, job.rewritten, tokens=job.tokens)
         return self._sealer.seal(topic, job.state, job.record.value or b"", job.authentic.sha256)
 
 
@@ -236,6 +278,13 @@ def _state(
         traceparent=authentic.traceparent,
     )
     return state if admitted is None else state.model_copy(update=_content(admitted))
+
+
+def _decided(state: State, refused: JobRefused | None) -> State:
+    """With the decision by which policy refused it, which is to be on record too."""
+    if not isinstance(refused, PolicyDenied):
+        return state
+    return state.model_copy(update={"decision": refused.judgement.decision})
 
 
 def _content(admitted: Admitted) -> dict[str, object]:

@@ -13,9 +13,11 @@ What follows an attempt is in `completer`.
 import asyncio
 import random
 from collections.abc import Awaitable, Sequence
+from dataclasses import replace
 
 from broker.errors import NotBelieved
 from broker.identity.directory import Directory
+from broker.policy import tokens
 from broker.providers.provider import Answer, Failed, Rejected, Result
 from broker.quota.gate import Granted, Release, StartRequest
 from broker.records import Incoming, Inner
@@ -199,13 +201,15 @@ class Dispatch:
         self, record: Incoming, inner: Inner, key: AttemptKey, prepared: Prepared, incarnation: str
     ) -> None:
         state = inner.state
+        kept = tokens.unseal(self._sealer.token_key, state, inner.tokens)
         result = await self._result(state, prepared)
         if not self._lease.held_since(incarnation) and await self._taken_over(key):
             return
         match result:
             case Answer():
                 self._latency.note(prepared.target, result.latency_ms, self._clock())
-                await self._completer.answered(state, prepared, result)
+                body = tokens.put_back(result.body, kept)
+                await self._completer.answered(state, prepared, replace(result, body=body))
             case Rejected():
                 await self._completer.rejected(state, prepared, result)
             case Failed():

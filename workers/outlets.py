@@ -31,7 +31,7 @@ class Outlets:
         self._clock = clock
 
     def outcome(self, state: State, outcome: Outcome, reply: bytes) -> Outgoing:
-        ended = state.model_copy(update={"outcome": outcome})
+        ended = state.model_copy(update={"outcome": outcome, "tokens_sha256": None})
         return self._sealer.seal(topics.outcomes(state.lane), ended, reply, by_key=True)
 
     def answered(self, state: State, outcome: Answered, body: bytes, status_code: int) -> Outgoing:
@@ -65,12 +65,14 @@ class Outlets:
 
     def onward(self, topic: str, inner: Inner, state: State) -> Outgoing:
         """The same value under a new state."""
-        return self._sealer.seal(topic, state, inner.value, inner.sha256)
+        return self._sealer.seal(topic, state, inner.value, inner.sha256, tokens=inner.tokens)
 
     def dead_job(self, inner: Inner, stage: StageName, reason: str, origin: Coordinate) -> Outgoing:
         """A job whose attempts are used up, sealed with its state."""
         note = self._note(stage, reason, origin)
-        return self._sealer.seal(topics.DEAD, inner.state, inner.value, inner.sha256, extra=[note])
+        return self._sealer.seal(
+            topics.DEAD, inner.state, inner.value, inner.sha256, tokens=inner.tokens, extra=[note]
+        )
 
     def dead_record(
         self, record: Incoming, stage: StageName, reason: str, detail: str | None = None

@@ -11,7 +11,8 @@ from broker.identity.directory import Directory
 from broker.kafka import topics
 from broker.kafka.producing import Producer
 from broker.kafka.reading import CoordinateReader
-from broker.policy.decide import Policy, Unrestricted
+from broker.policy.decide import Policy
+from broker.policy.following import Following
 from broker.pricing.book import SHIPPED, PriceBook
 from broker.pricing.counters import load_counters
 from broker.pricing.project_books import ProjectBooks
@@ -32,6 +33,7 @@ from broker.store.leases import Leases
 from broker.store.migrate import check
 from broker.store.notices import Notices
 from broker.store.parking import Parking
+from broker.store.policies import Policies
 from broker.store.settlement import Settlements
 from broker.telemetry.metrics import Metrics
 from workers.attempts import AttemptBook
@@ -84,6 +86,9 @@ class Parts:
             directory = await stack.enter_async_context(
                 Directory(database, kek, settings.admit.directory_refresh_ms)
             )
+            policy = await stack.enter_async_context(
+                Following(Policies(database), directory, settings.admit.directory_refresh_ms, metrics)
+            )
             gate = await _open_gate(settings.redis, directory)
             stack.push_async_callback(gate.close)
             opening = SelfOpeningGate(gate, LedgerSource(database), metrics.gate_closed)
@@ -113,7 +118,7 @@ class Parts:
                 settings=settings,
                 tools=Tools(producer, sealer, outlets, wall_clock_ms, metrics, tombstones),
                 books=ProjectBooks(book),
-                policy=Unrestricted(),
+                policy=policy,
                 directory=directory,
                 reader=reader,
                 gate=opening,

@@ -1,22 +1,72 @@
 """The seam of policy: one decision a job, at ADMIT, before any money moves."""
 
-from typing import Protocol
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple, Protocol
 
-from broker.identity.directory import Project
+from broker.errors import JobRefused
 from schemas.envelope import Envelope
+from schemas.reasons import Refusal
 from schemas.state import Decision
 
 
+class Job(NamedTuple):
+    """What is decided on. `value_sha256`: of the application's value, in hexadecimal."""
+
+    organization: str
+    project_id: int
+    project: str
+    application: str
+    lane: str
+    envelope: Envelope
+    value_sha256: str
+
+
+class Comparison(NamedTuple):
+    """What was decided, and what a candidate in the shadow would have; `same` in all that counts."""
+
+    live: str
+    candidate: str
+    same: bool
+
+
+class Judgement(NamedTuple):
+    """A decision, and what is done for it."""
+
+    decision: Decision
+    rule: str | None = None
+    """The id of the rule that decided."""
+    failed: bool = False
+    """It denies because a rule failed."""
+    request: dict[str, Any] | None = None
+    """The request with placeholders, where data is taken out."""
+    tokens: Mapping[str, str] = MappingProxyType({})
+    """The values behind those placeholders that are put back into the answer."""
+    comparison: Comparison | None = None
+
+
 class Policy(Protocol):
-    def decide(self, envelope: Envelope, model: str, project: Project) -> Decision:
-        """Pure: the same envelope under the same revision is decided the same way."""
+    def judge(self, job: Job) -> Judgement | None:
+        """Pure: the same job under the same revision is decided the same way. None: no rules are active."""
         ...
 
 
+class PolicyDenied(JobRefused):
+    """A job that policy does not let pass. The message names the decision and the rule, never a text."""
+
+    def __init__(self, judgement: Judgement) -> None:
+        reason = Refusal.POLICY_ERROR if judgement.failed else Refusal.POLICY_DENIED
+        rule = f", rule {judgement.rule}" if judgement.rule else ""
+        super().__init__(reason, f"decision {judgement.decision.id}{rule}")
+        self.judgement = judgement
+
+
+UNRESTRICTED: Final = Decision(id="unrestricted", revision="unrestricted", effect="allow")
+"""Where no revision was ever activated, whatever a project's settings allow may pass."""
+
+
 class Unrestricted:
-    """No rules: whatever a project's settings allow may pass."""
+    """No rules."""
 
-    revision = "unrestricted"
-
-    def decide(self, envelope: Envelope, model: str, project: Project) -> Decision:
-        return Decision(id="unrestricted", revision=self.revision, effect="allow")
+    def judge(self, job: Job) -> Judgement | None:
+        return None

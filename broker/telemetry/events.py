@@ -23,6 +23,8 @@ class Event(StrEnum):
     DIRECTORY_UNAVAILABLE = "directory.unavailable"
     DIRECTORY_REFRESHED = "directory.refreshed"
     DIRECTORY_ENTRY_UNREADABLE = "directory.entry_unreadable"
+    POLICY_ADOPTED = "policy.adopted"
+    POLICY_NOT_COMPILED = "policy.not_compiled"
 
 
 WORDINGS: Final[Mapping[str, str]] = {
@@ -41,4 +43,6 @@ WORDINGS: Final[Mapping[str, str]] = {
     Event.DIRECTORY_UNAVAILABLE: "Applications and keys cannot be read now; the last known ones hold",
     Event.DIRECTORY_REFRESHED: "Applications and keys read anew",
     Event.DIRECTORY_ENTRY_UNREADABLE: "A key or a project's settings cannot be read",
+    Event.POLICY_ADOPTED: "What operators activated decides from now on",
+    Event.POLICY_NOT_COMPILED: "ALARM: a policy cannot be compiled here; the last good one goes on deciding",
 }

@@ -12,6 +12,7 @@ import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from broker.errors import HeadworksError
+from broker.policy.decide import Judgement
 from broker.providers.provider import Answer, Failed, Rejected, Result
 from broker.telemetry.events import Event
 from schemas.topics import Lane, RetryDelay
@@ -70,6 +71,10 @@ class Metrics:
         self._ended = self._seconds("job_seconds", "From a job's append to its end on record", "lane", "kind")
         self._stages = self._seconds("stage_seconds", "From a batch's start to its acknowledged end", "stage")
         self._holds = self._counter("holds_total", "What became of requests to hold a budget", "verdict")
+        self._decisions = self._counter("policy_decisions_total", "Jobs that policy decided", "effect")
+        self._compared = self._counter(
+            "policy_shadow_total", "Jobs that a candidate decided too", "live", "candidate", "same"
+        )
         self._unauthentic = self._counter("unauthentic_total", "Records that were not believed", "reason")
         self._dead = self._counter("dead_letters_total", "Dead letters", "stage", "reason")
         self._calls = self._counter("provider_calls_total", "Calls that ended", "target", "verdict")
@@ -141,6 +146,12 @@ class Metrics:
 
     def unauthentic(self, reason: StrEnum) -> None:
         self._unauthentic[reason.value,].inc()
+
+    def policy(self, judgement: Judgement) -> None:
+        self._decisions[judgement.decision.effect,].inc()
+        if judgement.comparison is not None:
+            live, candidate, same = judgement.comparison
+            self._compared[live, candidate, "yes" if same else "no"].inc()
 
     def dead_letter(self, stage: str, reason: str) -> None:
         self._dead[stage, str(reason)].inc()

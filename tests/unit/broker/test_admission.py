@@ -7,15 +7,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.admission import DEADLINE_DEFAULT_MS, Admitted, Bounds, judge, read_envelope, read_reply_to
+from broker.admission import (
+    DEADLINE_DEFAULT_MS,
+    Admitted,
+    Bounds,
+    Sender,
+    encoded,
+    judge,
+    read_envelope,
+    read_reply_to,
+)
 from broker.errors import JobRefused
 from broker.identity.directory import Project, ProjectSettings
-from broker.policy.decide import Policy, Unrestricted
+from broker.policy.decide import Job, Judgement, Policy, PolicyDenied, Unrestricted
 from broker.pricing.book import PriceBook
 from broker.pricing.estimate import upper_bound
 from broker.quota.budget import Budget
 from broker.quota.limits import Limits
-from schemas.envelope import TTL_S_DEFAULT, TTL_S_MAX, Envelope, RetryPolicy, Tags
+from schemas.envelope import TTL_S_DEFAULT, TTL_S_MAX, RetryPolicy, Tags
 from schemas.reasons import Refusal
 from schemas.requests import FAULTS_MAX
 from schemas.state import Decision
@@ -29,8 +38,8 @@ CHAT = {"model": BOUNDED, "messages": [{"role": "user", "content": SECRET}]}
 
 
 class Denying:
-    def decide(self, envelope: Envelope, model: str, project: Project) -> Decision:
-        return Decision(id="d-7", revision="r", effect="deny")
+    def judge(self, job: Job) -> Judgement:
+        return Judgement(Decision(id="d-7", revision="r", effect="deny"), rule="no-canals")
 
 
 def envelope(request: Any = None, **fields: Any) -> bytes:
@@ -42,10 +51,14 @@ def envelope(request: Any = None, **fields: Any) -> bytes:
     return orjson.dumps(known | fields)
 
 
+def sender(project: Project, budget: Budget) -> Sender:
+    return Sender("acme", project, budget, "shop", "standard", "11" * 32)
+
+
 def judged(value: bytes, policy: Policy | None = None, **settings: Any) -> Admitted:
     project = Project(3, 2, "p", ProjectSettings(**settings))
     budget = Budget(project.organization_id, project.id, "k", project=project.settings)
-    return judge(value, project, budget, BOOK, policy or Unrestricted(), BOUNDS)
+    return judge(value, sender(project, budget), BOOK, policy or Unrestricted(), BOUNDS)
 
 
 def refused(value: bytes, policy: Policy | None = None, **settings: Any) -> JobRefused:
@@ -152,10 +165,10 @@ def test_an_envelope_is_refused_by_the_name_of_its_field(value: bytes, param: st
 @pytest.mark.parametrize("limit", ["nanodollars_per_month", "tokens_per_day"])
 def test_a_model_without_a_bound_is_refused_under_a_hard_budget_of_any_level(level: str, limit: str) -> None:
     value, project = envelope(CHAT | {"model": UNBOUNDED}), Project(3, 2, "p", ProjectSettings())
-    judge(value, project, Budget(2, 3, "k"), BOOK, Unrestricted(), BOUNDS)
+    judge(value, sender(project, Budget(2, 3, "k")), BOOK, Unrestricted(), BOUNDS)
     hard = Budget(2, 3, "k", **{level: Limits.model_validate({limit: 10**15})})
     with pytest.raises(JobRefused) as caught:
-        judge(value, project, hard, BOOK, Unrestricted(), BOUNDS)
+        judge(value, sender(project, hard), BOOK, Unrestricted(), BOUNDS)
     assert caught.value.reason is Refusal.UNBOUNDED_MODEL
 
 
@@ -193,8 +206,58 @@ def test_a_model_that_is_not_allowed_is_told_apart_from_one_that_is_unknown() ->
 def test_policy_is_asked_of_what_may_pass_otherwise_and_its_decision_is_named() -> None:
     error = refused(envelope(), Denying())
     assert error.reason is Refusal.POLICY_DENIED
-    assert "d-7" in error.message
+    assert error.message == "decision d-7, rule no-canals"
     assert refused(envelope(CHAT | {"model": "gpt-none"}), Denying()).reason is Refusal.UNKNOWN_MODEL
+
+
+class Asking:
+    """Keeps what it is asked, and answers always the same."""
+
+    def __init__(self, judgement: Judgement | None) -> None:
+        self.asked: list[Job] = []
+        self._judgement = judgement
+
+    def judge(self, job: Job) -> Judgement | None:
+        self.asked.append(job)
+        return self._judgement
+
+
+def allowing(effect: Any = "allow", **fields: Any) -> Judgement:
+    return Judgement(Decision(id="d-8", revision="r", effect=effect), **fields)
+
+
+def test_policy_is_told_whose_job_it_is_and_by_which_digest_it_is_known() -> None:
+    policy = Asking(allowing())
+    job = judged(envelope(), policy)
+    [asked] = policy.asked
+    assert asked == Job("acme", 3, "p", "shop", "standard", job.envelope, "11" * 32)
+    assert (job.decision.id, job.judgement, job.rewritten) == ("d-8", allowing(), None)
+
+
+def test_a_rule_that_failed_refuses_by_a_reason_of_its_own() -> None:
+    error = refused(envelope(), Asking(allowing("deny", rule="hot", failed=True)))
+    assert isinstance(error, PolicyDenied)
+    assert (error.reason, error.message) == (Refusal.POLICY_ERROR, "decision d-8, rule hot")
+
+
+def test_what_policy_took_out_is_neither_sent_nor_reckoned() -> None:
+    tokens = {"[EMAIL_1]": "joe@example.com"}
+    other = CHAT | {"messages": [{"role": "user", "content": "[EMAIL_1] " * 99}]}
+    value = envelope(tags={"user": "ada"}, ttl_s=60)
+    job = judged(value, Asking(allowing("redact", request=other, tokens=tokens)))
+    bound = upper_bound("/v1/chat/completions", other, BOOK.price(BOUNDED), 1_024)
+    assert job.estimate.nanodollars == bound.nanodollars_max > judged(value).estimate.nanodollars
+    assert job.rewritten is not None
+    assert read_envelope(job.rewritten, BOUNDS) == read_envelope(value, BOUNDS).model_copy(
+        update={"request": other}
+    )
+    assert job.tokens == tokens
+
+
+@given(st.integers(1, TTL_S_MAX), st.booleans())
+def test_an_envelope_that_is_encoded_again_is_the_same(ttl_s: int, once: bool) -> None:
+    read = read_envelope(envelope(ttl_s=ttl_s, retry={"at_most_once": once}), BOUNDS)
+    assert read_envelope(encoded(read), BOUNDS) == read
 
 
 # whatever comes

@@ -186,3 +186,24 @@ def test_the_check_value_of_crc_32() -> None:
 def test_a_record_goes_to_any_partition_unless_it_says_so() -> None:
     record = Outgoing("t", None, b"", ())
     assert (record.by_key, record.partition) == (False, None)
+
+
+def with_tokens(*tokens: bytes, named: bytes = b"sealed") -> Received:
+    of = state(tokens_sha256=hashlib.sha256(named).hexdigest())
+    outgoing = SEALER.seal(TOPIC, of, b"value", extra=[(headers.TOKENS, each) for each in tokens])
+    return received(outgoing)
+
+
+def test_tokens_come_with_the_record_that_names_them() -> None:
+    assert SEALER.open(with_tokens(b"sealed")).tokens == b"sealed"
+    assert SEALER.open(received(SEALER.seal(TOPIC, state(), b"value", tokens=b"unnamed"))).tokens is None
+
+
+@pytest.mark.parametrize("tokens", [(), (b"",), (b"others",), (b"sealed", b"sealed")])
+def test_tokens_that_are_not_those_that_the_state_names_are_forged(tokens: tuple[bytes, ...]) -> None:
+    assert not is_believed(with_tokens(*tokens))
+
+
+def test_tokens_are_encrypted_under_another_key_than_records_are_sealed() -> None:
+    assert len(SEALER.token_key) == 32
+    assert SEALER.token_key not in (SEAL_KEY, Sealer(bytes(32)).token_key)

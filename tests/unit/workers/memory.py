@@ -7,6 +7,8 @@ from typing import Any, NamedTuple, cast
 from uuid import UUID
 
 from broker.errors import DatabaseUnavailable, KafkaUnavailable
+from broker.identity.settings import OrganizationSettings
+from broker.identity.snapshot import Organization
 from broker.kafka.producing import Producer
 from broker.providers.registry import Providers
 from broker.records import Outgoing, ReceivedHeaders, Sealer, partition_of
@@ -28,6 +30,7 @@ NOW_MS = 1_700_000_000_000
 SEAL_KEY = bytes(range(32))
 PARTITIONS = 3
 JOB = UUID(int=7)
+ORGANIZATIONS = {2: Organization(2, "acme", OrganizationSettings())}
 HOLD = Hold(
     id="c0" * 16, nanodollars=9_000, input_tokens=100, output_tokens=50, day=19_675, minute=28_333_333
 )

@@ -27,6 +27,7 @@ from tests.unit.workers.memory import (
     HOLD,
     JOB,
     NOW_MS,
+    ORGANIZATIONS,
     MemoryCancels,
     MemoryProducer,
     Received,
@@ -67,6 +68,8 @@ class Door:
 
     def budget(self, key_id: str) -> Budget:
         return Budget(2, 3, key_id)
+
+    organizations = ORGANIZATIONS
 
     def project(self, project_id: int) -> Project:
         return Project(3, 2, "p", ProjectSettings())

@@ -29,7 +29,15 @@ from schemas.reasons import Disbelief, Refusal
 from schemas.state import Hold, State, Usage
 from schemas.terms import Rates
 from schemas.topics import Lane
-from tests.unit.workers.memory import NOW_MS, MemoryCancels, MemoryProducer, received, targets, tools
+from tests.unit.workers.memory import (
+    NOW_MS,
+    ORGANIZATIONS,
+    MemoryCancels,
+    MemoryProducer,
+    received,
+    targets,
+    tools,
+)
 from tests.unit.workers.signing import KEY, signed
 from workers.admit import Admit
 from workers.attempts import AttemptBook
@@ -65,6 +73,8 @@ class MemoryDirectory:
 
     def key(self, key_id: str) -> Key | None:
         return KEY if key_id == KEY.id else None
+
+    organizations = ORGANIZATIONS
 
     def project(self, project_id: int) -> Project:
         if project_id != self._project.id:

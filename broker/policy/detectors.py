@@ -1,0 +1,38 @@
+"""The detectors that rules ask: loaded once a process, for the first revision that needs them."""
+
+import hashlib
+from collections.abc import Iterator
+from functools import cache
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from typing import Final
+
+from broker.policy.detections import InjectionDetector
+from broker.policy.injection import Detector
+
+_PARTS: Final = ("injection", "views", "dlp")
+_SUFFIXES: Final = (".py", ".json", ".toml")
+
+
+@cache
+def injection() -> InjectionDetector:
+    """Takes about a second the first time: not for the event loop. Raises ModelBroken."""
+    return Detector.load()
+
+
+@cache
+def version() -> str:
+    """12 hexadecimal digits over the detectors' code, rules and models: others may find something else."""
+    digest = hashlib.sha256()
+    for part in _PARTS:
+        for file in _sources(files("broker.policy") / part):
+            digest.update(f"{part}/{file.name} ".encode() + hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()[:12]
+
+
+def _sources(folder: Traversable) -> Iterator[Traversable]:
+    yield from sorted((each for each in folder.iterdir() if each.name.endswith(_SUFFIXES)), key=_name)
+
+
+def _name(file: Traversable) -> str:
+    return file.name

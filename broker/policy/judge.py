@@ -1,0 +1,173 @@
+"""A revision, ready to judge jobs: it looks into their texts, decides, and takes out what must not go out."""
+
+from collections.abc import Callable, Mapping, Sequence
+from hashlib import sha256
+from typing import Any, Final, Generic, NamedTuple, TypeVar
+
+from broker.policy import detectors
+from broker.policy.compiled import Compiled
+from broker.policy.decide import Comparison, Job, Judgement
+from broker.policy.decision import DecisionRecord, Redaction, decide
+from broker.policy.detections import Detection, Detections, Hit, InjectionDetector, detect
+from broker.policy.differences import compare
+from broker.policy.dlp.errors import TooMuchFound
+from broker.policy.dlp.finder import Finder
+from broker.policy.dlp.replacing import Placeholders, replace
+from broker.policy.dlp.spans import Kind, Span
+from broker.policy.facts import Facts
+from broker.policy.finding import finder_of
+from broker.policy.revision import PolicyRevision
+from broker.policy.texts import Path, Text, rewritten, texts
+from schemas.state import Decision
+
+T = TypeVar("T")
+
+TOO_MUCH: Final = "dlp.too-much-found"
+"""Named as the rule where one text holds more data than can be told apart: it must not pass unread."""
+
+
+class Looked(NamedTuple):
+    """A job's texts, and what was found in them."""
+
+    texts: Sequence[Text]
+    detections: Detections
+    spans: Mapping[str, Sequence[Span]]
+    """By text."""
+
+
+class Judge:
+    """One revision. Detectors that none of its rules asks are not run."""
+
+    def __init__(self, revision: PolicyRevision) -> None:
+        """Takes a second where the detectors must be loaded. Raises DlpRulesInvalid, ModelBroken."""
+        self.revision = revision
+        compiled = revision.compiled
+        self._compiled: Compiled = compiled
+        asks = _asked(compiled)
+        self._injection: InjectionDetector | None = detectors.injection() if asks.injection else None
+        self._finder: Finder | None = finder_of(revision.document.dlp) if asks.spans else None
+        self._version = detectors.version() if any(asks) else ""
+
+    def look(self, job: Job, scans: dict[str, Detection]) -> Looked:
+        """`scans`: of texts that were scanned already; the others are added. Raises TooMuchFound."""
+        found = tuple(texts(job.envelope.request))
+        spans: dict[str, Sequence[Span]] = {}
+        injection = _NOTHING if self._injection is None else _Once(self._injection.scan, scans)
+        finder = _NOTHING if self._finder is None else _Once(self._finder.find, spans)
+        return Looked(found, detect(found, injection, finder, self._version), spans)
+
+    def decide(self, job: Job, looked: Looked) -> DecisionRecord:
+        envelope = job.envelope
+        facts = Facts(
+            organization=job.organization,
+            project=job.project,
+            application=job.application,
+            lane=job.lane,
+            endpoint=envelope.endpoint,
+            request=envelope.request,
+            value_sha256=job.value_sha256,
+            tags=envelope.tags,
+            detections=looked.detections,
+        )
+        return decide(facts, self._compiled)
+
+    def record(self, job: Job) -> DecisionRecord:
+        """The whole decision on a job. Raises TooMuchFound."""
+        return self.decide(job, self.look(job, {}))
+
+
+def judge(job: Job, live: Judge, candidate: Judge | None = None) -> Judgement:
+    """What `live` decides, and how it compares with what `candidate` would have decided."""
+    scans: dict[str, Detection] = {}
+    try:
+        looked = live.look(job, scans)
+    except TooMuchFound:
+        return _unread(job, live)
+    record = live.decide(job, looked)
+    judgement = Judgement(record.summary(), record.rule, record.reason == "policy_error")
+    if record.effect == "redact":
+        request, tokens = _taken_out(job, looked, record.redactions)
+        judgement = judgement._replace(request=request, tokens=tokens)
+    if candidate is None:
+        return judgement
+    return judgement._replace(comparison=_compared(job, record, candidate, scans))
+
+
+class _Asked(NamedTuple):
+    injection: bool
+    spans: bool
+
+
+def _asked(compiled: Compiled) -> _Asked:
+    every = compiled.stages["request"].every
+    reads = {name for judged in every for name in judged.expression.reads}
+    return _Asked(
+        injection=any(name.startswith("injection.") for name in reads),
+        spans=any(name.startswith("dlp.") for name in reads)
+        or any(judged.clause.effect == "redact" for judged in every),
+    )
+
+
+def _unread(job: Job, live: Judge) -> Judgement:
+    revision = live.revision.id
+    id_ = sha256(f"{revision} {job.value_sha256} {TOO_MUCH}".encode()).hexdigest()[:32]
+    decision = Decision(id=id_, revision=revision, effect="deny", rules=(TOO_MUCH,))
+    return Judgement(decision, TOO_MUCH, failed=True)
+
+
+def _compared(job: Job, before: DecisionRecord, candidate: Judge, scans: dict[str, Detection]) -> Comparison:
+    try:
+        after = candidate.decide(job, candidate.look(job, scans))
+    except TooMuchFound:
+        return Comparison(before.effect, "deny", same=False)
+    return Comparison(before.effect, after.effect, same=compare("", before, after) is None)
+
+
+def _taken_out(
+    job: Job, looked: Looked, redactions: Sequence[Redaction]
+) -> tuple[dict[str, Any] | None, Mapping[str, str]]:
+    """The request with placeholders, None where there is nothing to take out; and what goes back later."""
+    how = {each.type: each.how for each in redactions if each.type != Kind.PERSON}
+    placeholders = Placeholders(text.text for text in looked.texts)
+
+    def placeholder(type_: str, value: str) -> str:
+        keeps = how[type_] == "tokenize"
+        return placeholders.tokenize(type_, value) if keeps else placeholders.redact(type_, value)
+
+    changes: dict[Path, str] = {}
+    for text in looked.texts:
+        spans = [span for span in looked.spans.get(text.text, ()) if span.type in how]
+        if spans:
+            changes[text.path] = replace(text.text, spans, placeholder)
+    return (rewritten(job.envelope.request, changes) if changes else None), placeholders.mapping
+
+
+class _Nothing:
+    """In place of a detector that no rule asks."""
+
+    score = 0
+    rules: Sequence[Hit] = ()
+
+    def scan(self, text: str) -> Detection:
+        return self
+
+    def find(self, text: str) -> Sequence[Span]:
+        return ()
+
+
+class _Once(Generic[T]):
+    """A detector that looks into each text of a job once. `known`: what it has seen, grown by each."""
+
+    def __init__(self, look: Callable[[str], T], known: dict[str, T]) -> None:
+        self._look = look
+        self._known = known
+
+    def __call__(self, text: str) -> T:
+        if text not in self._known:
+            self._known[text] = self._look(text)
+        return self._known[text]
+
+    scan = find = __call__
+
+
+_NOTHING: Final = _Nothing()
