@@ -22,7 +22,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    groups_min: int = 3
+    groups_min: int = 4
     """A hashed feature counts only if it stands in so many groups of sources."""
     pull: float = 1.0
     """Regularisation of the features."""
@@ -35,7 +35,7 @@ class Settings:
     apart_weight: float = 0.5
     """Weight of a row of the categories that are reported apart."""
     family_min: float = -1.0
-    family_max: float = 3.0
+    family_max: float = 5.0
     mark_strength: float = 0.5
     strength_unit: float = 0.5
     steps: int = 60
