@@ -1,7 +1,7 @@
 """How the counters of an organization are made anew from the ledger, which is the truth."""
 
-from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections import Counter, defaultdict, deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, Protocol
@@ -175,6 +175,27 @@ async def rebuild_organization(
     unsettled = await ledger.unsettled(organization_id, windows)
     await rebuild.send(holds=[_hold(tally, item) for item in unsettled], counters=tally.entries())
     await rebuild.open()
+
+
+class OnRecord(NamedTuple):
+    """What the ledger says of one organization's counters, by node and field, as `prelude.lua` has them."""
+
+    charged: Mapping[tuple[str, str], Sequence[int]]
+    decided: Mapping[tuple[str, str], Sequence[int]]
+    """Of verdicts whose charges come with the job's terminal: a gate that was rebuilt counts them already."""
+    open_holds: frozenset[str]
+    """Ids of holds of attempts that are not settled."""
+
+
+async def on_record(organization_id: int, windows: OpenWindows, ledger: Ledger) -> OnRecord:
+    """What a gate is held against by `broker.ops.ledger`."""
+    charged, decided, holds = _Tally(windows), _Tally(windows), set[str]()
+    await _count_charges(charged, organization_id, ledger)
+    async for rows in ledger.decided(organization_id, windows):
+        holds.update(row.charge.hold.id for row in rows)
+        deque(_count_decided(decided, rows), maxlen=0)
+    holds.update(item.hold.id for item in await ledger.unsettled(organization_id, windows))
+    return OnRecord(charged.spans, decided.spans, frozenset(holds))
 
 
 async def _count_charges(tally: _Tally, organization_id: int, ledger: Ledger) -> None:

@@ -46,6 +46,7 @@ BATCH_MAX = 1_000
 CONNECTIONS_MAX = 16
 """Batches under way at a time; the others wait their turn."""
 
+_SCANNED = 1_000
 _EMBEDDED_IDENTITY = "embedded"
 _BEYOND_CALENDAR = -1
 """Stands for the stamp of an answer: the calendar did not hold the script's time, which follows."""
@@ -188,6 +189,13 @@ class RedisGate:
         )
         return [found[place] for place in range(len(nodes))]
 
+    async def started(self, organization_id: int) -> frozenset[str]:
+        """Ids of the holds that were started and are not settled. Raises RedisUnavailable."""
+        key = f"{self._prefix}:{{o{organization_id}}}:holds"
+        with translated():
+            pairs = [each async for each in self._client.hscan_iter(key, count=_SCANNED)]
+        return frozenset(_text(hold_id) for hold_id, record in pairs if _text(record).startswith("s|"))
+
     async def rebuild(self, source: RebuildSource) -> None:
         """Bring the counters of the closed organizations back from the ledger, and open the gate for them.
 
@@ -297,6 +305,10 @@ class RedisGate:
             for one in arguments:
                 pipeline.execute_command(command, script, *one)
             return await pipeline.execute(raise_on_error=False)
+
+
+def _text(answer: Any) -> str:
+    return answer.decode() if isinstance(answer, bytes) else str(answer)
 
 
 def connect(settings: RedisSettings) -> Client:

@@ -89,6 +89,9 @@ COMMANDS = {
         "headworks.cli.policy", "app", "Policy: what may pass, tried out before it decides.", _OPERATING
     ),
     "usage": Place("headworks.cli.usage", "usage", "Show what was spent, and by whom.", _OPERATING),
+    "ledger": Place(
+        "headworks.cli.ledger", "app", "The ledger: whether all records agree on it.", _OPERATING
+    ),
     "dead": Place("headworks.cli.dead", "app", "Dead letters: what could not be done, and why.", _OPERATING),
 }
 

@@ -1,5 +1,6 @@
 """Redis loses everything in the middle: the budget holds, all jobs end, and nothing is called twice."""
 
+import asyncio
 from collections import Counter
 
 from broker.identity.directory import ProjectSettings
@@ -36,3 +37,5 @@ async def test_a_budget_holds_though_redis_is_emptied_again_and_again(
     assert {type(result) for result in load.results} == {Answered, Refused}
     assert {result.reason for result in load.results if isinstance(result, Refused)} == {"over_quota"}
     await account.holds_good(load.job_ids, load.results)
+    verified = fleet.stack.command("ledger", "verify")
+    assert (await asyncio.to_thread(verified.wait), verified.tail()) == (0, "No difference.")
