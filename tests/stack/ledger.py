@@ -69,7 +69,7 @@ class Ledger:
 
     async def audit_entries(self, application: str) -> list[dict[str, Any]]:
         rows = await self._rows(select(audit.c.entry))
-        return [row.entry for row in rows if row.entry["application"] == application]
+        return [row.entry for row in rows if row.entry.get("application") == application]
 
     async def broken_chains(self) -> list[tuple[str, int]]:
         """Partitions whose audit chain does not hold, or does not end where its position says."""

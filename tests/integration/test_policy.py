@@ -1,0 +1,115 @@
+"""Policy on real servers: what it refuses, takes out and puts back, and that to change it drops nothing."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import orjson
+import pytest
+
+from broker.ops import policies
+from broker.ops.explain import Explained, explain
+from broker.ops.projects import Address
+from broker.policy.revision import PolicyRevision
+from broker.store.database import Database
+from broker.store.policies import Policies
+from headworks import Answered, Client, Refused
+from tests.stack import until
+from tests.stack.fixtures import Pipeline
+from tests.stack.jobs import chat
+
+TIMEOUT_S = 60.0
+JOBS = 300
+MAIL, CARD = "joe.doe@example.com", "4111 1111 1111 1111"
+
+
+@pytest.fixture
+async def client(pipeline: Pipeline, name: str) -> AsyncIterator[Client]:
+    credential = await pipeline.stack.application(name)
+    async with pipeline.stack.client(credential) as made:
+        yield made
+
+
+@pytest.fixture
+async def database(pipeline: Pipeline) -> AsyncIterator[Database]:
+    opened = await Database.open(pipeline.stack.settings.database)
+    yield opened
+    await opened.close()
+
+
+async def activate(pipeline: Pipeline, database: Database, name: str, **document: Any) -> str:
+    """For the application's project; returns when the worker decides by it."""
+    revision = PolicyRevision.load(orjson.dumps({"version": 1, **document}))
+    await policies.activate(database, revision, Address(name, name))
+    number = (await Policies(database).beyond(0))[-1].number
+
+    async def adopted() -> bool:
+        events = [event for event in pipeline.worker.events() if event["event"] == "policy.adopted"]
+        return any(event["number"] >= number for event in events)
+
+    await until(adopted, f"the worker to adopt activation {number}")
+    return revision.id
+
+
+async def explained(pipeline: Pipeline, database: Database, result: Answered | Refused) -> Explained:
+    return await explain(pipeline.stack.settings, database, result.job_id)
+
+
+async def test_a_job_that_a_rule_denies_is_refused_and_explained(
+    pipeline: Pipeline, client: Client, database: Database, name: str
+) -> None:
+    revision = await activate(pipeline, database, name, dlp={"request": {"CREDIT_CARD": "block"}})
+    result = await client.run(chat(f"Charge {CARD}."), timeout_s=TIMEOUT_S)
+    assert isinstance(result, Refused)
+    assert result.reason == "policy_denied"
+    [entry] = await pipeline.stack.ledger.audit_entries(name)
+    assert (entry["decision_effect"], entry["decision_revision"]) == ("deny", revision)
+    assert result.message == f"decision {entry['decision_id']}, rule dlp.request.credit_card"
+    assert pipeline.provider.counts(result.job_id)["total"] == 0
+    why = await explained(pipeline, database, result)
+    assert why.same
+    assert (why.again.id, why.again.types) == (entry["decision_id"], (("CREDIT_CARD", 1),))
+
+
+async def test_data_is_taken_out_for_the_provider_and_tokens_come_back(
+    pipeline: Pipeline, client: Client, database: Database, name: str
+) -> None:
+    """The provider's answers are canned by what it reads: the placeholders, and nothing of the data."""
+    await activate(pipeline, database, name, dlp={"request": {"EMAIL": "tokenize", "CREDIT_CARD": "redact"}})
+    leak = [{"contains": data, "content": "It came through."} for data in (MAIL, CARD)]
+    read = {
+        "contains": "Mail [EMAIL_1] about [CREDIT_CARD_1].",
+        "content": "[EMAIL_1] knows of [CREDIT_CARD_1].",
+    }
+    pipeline.provider.behave({"canned": [*leak, read]})
+    result = await client.run(chat(f"Mail {MAIL} about {CARD}."), timeout_s=TIMEOUT_S)
+    assert isinstance(result, Answered)
+    assert result.text.endswith(f" {MAIL} knows of [CREDIT_CARD_1].")
+    why = await explained(pipeline, database, result)
+    assert why.same
+    assert why.recorded.effect == "redact"
+
+
+async def test_a_policy_that_is_activated_under_load_drops_nothing(
+    pipeline: Pipeline, client: Client, database: Database, name: str
+) -> None:
+    revisions = [await activate(pipeline, database, name, dlp={"request": {"EMAIL": "flag"}})]
+
+    async def change() -> None:
+        for pattern in ("one", "two"):
+            dlp = {"request": {"EMAIL": "flag"}, "patterns": [{"type": "X", "pattern": pattern}]}
+            done = await activate(pipeline, database, name, injection={"flag_at": 1}, dlp=dlp)
+            revisions.append(done)
+
+    changing = asyncio.create_task(change())
+    results: list[Any] = []
+    while not changing.done() or len(results) < JOBS:
+        jobs = (client.run(chat(f"Write to {MAIL}."), timeout_s=TIMEOUT_S) for _ in range(25))
+        results += await asyncio.gather(*jobs)
+    await changing
+    assert {type(result) for result in results} == {Answered}
+    entries = await pipeline.stack.ledger.audit_entries(name)
+    assert len(entries) == len(results)
+    assert {entry["decision_effect"] for entry in entries} == {"flag"}
+    decided = {entry["decision_revision"] for entry in entries}
+    assert {revisions[0], revisions[-1]} <= decided <= set(revisions)
