@@ -1,14 +1,17 @@
 """The one way in which the identity tables change: under the directory's revision, which it raises."""
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from typing import Any
 
 from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.errors import SettingsInvalid
+from broker.ops.operator import operator
 from broker.store.database import Database
+from broker.store.operations import Operation, record
 from broker.store.tables import directory_revision
 from schemas.topics import APPLICATION_PATTERN
 
@@ -23,6 +26,20 @@ async def change(database: Database) -> AsyncIterator[AsyncConnection]:
             update(directory_revision).values(revision=directory_revision.c.revision + 1)
         )
         yield connection
+
+
+async def record_change(
+    connection: AsyncConnection,
+    action: str,
+    subject: str,
+    before: Mapping[str, Any],
+    after: Mapping[str, Any],
+) -> None:
+    """Put the fields that differ on the record of operations, within a `change`. Nothing where none does."""
+    changed = {name: after[name] for name in after if before.get(name) != after[name]}
+    if changed:
+        known = {name: before.get(name) for name in changed}
+        await record(connection, Operation(operator(), action, subject, known, changed))
 
 
 def check_name(kind: str, name: str) -> str:

@@ -10,7 +10,7 @@ from broker.identity.credential import Credential
 from broker.identity.settings import KeySettings, read_settings
 from broker.identity.wrapping import unwrap, wrap
 from broker.ops import applications
-from broker.ops.changes import change
+from broker.ops.changes import change, record_change
 from broker.store import tables
 from broker.store.clock import now_ms
 from broker.store.database import Database
@@ -50,6 +50,8 @@ async def set_settings(database: Database, key_id: str, changes: dict[str, Any])
         settings = read_settings(KeySettings, f"key {key_id}", document)
         values = {"settings": settings.model_dump(mode="json", exclude_defaults=True)}
         await connection.execute(update(keys).where(keys.c.id == found.id).values(values))
+        before = found.settings.model_dump(mode="json")
+        await record_change(connection, "key.set", f"key:{key_id}", before, settings.model_dump(mode="json"))
         return found._replace(settings=settings)
 
 

@@ -7,7 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.errors import Conflict, NotFound
 from broker.identity.settings import OrganizationSettings, read_settings
-from broker.ops.changes import change, check_name
+from broker.ops.changes import change, check_name, record_change
 from broker.store.clock import now_ms
 from broker.store.database import Database
 from broker.store.tables import organizations
@@ -42,6 +42,8 @@ async def set_settings(database: Database, name: str, changes: dict[str, Any]) -
         settings = read_settings(OrganizationSettings, f"organization {name}", document)
         values = {"settings": settings.model_dump(mode="json", exclude_defaults=True)}
         await connection.execute(update(organizations).where(organizations.c.id == found.id).values(values))
+        before = found.settings.model_dump(mode="json")
+        await record_change(connection, "organization.set", name, before, settings.model_dump(mode="json"))
         return found._replace(settings=settings)
 
 
@@ -85,3 +87,8 @@ async def get(connection: AsyncConnection, name: str) -> Organization:
 def _organization(row: Any) -> Organization:
     settings = read_settings(OrganizationSettings, f"organization {row.name}", row.settings)
     return Organization(row.id, row.name, settings, row.created_ms)
+
+
+async def time_zones(database: Database) -> dict[int, str]:
+    """By the organizations' ids."""
+    return {each.id: each.settings.time_zone for each in await list_all(database)}

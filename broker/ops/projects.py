@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from broker.errors import Conflict, NotFound, SettingsInvalid
 from broker.identity.settings import ProjectSettings, read_settings
 from broker.ops import organizations
-from broker.ops.changes import change, check_name
+from broker.ops.changes import change, check_name, record_change
 from broker.store import tables
 from broker.store.clock import now_ms
 from broker.store.database import Database
@@ -62,6 +62,8 @@ async def set_settings(database: Database, address: Address, changes: dict[str, 
         settings = read_settings(ProjectSettings, f"project {address}", document)
         stored = settings.model_dump(mode="json", exclude_defaults=True)
         await connection.execute(update(projects).where(projects.c.id == project.id).values(settings=stored))
+        before = project.settings.model_dump(mode="json")
+        await record_change(connection, "project.set", str(address), before, settings.model_dump(mode="json"))
         return project._replace(settings=settings)
 
 

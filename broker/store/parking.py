@@ -80,13 +80,13 @@ class Parking:
             async with self._database.begin() as connection:
                 await connection.execute(_FORGET, [place._asdict() for place in places])
 
-    async def wake(self, project_id: int) -> int:
-        """Make all that a project has parked due at once, when its budget was raised, but for those that wait
+    async def wake(self, project_id: int, after_ms: int = 0) -> int:
+        """Make all that a project has parked due soon, when its budget was raised, but for those that wait
         for room. Says how many.
         """
-        now = now_ms()
-        waits = parked.c.project_id == project_id, parked.c.due_ms > now, parked.c.reason != CROWDED
-        statement = update(parked).where(*waits).values(due_ms=now)
+        due = now_ms() + after_ms
+        waits = parked.c.project_id == project_id, parked.c.due_ms > due, parked.c.reason != CROWDED
+        statement = update(parked).where(*waits).values(due_ms=due)
         async with self._database.connect() as connection:
             woken = await connection.execute(statement)
         return woken.rowcount

@@ -8,6 +8,7 @@ from typing import Any, Final, Literal, NamedTuple, get_args
 from sqlalchemy import BigInteger, ColumnElement, FromClause, Select, Table, cast, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from broker.store.clock import now_ms
 from broker.store.database import Database
 from broker.store.tables import (
     applications,
@@ -97,6 +98,27 @@ class Usage:
             rows = [_row(by, tuple(row)) for row in found]
         times = [place for place, name in enumerate(by) if name in _TIMES]
         return sorted(rows, key=lambda row: _order(row, times))
+
+    async def of_late(
+        self,
+        within_ms: int,
+        *,
+        organization_id: int,
+        project_id: int | None = None,
+        key_id: str | None = None,
+    ) -> tuple[int, int]:
+        """Nanodollars and tokens of the charges of so many milliseconds until now."""
+        since_ms = now_ms() - within_ms
+        statement = select(
+            _sum(charges.c.nanodollars), _sum(charges.c.input_tokens) + _sum(charges.c.output_tokens)
+        ).where(charges.c.organization_id == organization_id, charges.c.at_ms >= since_ms)
+        if project_id is not None:
+            statement = statement.where(charges.c.project_id == project_id)
+        if key_id is not None:
+            statement = statement.where(charges.c.key_id == key_id)
+        async with self._database.connect() as connection:
+            nanodollars, tokens = (await connection.execute(statement)).one()
+            return nanodollars, tokens
 
     async def counts(self) -> Counts:
         kinds = select(terminals.c.kind, func.count()).group_by(terminals.c.kind)

@@ -41,25 +41,18 @@ def verify(as_json: JsonOption = False) -> None:
 
 
 async def _verify() -> "list[Difference]":
-    from sqlalchemy import select
-
     from broker.errors import SettingsInvalid
-    from broker.identity.settings import OrganizationSettings, read_settings
     from broker.ops.ledger import verify as verified
+    from broker.ops.organizations import time_zones
     from broker.quota.redis_gate import RedisGate
     from broker.settings import Settings
     from broker.settings_faults import EMBEDDED_REDIS
-    from broker.store.tables import organizations
 
     settings = Settings.load()
     if settings.redis.url.get_secret_value() == EMBEDDED_REDIS:
         raise SettingsInvalid("redis.url is the embedded server's, which no other process can ask")
     async with opened(settings) as database:
-        async with database.connect() as connection:
-            rows = list(await connection.execute(select(organizations)))
-        zones = {
-            row.id: read_settings(OrganizationSettings, row.name, row.settings).time_zone for row in rows
-        }
+        zones = await time_zones(database)
         gate = await RedisGate.open(settings.redis, zones.__getitem__)
         try:
             return [each async for each in verified(database, gate, zones, _shown())]
