@@ -5,6 +5,7 @@ A section is shorthand: `injection.deny_at: 80` is the rule `injection.deny` wit
 decides has an id, a condition, a priority and a mode, and is explained in the same way.
 """
 
+import sys
 from collections.abc import Iterator
 from itertools import chain
 from typing import Final, Literal, NamedTuple
@@ -39,6 +40,10 @@ class Clause(NamedTuple):
     redact: tuple[str, ...] = ()
     how: How = "redact"
     regions: tuple[str, ...] = ()
+    band: tuple[int, int] | None = None
+    """`when` in other words, where it asks for an injection score from the first to below the second: scores
+    differ from job to job, and to compare them takes a tenth of what the interpreter takes.
+    """
 
 
 def clauses(document: Document) -> tuple[Clause, ...]:
@@ -76,7 +81,8 @@ def _of_injection(section: Injection) -> Iterator[Clause]:
     ]
     set_ = [(effect, at) for effect, at in bands if at is not None]
     for number, (effect, at) in enumerate(set_):
-        below = f" && injection.score < {set_[number + 1][1]}" if number + 1 < len(set_) else ""
+        end = set_[number + 1][1] if number + 1 < len(set_) else None
+        below = "" if end is None else f" && injection.score < {end}"
         yield Clause(
             id=f"injection.{effect}",
             when=f"injection.score >= {at}{below}",
@@ -85,6 +91,7 @@ def _of_injection(section: Injection) -> Iterator[Clause]:
             mode=section.mode,
             contribution=None,
             path=("injection", f"{effect}_at"),
+            band=(at, sys.maxsize if end is None else end),
         )
 
 

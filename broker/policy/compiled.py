@@ -44,6 +44,9 @@ class Judged:
 
     def outcome(self, values: tuple[Any, ...]) -> bool | None:
         """`values`: of the facts that it reads, in the order of `names`."""
+        band = self.clause.band
+        if band is not None:
+            return bool(band[0] <= values[0] < band[1])
         if values in self._outcomes:
             return self._outcomes[values]
         held = holds(self.expression.program, context_of(self._nested(values), self.expression.patterns))

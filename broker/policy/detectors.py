@@ -2,22 +2,37 @@
 
 import hashlib
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from typing import Final
 
-from broker.policy.detections import InjectionDetector
+from broker.policy.detections import Detection, InjectionDetector
 from broker.policy.injection import Detector
+
+REMEMBERED_MAX: Final = 512
+"""Texts, the last ones that came."""
+REMEMBERED_CHARS_MAX: Final = 16_384
 
 _PARTS: Final = ("injection", "views", "dlp")
 _SUFFIXES: Final = (".py", ".json", ".toml")
 
 
+class Remembering:
+    """A detector that keeps what it found in texts of late: system prompts and tools come again and again."""
+
+    def __init__(self, detector: InjectionDetector) -> None:
+        self._scan = detector.scan
+        self._remembered = lru_cache(REMEMBERED_MAX)(detector.scan)
+
+    def scan(self, text: str) -> Detection:
+        return self._remembered(text) if len(text) <= REMEMBERED_CHARS_MAX else self._scan(text)
+
+
 @cache
 def injection() -> InjectionDetector:
     """Takes about a second the first time: not for the event loop. Raises ModelBroken."""
-    return Detector.load()
+    return Remembering(Detector.load())
 
 
 @cache

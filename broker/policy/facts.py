@@ -1,13 +1,13 @@
 """What a rule may see of a job: a closed list. No text of a prompt or of an answer is among it."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final, Literal, NamedTuple
 
 from broker.policy.detections import Detections
-from broker.policy.texts import Role, texts
+from broker.policy.texts import Role, Text, texts
 from schemas.envelope import Tags
 
 Phase = Literal["request", "answer"]
@@ -56,6 +56,8 @@ class Facts:
     """Labels of the targets that serve the model, sorted."""
     detections: Detections = field(default_factory=Detections)
     answer: Answer = field(default_factory=Answer)
+    found: Sequence[Text] | None = None
+    """The request's texts, where somebody has gone through them already."""
 
     @property
     def model(self) -> str:
@@ -63,7 +65,7 @@ class Facts:
 
     @cached_property
     def shape(self) -> Shape:
-        lengths = [len(text.text) for text in texts(self.request)]
+        lengths = [len(text.text) for text in (texts(self.request) if self.found is None else self.found)]
         messages = self.request.get("messages") or ()
         contents = [content for message in messages if isinstance(content := message.get("content"), list)]
         return Shape(

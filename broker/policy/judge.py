@@ -68,6 +68,7 @@ class Judge:
             value_sha256=job.value_sha256,
             tags=envelope.tags,
             detections=looked.detections,
+            found=looked.texts,
         )
         return decide(facts, self._compiled)
 

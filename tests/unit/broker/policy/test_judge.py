@@ -3,9 +3,13 @@
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from broker.policy.compiled import Judged
 from broker.policy.decide import Comparison, Job, Judgement
 from broker.policy.decision import DecisionRecord
+from broker.policy.detectors import REMEMBERED_CHARS_MAX, Remembering
 from broker.policy.dlp.finder import FOUND_MAX
 from broker.policy.judge import TOO_MUCH, Judge, judge
 from schemas.envelope import Envelope
@@ -120,3 +124,28 @@ def test_a_candidate_that_cannot_read_a_text_would_deny_it() -> None:
     many = " ".join(f"j{n}@example.com" for n in range(FOUND_MAX + 1))
     live, candidate = of(rule(when="request.model == 'other'")), of(dlp={"request": {"EMAIL": "flag"}})
     assert judge(job(many), live, candidate).comparison == Comparison("allow", "deny", False)
+
+
+@given(st.integers(-500, 500), st.lists(st.integers(1, 400), unique=True, min_size=1, max_size=3).map(sorted))
+def test_bands_of_the_score_are_what_their_conditions_say(score: int, steps: list[int]) -> None:
+    names = ("flag_at", "review_at", "deny_at")
+    judged = revision(injection=dict(zip(names, steps, strict=False))).compiled.stages["request"].every
+    for one in judged:
+        interpreted = Judged(one.clause._replace(band=None), one.expression)
+        assert one.outcome((score,)) is interpreted.outcome((score,))
+
+
+def test_a_text_that_comes_again_is_not_scanned_again() -> None:
+    scanned: list[str] = []
+
+    class Counting:
+        score, rules = 7, ()
+
+        def scan(self, text: str) -> "Counting":
+            scanned.append(text)
+            return self
+
+    remembering = Remembering(Counting())
+    long = "x" * (REMEMBERED_CHARS_MAX + 1)
+    assert [remembering.scan(text).score for text in ("a", "b", "a", long, long)] == [7] * 5
+    assert scanned == ["a", "b", long, long]

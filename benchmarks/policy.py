@@ -1,0 +1,146 @@
+"""What policy costs at ADMIT: `python -m benchmarks.policy [--rows FILE.jsonl]`.
+
+CPU of one core for a signed record through the whole of ADMIT, with everything outside in memory: believed,
+parsed, priced, decided, sealed. Every text is new: none is remembered from a job before. `--rows` are texts
+as `headworks policy eval` takes them.
+"""
+
+import argparse
+import asyncio
+import json
+import random
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import orjson
+
+from benchmarks.load import percentile
+from benchmarks.report import save, show
+from broker.identity.directory import Directory, Key, Project, ProjectSettings
+from broker.policy.decide import Job, Judgement, Policy, Unrestricted
+from broker.policy.judge import Judge, judge
+from broker.policy.revision import PolicyRevision
+from broker.pricing.book import PriceBook
+from broker.pricing.project_books import ProjectBooks
+from broker.quota.budget import Budget
+from broker.settings import Settings
+from broker.store.cancels import Cancels
+from broker.store.jobs import JobRow, Jobs, Seen
+from tests.unit.workers.memory import ORGANIZATIONS, MemoryCancels, MemoryProducer, Received, tools
+from tests.unit.workers.signing import KEY, signed
+from workers.admit import Admit
+
+_POLICY = Path(__file__).parent.parent / "config" / "policy.yaml"
+_PROSE = (
+    "please read the minutes below and list who promised what anna said migration of our reporting cluster "
+    "would be finished by may two days later than planned and that most tables were done nobody objected tom "
+    "asked whether nightly jobs still need an old schema they do not the budget stays as it is"
+)
+_PERSONAL = "Write to joe.doe@example.com or call +44 20 7946 0958. "
+_TIMES = 1_000
+
+
+class _Rules:
+    def __init__(self, live: Judge, candidate: Judge | None = None) -> None:
+        self._judges = live, candidate
+
+    def judge(self, job: Job) -> Judgement:
+        return judge(job, *self._judges)
+
+
+class _Door:
+    """ADMIT under a policy."""
+
+    organizations = ORGANIZATIONS
+
+    def __init__(self, policy: Policy) -> None:
+        self.producer = MemoryProducer()
+        jobs, cancels, directory = cast(Jobs, self), cast(Cancels, MemoryCancels()), cast(Directory, self)
+        books = ProjectBooks(PriceBook.load())
+        self._admit = Admit(Settings(), tools(self.producer), directory, books, policy, jobs, cancels)
+
+    def key(self, key_id: str) -> Key | None:
+        return KEY
+
+    def budget(self, key_id: str) -> Budget:
+        return Budget(2, 3, key_id)
+
+    def project(self, project_id: int) -> Project:
+        return Project(3, 2, "p", ProjectSettings())
+
+    async def register(self, rows: Sequence[JobRow]) -> list[Seen]:
+        return [Seen.NEW] * len(rows)
+
+    async def cost_us(self, records: Sequence[Received]) -> dict[str, float]:
+        """By share of the records; the first tenth warms up."""
+        taken = []
+        for record in records:
+            started = time.process_time_ns()
+            await self._admit.handle([record])
+            taken.append((time.process_time_ns() - started) / 1_000)
+        self.producer.sent.clear()
+        counted = sorted(taken[len(taken) // 10 :])
+        return {"p50": percentile(counted, 0.5), "p99": percentile(counted, 0.99)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.policy", description=__doc__)
+    parser.add_argument("--rows", type=Path, help="texts, one JSON object a line")
+    parser.add_argument("--json", type=Path, default=Path("build/policy.json"), help="where the figures go")
+    arguments = parser.parse_args()
+    figures = asyncio.run(_figures([] if arguments.rows is None else _texts(arguments.rows)))
+    show("Policy: CPU of one core for a job through ADMIT", _table(figures))
+    save({"cpu_us": figures}, arguments.json)
+
+
+async def _figures(rows: Sequence[str]) -> dict[str, dict[str, float]]:
+    live = Judge(PolicyRevision.load(_POLICY.read_bytes()))
+    off, on, beside = _Door(Unrestricted()), _Door(_Rules(live)), _Door(_Rules(live, live))
+    kilobyte = _records(_prose(1_024) for _ in range(_TIMES))
+    figures = {
+        "1 KB, no policy": await off.cost_us(kilobyte),
+        "1 KB": await on.cost_us(kilobyte),
+        "1 KB, and a candidate": await beside.cost_us(kilobyte),
+        "1 KB, data taken out": await on.cost_us(
+            _records(_PERSONAL + _prose(969) for _ in range(_TIMES // 2))
+        ),
+        "100 KB": await on.cost_us(_records(_prose(102_400) for _ in range(40))),
+    }
+    if rows:
+        figures["rows"] = await on.cost_us(_records(rows))
+    return figures
+
+
+def _table(figures: dict[str, dict[str, float]]) -> list[tuple[str, str, str]]:
+    aims = {("1 KB", "p50"): "400 µs", ("100 KB", "p50"): "20,000 µs", ("rows", "p99"): "2,000 µs"}
+    return [
+        (f"{name}, {share}", f"{value:,.0f} µs", aims.get((name, share), ""))
+        for name, at in figures.items()
+        for share, value in at.items()
+    ]
+
+
+def _texts(file: Path) -> list[str]:
+    return [str(json.loads(line)["text"]) for line in file.read_text().split("\n") if line]
+
+
+def _records(texts: Any) -> list[Received]:
+    return [signed(_value(text)) for text in texts]
+
+
+def _value(text: str) -> bytes:
+    request = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": text}]}
+    return orjson.dumps({"version": 1, "endpoint": "/v1/chat/completions", "request": request})
+
+
+_chance = random.Random(1)
+
+
+def _prose(characters: int) -> str:
+    return " ".join(_chance.choices(_PROSE.split(), k=characters // 4))[:characters]
+
+
+if __name__ == "__main__":
+    main()
