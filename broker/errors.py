@@ -23,6 +23,7 @@
     │   └── ProviderUnreachable         (broker.ops.doctor)
     ├── NotBelieved               a record is not authentic, or its seal is broken
     ├── JobRefused                a job may not pass; carries a stable reason
+    │   └── PolicyDenied                (broker.policy.decide)
     ├── NotFound                  an operator named something that is not there
     ├── Conflict                  an operator's change collides with what is there
     ├── Oversized                 a record is larger than its topic takes
