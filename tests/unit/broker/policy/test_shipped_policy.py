@@ -11,6 +11,7 @@ from broker.policy.decision import decide
 from broker.policy.detections import Detections
 from broker.policy.document import Document, Example, Rule, RuleTests, Scope
 from broker.policy.facts import FACTS
+from broker.policy.injection import Detector
 from broker.policy.revision import PolicyRevision
 from broker.policy.sections import AnswerChecks, Dlp, Injection
 from schemas.envelope import Tags
@@ -55,10 +56,20 @@ def test_data_is_acted_on_by_type(types: str, effect: str) -> None:
 
 def test_the_exception_lifts_what_is_ordinary_and_never_secrets() -> None:
     who: dict[str, Any] = {"project": "security", "application": "red-team"}
-    attack = Detections(scores=(("user", 300),), types=(("CODENAME", 1),))
+    attack = Detections(scores=(("user", 6_300),), types=(("CODENAME", 1),))
     assert decide(job(detections=attack, **who), SHIPPED.compiled).effect == "allow"
     secret = attack._replace(types=(("SECRET", 1),))
     assert decide(job(detections=secret, **who), SHIPPED.compiled).rule == "secret-never"
+
+
+def test_it_flags_where_the_detector_would_and_says_where_that_is() -> None:
+    thresholds = Detector.load().model.thresholds
+    section = SHIPPED.document.injection
+    assert section.flag_at is not None
+    assert thresholds["fp_1"] <= section.flag_at < thresholds["fp_0_5"]
+    told = (ROOT / "docs" / "detection.md").read_text()
+    assert all(str(each) in told for each in thresholds.values())
+    assert str(thresholds["fp_1"]) in POLICY.read_text()
 
 
 @pytest.mark.parametrize("name", sorted(FACTS))
