@@ -29,6 +29,8 @@ _log = structlog.stdlib.get_logger(__name__)
 class _Pair(NamedTuple):
     live: "Judge | None" = None
     candidate: "Judge | None" = None
+    broken: str | None = None
+    """The revision that should decide, where it cannot be compiled and none decided before it."""
 
 
 class _Bench(NamedTuple):
@@ -41,7 +43,8 @@ class _Bench(NamedTuple):
         own = self.projects.get(project_id)
         if own is None:
             return self.default
-        return _Pair(own.live or self.default.live, own.candidate or self.default.candidate)
+        live = self.default if own.live is None and own.broken is None else own
+        return _Pair(live.live, own.candidate or self.default.candidate, live.broken)
 
 
 class Revised(Protocol):
@@ -56,7 +59,7 @@ class Following:
 
     Entering raises Unavailable where the database is away, and ConfigurationError where the active revision
     cannot be compiled: no worker starts half-blind. Should a later one not compile, the last good one goes on
-    deciding, and an alarm says so.
+    deciding, and an alarm says so; where there is none, jobs wait.
     """
 
     def __init__(self, policies: Policies, directory: Revised, every_ms: int, metrics: Metrics) -> None:
@@ -85,11 +88,15 @@ class Following:
                 await following
 
     def judge(self, job: Job) -> Judgement | None:
-        """Raises DirectoryBehind where an unforeseen error has ended the following."""
+        """Raises DirectoryBehind where an unforeseen error has ended the following, or where a policy is
+        active that this process cannot compile: nothing passes unread for that.
+        """
         if self._following is not None and self._following.done():
             cause = self._following.exception()
             raise DirectoryBehind("policies are followed no more: start the process anew") from cause
-        live, candidate = self._bench.of(job.project_id)
+        live, candidate, broken = self._bench.of(job.project_id)
+        if broken is not None:
+            raise DirectoryBehind(f"policy {broken} cannot be compiled here: activate one that can be")
         if live is None:
             return None
         from broker.policy.judge import judge  # noqa: PLC0415  # loaded already, with the first revision
@@ -135,7 +142,8 @@ class Following:
     def _judges(self) -> "dict[str, Judge]":
         """Those that are on the bench, by revision."""
         pairs = (self._bench.default, *self._bench.projects.values())
-        return {judge.revision.id: judge for pair in pairs for judge in pair if judge is not None}
+        every = (judge for pair in pairs for judge in (pair.live, pair.candidate))
+        return {judge.revision.id: judge for judge in every if judge is not None}
 
     def _alarm(self, revision: str, error: Exception) -> None:
         self._metrics.alarm(ALARM)
@@ -167,5 +175,8 @@ def _put_in_place(standing: PolicySet, judges: "Mapping[str, Judge]", last: _Ben
 
 def _pair(line: Line, judges: "Mapping[str, Judge]", last: _Pair) -> _Pair:
     """Who decided before goes on where the revision that should decide is not there."""
-    live = None if line.live is None else judges.get(line.live, last.live)
-    return _Pair(live, None if line.candidate is None else judges.get(line.candidate))
+    candidate = None if line.candidate is None else judges.get(line.candidate)
+    if line.live is None:
+        return _Pair(candidate=candidate)
+    live = judges.get(line.live, last.live)
+    return _Pair(live, candidate, line.live if live is None else None)

@@ -154,6 +154,25 @@ async def test_one_that_cannot_be_compiled_leaves_the_last_good_one_and_an_alarm
         assert effect(found.judge(job())) == "flag"
 
 
+async def test_where_the_first_cannot_be_compiled_jobs_wait(events: Events) -> None:
+    memory = Memory()
+    async with following(memory) as found:
+        memory.act("activate", BROKEN, project_id=3)
+        await events.until(Event.POLICY_ADOPTED, 1)
+        assert found.judge(job()._replace(project_id=4)) is None
+        with pytest.raises(DirectoryBehind, match=rf"policy {BROKEN} cannot be compiled here") as caught:
+            found.judge(job())
+        assert caught.value.retryable
+        memory.act("activate", FLAG.id, project_id=3)
+        await events.until(Event.POLICY_ADOPTED, 2)
+        assert effect(found.judge(job())) == "flag"
+        memory.act("activate", BROKEN)
+        await events.until(Event.POLICY_ADOPTED, 3)
+        assert effect(found.judge(job())) == "flag"
+        with pytest.raises(DirectoryBehind):
+            found.judge(job()._replace(project_id=4))
+
+
 async def test_a_worker_does_not_start_with_an_active_revision_that_it_cannot_compile() -> None:
     memory = Memory()
     memory.act("activate", BROKEN)
