@@ -224,7 +224,10 @@ FACTS: Final[Mapping[str, Fact]] = {
         "int", "the same of declared tools and answer schemas", _score("definition"), phases=_REQUEST
     ),
     "injection.metadata": Fact(
-        "int", "the same of `metadata`, `user` and `stop`", _score("metadata"), phases=_REQUEST
+        "int",
+        "the same of `metadata`, `user`, `stop` and ids of tool calls",
+        _score("metadata"),
+        phases=_REQUEST,
     ),
     "injection.rules": Fact(
         "list of strings",

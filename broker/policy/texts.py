@@ -15,7 +15,8 @@ DEPTH_MAX: Final = 64
 
 Role = Literal["system", "user", "assistant", "tool", "input", "definition", "metadata"]
 """`developer` counts as system; `input` is what embeddings are made of; `definition` is the words of declared
-tools and answer schemas; `metadata` what the application wrote beside the conversation."""
+tools and answer schemas; `metadata` what the application wrote beside the conversation, and the ids of tool
+calls."""
 ROLES: Final[tuple[Role, ...]] = get_args(Role)
 
 Path = tuple[str | int, ...]
@@ -77,9 +78,12 @@ def _message(message: Mapping[str, Any], at: Path) -> Iterator[Text]:
     for field in ("refusal", "name"):
         if message.get(field):
             yield Text(role, (*at, field), message[field])
+    if message.get("tool_call_id"):
+        yield Text("metadata", (*at, "tool_call_id"), message["tool_call_id"])
     for position, call in enumerate(message.get("tool_calls") or ()):
-        path = (*at, "tool_calls", position, "function", "arguments")
-        yield Text(role, path, call["function"]["arguments"])
+        path = (*at, "tool_calls", position)
+        yield Text("metadata", (*path, "id"), call["id"])
+        yield Text(role, (*path, "function", "arguments"), call["function"]["arguments"])
 
 
 def _parts(parts: list[Mapping[str, Any]], at: Path, role: Role) -> Iterator[Text]:
