@@ -29,9 +29,9 @@ SECRET_BYTES: Final = 32
 _SECRET_PREFIX: Final = "whsec_"
 _URL_CHARS_MAX: Final = 2_000
 _EMBEDS_IPV4: Final = tuple(
-    map(ipaddress.IPv6Network, ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32"))
+    map(ipaddress.IPv6Network, ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32", "::/96"))
 )
-"""NAT64, 6to4 and Teredo carry an IPv4 address, which may be a private one."""
+"""NAT64, 6to4, Teredo and the first mapping carry an IPv4 address, which may be a private one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,15 +143,19 @@ def is_public(address: str) -> bool:
             return is_public(str(ip.ipv4_mapped))
         if any(ip in network for network in _EMBEDS_IPV4):
             return False
+        if ip.is_site_local:
+            return False
     return ip.is_global and not ip.is_multicast
 
 
 def _is_refused(host: str) -> bool:
-    """By itself: names are judged by what they resolve to."""
+    """By itself: names are judged by what they resolve to. Of digits and dots alone there is no name, but
+    ways to write an address that some resolvers take: 127.1, 2130706433.
+    """
     try:
         return not is_public(host)
     except ValueError:
-        return False
+        return host.replace(".", "").isdigit()
 
 
 class _PrivateAddress(OSError):

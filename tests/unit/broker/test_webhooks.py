@@ -131,6 +131,8 @@ async def test_no_address_in_disguise_passes(url: str) -> None:
         "::ffff:10.0.0.1",
         "64:ff9b::a00:1",
         "2002:a00:1::",
+        "::127.0.0.1",
+        "fec0::1",
     ],
 )
 def test_addresses_that_are_not_public(address: str) -> None:
@@ -154,6 +156,9 @@ def test_an_address_is_judged_the_same_however_it_is_carried(address: ipaddress.
         ("ftp://hooks.example.com/", "https://"),
         ("https://10.0.0.1/", "public"),
         ("https://[::1]/", "public"),
+        ("https://127.1/", "public"),
+        ("https://2130706433/", "public"),
+        ("https://127.0.0.1./", "public"),
         ("https://user:password@hooks.example.com/", "without a user"),
         ("https://hooks.example.com/#there", "fragment"),
         ("/hook", "https://host/path"),
