@@ -12,6 +12,7 @@ import asyncio
 import hashlib
 from collections import Counter
 from collections.abc import Sequence
+from time import monotonic
 from typing import NamedTuple
 
 from broker.admission import DEADLINE_DEFAULT_MS, Admitted, Bounds, Sender, judge, read_reply_to
@@ -36,7 +37,8 @@ from workers.outlets import coordinate
 from workers.sampling import Sampler
 from workers.tools import Tools
 
-_YIELD_EVERY = 16
+_YIELD_AFTER_S = 0.004
+"""Policy may take tens of milliseconds for a long prompt, and less than one for others."""
 _LOG_APPEND_TIME = 1
 
 
@@ -112,15 +114,17 @@ class Admit:
         jobs: list[_Job] = []
         cancels: list[_Cancel] = []
         strangers: list[Outgoing] = []
-        for number, record in enumerate(records, 1):
+        yielded_at = monotonic()
+        for record in records:
             try:
                 judged = await self._judge(record)
             except NotBelieved as error:
                 strangers += self._turn_away(record, error)
             else:
                 cancels.append(judged) if isinstance(judged, _Cancel) else jobs.append(judged)
-            if number % _YIELD_EVERY == 0:
+            if monotonic() - yielded_at >= _YIELD_AFTER_S:
                 await asyncio.sleep(0)
+                yielded_at = monotonic()
         return jobs, cancels, strangers
 
     async def _judge(self, record: Incoming) -> _Job | _Cancel:

@@ -1,13 +1,16 @@
 """Policy from ADMIT to the reply, with everything outside in memory: refused, rewritten, and put back."""
 
+import asyncio
 import hashlib
 from collections.abc import Sequence
+from itertools import count
 from typing import Any, cast
 
 import orjson
+import pytest
 
 from broker.identity.directory import Directory, Key, Project, ProjectSettings
-from broker.policy.decide import Job, Judgement
+from broker.policy.decide import Job, Judgement, Policy
 from broker.policy.judge import Judge, judge
 from broker.policy.tokens import put_back, unseal
 from broker.pricing.book import PriceBook
@@ -25,6 +28,7 @@ from schemas.topics import Coordinate
 from tests.unit.broker.policy.jobs import revision, rule
 from tests.unit.workers.memory import ORGANIZATIONS, MemoryCancels, MemoryProducer, received, tools
 from tests.unit.workers.signing import KEY, signed
+from workers import admit
 from workers.admit import Admit
 
 MAIL = "joe.doe@example.com"
@@ -41,7 +45,7 @@ class Rules:
 class Door:
     """ADMIT under a policy."""
 
-    def __init__(self, policy: Rules) -> None:
+    def __init__(self, policy: Policy) -> None:
         self.producer = MemoryProducer()
         self.registered: list[JobRow] = []
         self.tools = tools(self.producer)
@@ -68,6 +72,23 @@ class Door:
         await self.admit.handle([signed(value(content))])
         [record] = self.producer.sent
         return self.tools.sealer.open(received(record))
+
+
+class Slow:
+    """Takes 10 ms a job, by the clock that ADMIT is given. `turns`: those of the event loop, at each job."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.turns: list[int] = []
+        self._ms = self._turn = 0
+        monkeypatch.setattr(admit, "monotonic", lambda: self._ms / 1000)
+
+    def judge(self, job: Job) -> None:
+        self.turns.append(self._turn)
+        self._ms += 10
+
+    async def count(self) -> None:
+        for self._turn in count(1):
+            await asyncio.sleep(0)
 
 
 def value(content: str) -> bytes:
@@ -159,3 +180,11 @@ async def test_a_candidate_is_counted_and_not_followed() -> None:
     assert inner.state.outcome is None
     labels = {"live": "flag", "candidate": "deny", "same": "no"}
     assert counted(door.tools.metrics, "policy_shadow", **labels) == 1
+
+
+async def test_between_jobs_that_take_long_the_loop_has_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = Slow(monkeypatch)
+    counting = asyncio.create_task(slow.count())
+    await Door(slow).admit.handle([signed(value("Name a canal.")) for _ in range(4)])
+    counting.cancel()
+    assert len(set(slow.turns)) == 4
