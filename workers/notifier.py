@@ -175,12 +175,14 @@ def _notices(standing: Standing, at_ms: int) -> list[Notice]:
 
 
 def _id(standing: Standing, crossing: Crossing) -> str:
+    """Of a limit that was changed its owner is told anew."""
     about = (
         standing.organization_id,
         standing.subject,
         crossing.limit,
         crossing.window,
         crossing.percent,
+        crossing.cap,
     )
     return f"msg_{hashlib.sha256('|'.join(map(str, about)).encode()).hexdigest()[:40]}"
 

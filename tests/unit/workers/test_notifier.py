@@ -145,6 +145,14 @@ async def test_each_threshold_is_told_once_a_window(bench: Bench) -> None:
     assert len(bench.published) == len(bench.receiver.taken) == 4
 
 
+async def test_of_a_limit_that_was_raised_the_thresholds_are_told_anew(bench: Bench) -> None:
+    for amount, cap in ((10, 10), (10, 20), (16, 20), (20, 20), (20, 20)):
+        bench.used = {"nanodollars_per_day": Used(20_000, amount, cap)}
+        await bench.round()
+    told = [orjson.loads(record.value)["data"] for record in bench.published]
+    assert [(each["percent"], each["cap"]) for each in told] == [(100, 10), (50, 20), (80, 20), (100, 20)]
+
+
 async def test_what_does_not_arrive_is_sent_again_under_the_same_id(bench: Bench) -> None:
     bench.receiver.answers = [Undelivered("timeout"), Undelivered("status_500")]
     await bench.round()
