@@ -1,5 +1,6 @@
 """Budgets of organizations, projects and keys: what they allow, what is used of it, and how long it lasts."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal, NamedTuple, Self
 
@@ -20,7 +21,7 @@ from broker.store.parking import Parking
 from broker.store.usage import Usage
 
 WAKE_AFTER_MS: Final = 3_000
-"""After a budget was raised, until the jobs that wait for it are tried: by then the workers know of it."""
+"""After a budget was changed, until the jobs that wait for it are tried: by then the workers know of it."""
 
 PACE_MS: Final = 3_600_000
 """A forecast goes by what was used in the hour before."""
@@ -87,9 +88,9 @@ async def find(database: Database, subject: Subject) -> Found:
 
 
 async def set_limits(database: Database, subject: Subject, changes: Mapping[str, Any]) -> Found:
-    """Change the named limits, and let the jobs be tried that wait for the subject's budgets.
+    """Change the named settings, and let the jobs be tried that wait for the subject's budgets.
 
-    Raises NotFound, and SettingsInvalid on a value out of bounds.
+    Raises NotFound, and SettingsInvalid on an unknown field or a value out of bounds.
     """
     changed = dict(changes)
     if subject.kind == "organization":
@@ -99,10 +100,22 @@ async def set_limits(database: Database, subject: Subject, changes: Mapping[str,
     else:
         await keys.set_settings(database, subject.name, changed)
     found = await find(database, subject)
-    parking = Parking(database)
-    for project_id in await _projects(database, found):
-        await parking.wake(project_id, WAKE_AFTER_MS)
+    await let_go_on(database, found)
     return found
+
+
+async def let_go_on(database: Database, found: Found) -> None:
+    """Let the jobs be tried that wait for the subject's budgets, once the workers know of a change.
+
+    First those that wait now, should this be broken off; where there are some, then those too that were
+    parked by the old limits meanwhile.
+    """
+    parking = Parking(database)
+    waiting = await _projects(database, found)
+    if sum([await parking.wake(project_id, WAKE_AFTER_MS) for project_id in waiting]):
+        await asyncio.sleep(WAKE_AFTER_MS / 1000)
+        for project_id in waiting:
+            await parking.wake(project_id)
 
 
 async def raise_limits(database: Database, subject: Subject, changes: Mapping[str, Any]) -> Found:

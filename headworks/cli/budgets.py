@@ -142,7 +142,7 @@ def history(
     limit: Annotated[int, typer.Option(metavar="N", min=1, max=10_000, help="How many, the latest.")] = 50,
     as_json: JsonOption = False,
 ) -> None:
-    """Show who changed what, the latest first: budgets, and whatever else operators change.
+    """Show who changed what, the latest first: settings of organizations, projects and keys, and policies.
 
     HEADWORKS_OPERATOR says who is at work; without it the login name does. The entries are a hash chain,
     which `headworks ledger verify` checks.

@@ -94,7 +94,8 @@ def set_settings(
         headworks keys set 3f9a1c0b5d7e2468 --dollars-per-day 5
         headworks keys set 3f9a1c0b5d7e2468 --dollars-per-day none
     """
-    from broker.ops import keys
+    from broker.ops import budgets, keys
+    from broker.ops.budgets import Subject
     from broker.ops.keys import KeyRow
     from broker.settings import Settings
 
@@ -112,7 +113,10 @@ def set_settings(
 
     async def work() -> KeyRow:
         async with opened(Settings.load()) as database:
-            return await keys.set_settings(database, key_id, wanted)
+            changed = await keys.set_settings(database, key_id, wanted)
+            subject = Subject("key", key_id)
+            await budgets.let_go_on(database, await budgets.find(database, subject))
+            return changed
 
     show_one(_for_people(run(work())), as_json=False)
 

@@ -76,7 +76,8 @@ def set_settings(
         headworks orgs set acme --time-zone America/New_York
         headworks orgs set acme --tokens-per-minute none
     """
-    from broker.ops import organizations
+    from broker.ops import budgets, organizations
+    from broker.ops.budgets import Subject
     from broker.ops.organizations import Organization
     from broker.settings import Settings
 
@@ -96,7 +97,10 @@ def set_settings(
 
     async def work() -> Organization:
         async with opened(Settings.load()) as database:
-            return await organizations.set_settings(database, name, wanted)
+            changed = await organizations.set_settings(database, name, wanted)
+            subject = Subject("organization", name)
+            await budgets.let_go_on(database, await budgets.find(database, subject))
+            return changed
 
     show_one(_for_people(run(work())), as_json=False)
 

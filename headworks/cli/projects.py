@@ -134,7 +134,8 @@ def set_settings(
         headworks projects set acme/search --dollars-per-day 40
         headworks projects set acme/search --model any --requests-per-minute none
     """
-    from broker.ops import projects
+    from broker.ops import budgets, projects
+    from broker.ops.budgets import Subject
     from broker.ops.projects import Address, ProjectRow
     from broker.settings import Settings
 
@@ -153,7 +154,10 @@ def set_settings(
 
     async def work() -> ProjectRow:
         async with opened(Settings.load()) as database:
-            return await projects.set_settings(database, address, wanted)
+            changed = await projects.set_settings(database, address, wanted)
+            subject = Subject("project", project)
+            await budgets.let_go_on(database, await budgets.find(database, subject))
+            return changed
 
     _show_one(run(work()), as_json=False)
 
