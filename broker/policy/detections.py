@@ -46,7 +46,9 @@ class Span(Protocol):
 
 
 class SpanFinder(Protocol):
-    def find(self, text: str) -> Sequence[Span]: ...
+    def every(self, text: str) -> Sequence[Span]:
+        """Of all types, whether or not they overlap others."""
+        ...
 
 
 class Detections(NamedTuple):
@@ -83,7 +85,7 @@ def detect(
         ids.update(id_ for id_, _ in hits)
         if found.score > score:
             score, leading = found.score, hits
-        types.update(span.type for span in finder.find(text.text))
+        types.update(span.type for span in finder.every(text.text))
     return Detections(
         scores=tuple(sorted(scores.items())),
         hits=tuple(leading),

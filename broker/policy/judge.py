@@ -13,7 +13,7 @@ from broker.policy.differences import compare
 from broker.policy.dlp.errors import TooMuchFound
 from broker.policy.dlp.finder import Finder
 from broker.policy.dlp.replacing import Placeholders, replace
-from broker.policy.dlp.spans import Kind, Span
+from broker.policy.dlp.spans import Kind, Span, cover
 from broker.policy.facts import Facts
 from broker.policy.finding import finder_of
 from broker.policy.revision import PolicyRevision
@@ -53,7 +53,7 @@ class Judge:
         found = tuple(texts(job.envelope.request))
         spans: dict[str, Sequence[Span]] = {}
         injection = _NOTHING if self._injection is None else _Once(self._injection.scan, scans)
-        finder = _NOTHING if self._finder is None else _Once(self._finder.find, spans)
+        finder = _NOTHING if self._finder is None else _Once(self._finder.every, spans)
         return Looked(found, detect(found, injection, finder, self._version), spans)
 
     def decide(self, job: Job, looked: Looked) -> DecisionRecord:
@@ -127,7 +127,10 @@ def _compared(job: Job, before: DecisionRecord, candidate: Judge, scans: dict[st
 def _taken_out(
     job: Job, looked: Looked, redactions: Sequence[Redaction]
 ) -> tuple[dict[str, Any] | None, Mapping[str, str]]:
-    """The request with placeholders, None where there is nothing to take out; and what goes back later."""
+    """The request with placeholders, None where there is nothing to take out; and what goes back later.
+
+    Of data of two types that overlap, nothing stays, and nothing goes back that one of them is to forget.
+    """
     how = {each.type: each.how for each in redactions if each.type != Kind.PERSON}
     placeholders = Placeholders(text.text for text in looked.texts)
 
@@ -137,7 +140,8 @@ def _taken_out(
 
     changes: dict[Path, str] = {}
     for text in looked.texts:
-        spans = [span for span in looked.spans.get(text.text, ()) if span.type in how]
+        chosen = (span for span in looked.spans.get(text.text, ()) if span.type in how)
+        spans = cover(chosen, lambda type_: how[type_] == "redact")
         if spans:
             changes[text.path] = replace(text.text, spans, placeholder)
     return (rewritten(job.envelope.request, changes) if changes else None), placeholders.mapping
@@ -152,7 +156,7 @@ class _Nothing:
     def scan(self, text: str) -> Detection:
         return self
 
-    def find(self, text: str) -> Sequence[Span]:
+    def every(self, text: str) -> Sequence[Span]:
         return ()
 
 
@@ -168,7 +172,7 @@ class _Once(Generic[T]):
             self._known[text] = self._look(text)
         return self._known[text]
 
-    scan = find = __call__
+    scan = every = __call__
 
 
 _NOTHING: Final = _Nothing()

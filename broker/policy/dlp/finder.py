@@ -10,7 +10,7 @@ from broker.policy.dlp.customers import Dictionary, Expression, utf8
 from broker.policy.dlp.errors import DlpRulesInvalid, TooMuchFound
 from broker.policy.dlp.phones import Phones
 from broker.policy.dlp.scanning import View, view
-from broker.policy.dlp.spans import Kind, Span, settle
+from broker.policy.dlp.spans import Kind, Span, settle, settle_by_type
 
 REGIONS = ("US", "GB", "DE", "FR")
 """Whose national telephone numbers are known unless others are named."""
@@ -65,6 +65,15 @@ class Finder:
 
         Raises TooMuchFound beyond FOUND_MAX of one type; the text is then to be refused.
         """
+        return settle(self._found(text))
+
+    def every(self, text: str) -> tuple[Span, ...]:
+        """Sorted, and disjoint within each type: what is decided on, so that no type hides another, such as
+        an e-mail address the card number before its `@`. Raises TooMuchFound, as `find` does.
+        """
+        return settle_by_type(self._found(text))
+
+    def _found(self, text: str) -> list[Span]:
         found = self._searched(view(text))
         if self._customers:
             encoded = utf8(text)
@@ -72,7 +81,7 @@ class Finder:
                 found += _bounded(customer.find(encoded))
         if self._names is not None:
             found += _bounded(_person(text, start, end) for start, end in self._names.find(text))
-        return settle(found) if found else ()
+        return found
 
     def _searched(self, shown: View) -> list[Span]:
         found: list[Span] = []

@@ -1,8 +1,10 @@
 """What was found, and which of two findings stands where they overlap."""
 
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from enum import StrEnum
+from itertools import groupby
+from operator import attrgetter
 from typing import NamedTuple
 
 
@@ -41,16 +43,41 @@ _BY_SPECIFICITY: tuple[str, ...] = (
 
 def settle(found: Iterable[Span]) -> tuple[Span, ...]:
     """Sorted and disjoint: of spans that overlap the longest stands, of equals the most specific type."""
-    settled: list[Span] = []
+    return tuple(span for cluster in _clusters(found) for span in _strongest(cluster))
+
+
+def settle_by_type(found: Iterable[Span]) -> tuple[Span, ...]:
+    """Sorted, and disjoint within each type: what stands in a finding of another type stays one."""
+    by_type = groupby(sorted(found, key=attrgetter("type")), key=attrgetter("type"))
+    return tuple(sorted(span for _, spans in by_type for span in settle(spans)))
+
+
+def cover(found: Iterable[Span], is_first: Callable[[str], bool]) -> tuple[Span, ...]:
+    """Sorted and disjoint, over all that `found` is over: spans that overlap become one. It has the type that
+    `is_first` says, if one of theirs is; of several the one that `settle` would leave first.
+    """
+    return tuple(
+        Span(
+            cluster[0].start,
+            max(span.end for span in cluster),
+            min(cluster, key=lambda span: (not is_first(span.type), _strength(span))).type,
+        )
+        for cluster in _clusters(found)
+    )
+
+
+def _clusters(found: Iterable[Span]) -> Iterator[list[Span]]:
+    """Sorted, each of spans that hang together by overlapping."""
     cluster: list[Span] = []
     reach = 0
     for span in sorted(found):
         if cluster and span.start >= reach:
-            settled += _strongest(cluster)
+            yield cluster
             cluster = []
         cluster.append(span)
         reach = max(reach, span.end)
-    return (*settled, *_strongest(cluster))
+    if cluster:
+        yield cluster
 
 
 def _strongest(cluster: list[Span]) -> list[Span]:

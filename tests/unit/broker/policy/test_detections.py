@@ -34,7 +34,7 @@ class Shouting:
 
 
 class Digits:
-    def find(self, text: str) -> tuple[Span, ...]:
+    def every(self, text: str) -> tuple[Span, ...]:
         return tuple(Span(at, at + 1, "DIGIT") for at, letter in enumerate(text) if letter.isdigit())
 
 

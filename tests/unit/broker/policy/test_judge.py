@@ -70,6 +70,28 @@ def test_what_only_monitors_takes_nothing_out() -> None:
     assert (judgement.decision.effect, judgement.request) == ("allow", None)
 
 
+@pytest.mark.parametrize(
+    ("text", "type_"),
+    [
+        ("4111111111111111@example.com", "CREDIT_CARD"),
+        ("secret: DE89370400440532013000", "IBAN"),
+        ("order 4111 1111 1111 1111 of joe@example.com", "CREDIT_CARD"),
+    ],
+)
+def test_no_type_of_data_hides_another(text: str, type_: str) -> None:
+    lines = {"type": "LINE", "pattern": "order .*"}
+    sections: dict[str, Any] = {"patterns": [lines], "request": {type_: "block", "LINE": "flag"}}
+    judgement = judge(job(text), of(dlp=sections))
+    assert (judgement.decision.effect, judgement.rule) == ("deny", f"dlp.request.{type_.lower()}")
+
+
+def test_data_within_other_data_is_forgotten_with_it() -> None:
+    given = job("Pay 4111111111111111@example.com now")
+    judgement = judge(given, of(dlp={"request": {"EMAIL": "tokenize", "CREDIT_CARD": "redact"}}))
+    assert contents(judgement) == ["Pay [CREDIT_CARD_1] now"]
+    assert judgement.tokens == {}
+
+
 def test_tools_are_looked_into_too() -> None:
     tool = {"type": "function", "function": {"name": "mail", "description": f"Mails {MAIL}"}}
     judgement = judge(job(tools=[tool]), of(dlp={"request": {"EMAIL": "redact"}}))

@@ -1,4 +1,5 @@
 import string
+from collections.abc import Iterable
 from itertools import pairwise
 
 import pytest
@@ -9,7 +10,7 @@ from broker.policy.dlp.errors import DlpRulesInvalid, TooMuchFound
 from broker.policy.dlp.finder import FOUND_MAX, Finder
 from broker.policy.dlp.replacing import redact, restore, tokenize
 from broker.policy.dlp.scanning import view
-from broker.policy.dlp.spans import Kind, Span, settle
+from broker.policy.dlp.spans import Kind, Span, cover, settle, settle_by_type
 from tests.unit.broker.policy.dlp.marked import FINDER, FOUND
 
 PIECES = st.sampled_from(
@@ -61,6 +62,40 @@ def test_a_view_has_a_byte_for_each_character(text: str) -> None:
     shown = view(text)
     assert len(shown.data) == len(text)
     assert shown.digits == sum(byte in string.digits.encode() for byte in shown.data)
+
+
+OVERLAPPING = st.lists(
+    st.builds(
+        lambda start, size, type_: Span(start, start + size, type_),
+        st.integers(0, 40),
+        st.integers(1, 15),
+        st.sampled_from([*Kind, "OWN"]),
+    )
+)
+
+
+def places(spans: Iterable[Span]) -> set[int]:
+    return {place for span in spans for place in range(span.start, span.end)}
+
+
+@given(OVERLAPPING)
+def test_settled_by_type_no_type_hides_another(found: list[Span]) -> None:
+    settled = settle_by_type(found)
+    assert list(settled) == sorted(settled)
+    for type_ in {span.type for span in found}:
+        mine = tuple(span for span in settled if span.type == type_)
+        assert mine == settle(span for span in found if span.type == type_)
+
+
+@given(OVERLAPPING, st.sampled_from([*Kind, "OWN"]))
+def test_a_cover_leaves_nothing_out_and_puts_what_is_first_first(found: list[Span], first: str) -> None:
+    covered = cover(found, lambda type_: type_ == first)
+    assert all(one.end <= other.start for one, other in pairwise(covered))
+    assert places(covered) == places(found)
+    for span in covered:
+        within = {each.type for each in found if span.start <= each.start < span.end}
+        assert span.type in within
+        assert (span.type == first) == (first in within)
 
 
 @given(st.lists(st.tuples(st.integers(0, 40), st.integers(1, 15), st.sampled_from([*Kind, "OWN"]))))
