@@ -9,7 +9,7 @@ from broker.policy.dlp import addresses, cards, credentials, emails, ibans, ssns
 from broker.policy.dlp.customers import Dictionary, Expression, utf8
 from broker.policy.dlp.errors import DlpRulesInvalid, TooMuchFound
 from broker.policy.dlp.phones import Phones
-from broker.policy.dlp.scanning import View, view
+from broker.policy.dlp.scanning import View, seen, view
 from broker.policy.dlp.spans import Kind, Span, settle, settle_by_type
 
 REGIONS = ("US", "GB", "DE", "FR")
@@ -74,6 +74,16 @@ class Finder:
         return settle_by_type(self._found(text))
 
     def _found(self, text: str) -> list[Span]:
+        """As the text is written, where what is not seen parts words, and as it is seen."""
+        found = self._read(text)
+        shown = seen(text)
+        if shown is not None:
+            places = shown.places
+            spans = self._read(shown.text)
+            found += [Span(places[start], places[end], type_) for start, end, type_ in spans]
+        return found
+
+    def _read(self, text: str) -> list[Span]:
         found = self._searched(view(text))
         if self._customers:
             encoded = utf8(text)

@@ -20,6 +20,13 @@ _RUNS_MAX = 1_000
 _DASHES = "\u2010\u2011\u2012\u2013\u2212\ufe58\ufe63"
 _SPACES = "\u00a0\u1680\u2028\u2029\u202f\u205f\u3000"
 _INVISIBLE = "\u00ad\u200b\u200c\u200d\u2060\ufeff"
+_UNSEEN = (
+    r"\u00ad\u034f\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069"
+    r"\ufe00-\ufe0f\ufeff\U000e0000-\U000e01ef"
+)
+"""Characters that nobody sees, and that a model reads over."""
+_WRITTEN_OTHERWISE = re.compile(rf"[{_UNSEEN}]+|\\u([0-9A-Fa-f]{{4}})")
+"""Those, and JSON's escapes, which stand in the arguments of tool calls."""
 _MARKS = frozenset("@.-_+:/()='\"")
 """What joins the parts of what is looked for."""
 _DIGITS = b"0123456789"
@@ -83,6 +90,40 @@ def _compiled(source: bytes, options: re2.Options) -> Pattern:
 def view(text: str) -> View:
     data = _single_bytes(text)
     return View(data, data.lower(), len(data) - len(data.translate(None, _DIGITS)))
+
+
+class Seen(NamedTuple):
+    """A text without the characters that nobody sees, and without escapes.
+
+    `places`: where in the text each of its characters stands, and last the text's end.
+    """
+
+    text: str
+    places: tuple[int, ...]
+
+
+def seen(text: str) -> Seen | None:
+    """None where it is written as it is seen."""
+    if (text.isascii() and "\\u" not in text) or _WRITTEN_OTHERWISE.search(text) is None:
+        return None
+    parts: list[str] = []
+    places: list[int] = []
+    last = 0
+    for found in _WRITTEN_OTHERWISE.finditer(text):
+        parts.append(text[last : found.start()])
+        places += range(last, found.start())
+        if found[1]:
+            parts.append(_escaped(found[1]))
+            places.append(found.start())
+        last = found.end()
+    places += range(last, len(text) + 1)
+    return Seen("".join((*parts, text[last:])), tuple(places))
+
+
+def _escaped(digits: str) -> str:
+    """Of a pair of surrogates, which stands for what is looked for nowhere, two question marks."""
+    code = int(digits, 16)
+    return "?" if 0xD800 <= code < 0xE000 else chr(code)
 
 
 def _single_bytes(text: str) -> bytes:

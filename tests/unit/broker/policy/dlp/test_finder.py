@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from broker.policy.dlp.errors import DlpRulesInvalid, TooMuchFound
 from broker.policy.dlp.finder import FOUND_MAX, Finder
 from broker.policy.dlp.replacing import redact, restore, tokenize
-from broker.policy.dlp.scanning import view
+from broker.policy.dlp.scanning import seen, view
 from broker.policy.dlp.spans import Kind, Span, cover, settle, settle_by_type
 from tests.unit.broker.policy.dlp.marked import FINDER, FOUND
 
@@ -112,6 +112,37 @@ def test_settling_loses_only_what_overlaps_something_as_long(found: list[tuple[i
 def test_of_two_types_in_one_place_the_more_specific_stands() -> None:
     assert settle([Span(0, 5, Kind.PHONE), Span(0, 5, Kind.CREDIT_CARD)]) == (Span(0, 5, Kind.CREDIT_CARD),)
     assert settle([Span(0, 5, Kind.PERSON), Span(0, 5, "OWN")]) == (Span(0, 5, "OWN"),)
+
+
+@pytest.mark.parametrize("unseen", ["\u00ad", "\u200b", "\u2060\u200d", "\ufe0f", "\U000e0041"])
+@pytest.mark.parametrize("text", ["joe@example.com", "4111111111111111", "DE89370400440532013000"])
+def test_what_nobody_sees_hides_nothing(text: str, unseen: str) -> None:
+    finder = Finder([Kind.EMAIL, Kind.CREDIT_CARD, Kind.IBAN])
+    for at in range(1, len(text)):
+        written = f"Pay {text[:at]}{unseen}{text[at:]} now"
+        assert Span(4, 4 + len(text) + len(unseen), finder.find(text)[0].type) in finder.every(written)
+
+
+@pytest.mark.parametrize("text", [r"joe\u0040example.com", r"M\u00fcller", r"joe@example\u002Ecom"])
+def test_escapes_of_json_hide_nothing(text: str) -> None:
+    finder = Finder([Kind.EMAIL], dictionaries={"STAFF": ["Müller"]})
+    arguments = rf'{{"who":"{text}","icon":"\ud83d\ude00"}}'
+    [span] = finder.every(arguments)
+    assert arguments[span.start : span.end] == text
+
+
+@given(st.text(st.sampled_from("ab\\u0041\u200b\u00ad\ufe0f"), max_size=20))
+def test_what_is_seen_has_a_place_for_each_character(text: str) -> None:
+    found = seen(text)
+    if found is not None:
+        assert len(found.places) == len(found.text) + 1
+        assert found.places[-1] == len(text)
+        assert all(one < other for one, other in pairwise(found.places))
+
+
+def test_what_nobody_sees_parts_words_still() -> None:
+    finder = Finder([Kind.CREDIT_CARD])
+    assert Span(0, 16, Kind.CREDIT_CARD) in finder.every("4111111111111111\u200b5")
 
 
 def test_only_the_kinds_asked_for_are_found() -> None:
