@@ -33,6 +33,8 @@ Form = Discriminator(_form)
 
 Tokens = Annotated[int, Field(ge=1, le=TOKENS_MAX)]
 Penalty = Annotated[float, Field(ge=-2, le=2)]
+TokenName = Annotated[str, Field(pattern=r"^[0-9]{1,10}$")]
+"""A token's id. Other text would go out unread."""
 FunctionName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 
 
@@ -197,7 +199,7 @@ class ChatBody(Body):
     presence_penalty: Penalty | None = None
     frequency_penalty: Penalty | None = None
     logit_bias: (
-        Annotated[dict[str, Annotated[float, Field(ge=-100, le=100)]], Field(max_length=1_024)] | None
+        Annotated[dict[TokenName, Annotated[float, Field(ge=-100, le=100)]], Field(max_length=1_024)] | None
     ) = None
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
