@@ -137,7 +137,8 @@ class Following:
                     raise ConfigurationError(f"policy {id_} cannot be compiled here: {error}") from error
         self._bench = _put_in_place(standing, judges, self._bench)
         self._standing, self._number = standing, acts[-1].number
-        _log.info(Event.POLICY_ADOPTED, number=self._number, revision=standing.default.live)
+        say = _log.debug if self._following is None else _log.info  # a start that fails says that alone
+        say(Event.POLICY_ADOPTED, number=self._number, revision=standing.default.live)
 
     def _judges(self) -> "dict[str, Judge]":
         """Those that are on the bench, by revision."""

@@ -24,7 +24,11 @@ def bill_of_calls(calls: Path, prices: Path) -> dict[str, int]:
 
 
 def _rates(book: Mapping[str, Any]) -> dict[str, Mapping[str, int]]:
-    return {name: model["rates"] for model in book["models"] for name in (model["model"], *model["aliases"])}
+    return {
+        name: model["rates"]
+        for model in book["models"]
+        for name in (model["model"], *model.get("aliases", ()))
+    }
 
 
 def _cost(rates: Mapping[str, int], call: Mapping[str, int]) -> int:

@@ -37,7 +37,7 @@ class Events:
         self.logged.append((event, fields))
         self._came.set()
 
-    info = error = _note
+    debug = info = error = _note
 
     async def until(self, event: Event, times: int = 1) -> None:
         async with asyncio.timeout(DEADLINE_S):
