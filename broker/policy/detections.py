@@ -4,10 +4,14 @@ The detectors themselves are named by what is asked of them, so that a policy ca
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final, NamedTuple, Protocol
 
 from broker.policy.texts import Role, Text
+
+ALONE_MAX: Final = 32
+PASSAGE_CHARS_MAX: Final = 800
+"""Of several texts together; one that is longer stays by itself."""
 
 
 class Hit(Protocol):
@@ -70,22 +74,44 @@ class Detections(NamedTuple):
         return max((score for _, score in self.scores), default=0)
 
 
+def passages(texts: Sequence[Text]) -> Iterator[tuple[Role, str]]:
+    """What is scanned for orders to the model: each text by itself, as long as there are few. Of many, short
+    ones of one role that follow one another go together, a line each: a scan has its price however short
+    the text, and thousands of messages of a word would hold up everybody else's jobs.
+    """
+    if len(texts) <= ALONE_MAX:
+        yield from ((text.role, text.text) for text in texts)
+        return
+    held: list[str] = []
+    role: Role = "user"
+    for text in texts:
+        if held and (text.role != role or sum(map(len, held)) + len(text.text) > PASSAGE_CHARS_MAX):
+            yield role, "\n".join(held)
+            held = []
+        held.append(text.text)
+        role = text.role
+    if held:
+        yield role, "\n".join(held)
+
+
 def detect(
     texts: Iterable[Text], injection: InjectionDetector, finder: SpanFinder, detectors: str
 ) -> Detections:
-    """Scans each text by itself. Time: the sum of what the detectors take for each."""
+    """Looks into each text by itself; for orders to the model, into `passages`. Time: the sum of what the
+    detectors take for each.
+    """
+    texts = tuple(texts)
     scores: dict[Role, int] = {}
     ids: set[str] = set()
-    types: Counter[str] = Counter()
     score, leading = 0, list[tuple[str, int]]()
-    for text in texts:
-        found = injection.scan(text.text)
+    for role, passage in passages(texts):
+        found = injection.scan(passage)
         hits = sorted((hit.id, hit.contribution) for hit in found.rules)
-        scores[text.role] = max(scores.get(text.role, found.score), found.score)
+        scores[role] = max(scores.get(role, found.score), found.score)
         ids.update(id_ for id_, _ in hits)
         if found.score > score:
             score, leading = found.score, hits
-        types.update(span.type for span in finder.every(text.text))
+    types = Counter(span.type for text in texts for span in finder.every(text.text))
     return Detections(
         scores=tuple(sorted(scores.items())),
         hits=tuple(leading),
