@@ -60,6 +60,8 @@ async def _lasting(
     lasting: set[str] | None = None
     while True:
         nodes, seen = await _look(gate, source, organization_id, calendar)
+        if seen.before[0].windows[:4] != seen.after[0].windows[:4]:
+            continue  # a day or a month has ended in between
         found = _compared(organization_id, nodes, seen)
         ids = {each.where for each in found}
         lasting = ids if lasting is None else lasting & ids
@@ -100,8 +102,7 @@ def _compared(organization_id: int, nodes: Sequence[str], seen: _Seen) -> list[D
         for hold_id in sorted(seen.started - seen.record.open_holds)
     ]
     for node, before, after in zip(nodes, seen.before, seen.after, strict=True):
-        if before.windows[:4] == after.windows[:4]:
-            found += _of_node(organization_id, node, before, after, seen.record)
+        found += _of_node(organization_id, node, before, after, seen.record)
     return found
 
 
