@@ -78,8 +78,14 @@ class Completer:
         due_ms = None if wait_ms is None else self._clock() + wait_ms
         row = self._verdict(state, charge, failure, due_ms)
         self._metrics.job("dispatch", failure.value)
-        if await self._insist(lambda: self._attempts.decide(row)):
+        if await self._insist(lambda: self._is_decided_by(row)):
             await self.follow(record, inner, row)
+
+    async def _is_decided_by(self, row: VerdictRow) -> bool:
+        """Whether this verdict is the one on record; also where it was written by a try whose answer was lost,
+        for then nobody else goes on from it. Raises Unavailable.
+        """
+        return await self._attempts.decide(row) or (await self._attempts.facts(row.key)).verdict == row
 
     async def lost(self, state: State, hold: Hold, target: str) -> None:
         """Put on record that a worker died with the attempt, unless it has a verdict. Raises Unavailable."""

@@ -50,6 +50,7 @@ class Ledger:
         self.intents: dict[AttemptKey, AttemptRow] = {}
         self.begins: deque[str] = deque()
         self.starts: deque[str] = deque()
+        self.decides: deque[str] = deque()
         self.terminal: str | None = None
         self.released: list[Release] = []
         self.verdicts: list[VerdictRow] = []
@@ -81,8 +82,13 @@ class Ledger:
         return AttemptFacts(copy, verdict, charged=False, terminal=self.terminal, owner_alive=True)
 
     async def decide(self, row: VerdictRow) -> bool:
-        self.verdicts.append(row)
-        return True
+        how = self.decides.popleft() if self.decides else ""
+        is_new = all(each.key != row.key for each in self.verdicts)
+        if is_new and how != "before":
+            self.verdicts.append(row)
+        if how:
+            raise DatabaseUnavailable("away" if how == "before" else "lost on the way back")
+        return is_new
 
     async def settle(self, settlement: Settlement) -> None:
         self.settled.append(settlement)

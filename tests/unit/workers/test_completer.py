@@ -90,3 +90,12 @@ async def test_a_verdict_of_somebody_else_s_is_left_to_them(monkeypatch: pytest.
     monkeypatch.setattr(bench.ledger, "decide", another_decides)
     assert await ended(bench, failed(Failure.TIMEOUT, sent=True)) == []
     assert bench.ledger.settled == []
+
+
+@pytest.mark.parametrize("how", [("before",), ("after",), ("after", "before", "after")])
+async def test_a_verdict_whose_writing_was_not_confirmed_is_gone_on_from_once(how: tuple[str, ...]) -> None:
+    """It was taken for somebody else's, and nobody went on: the job was lost."""
+    bench = Bench()
+    bench.ledger.decides.extend(how)
+    assert await ended(bench, failed(Failure.PROVIDER_ERROR, sent=False)) == [topics.retry(RetryDelay.SECOND)]
+    assert len(bench.ledger.verdicts) == len(bench.ledger.settled) == 1
