@@ -82,8 +82,8 @@ class Completer:
             await self.follow(record, inner, row)
 
     async def _is_decided_by(self, row: VerdictRow) -> bool:
-        """Whether this verdict is the one on record; also where it was written by a try whose answer was lost,
-        for then nobody else goes on from it. Raises Unavailable.
+        """Whether this verdict is the one on record; also where it was written by a try whose answer was
+        lost, for then nobody else goes on from it. Raises Unavailable.
         """
         return await self._attempts.decide(row) or (await self._attempts.facts(row.key)).verdict == row
 
