@@ -93,7 +93,7 @@ async def test_the_caps_hold_while_reservers_race_and_die(bench: Bench) -> None:
     )
     watching = False
     await watcher
-    assert len(seen) > 1
+    assert seen
     assert all(amount <= CAPS[node] for sample in seen for node, amount in sample.items())
 
     bench.clock.now_ms += 60_000
