@@ -1,10 +1,12 @@
 """From a verified record to the bytes that a provider gets, and from its answer to a charge. Pure."""
 
 import hashlib
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import orjson
 
+from broker.policy import tokens
 from broker.pricing.cost import settled
 from broker.providers.provider import Answer, Call, Rejected
 from broker.providers.routes import Routes, Target
@@ -23,10 +25,15 @@ class Prepared(NamedTuple):
     """What the answer is charged by: those of the hold, whatever the book says by now."""
     price_version: str
     """Of the book that the terms are from."""
+    kept: Mapping[str, str]
+    """The values behind the tokens of the request, to be put back into the answer."""
 
 
-def prepare(inner: Inner, routes: Routes) -> Prepared | Refusal:
-    """The request re-encoded from what was parsed, under the overrides: policy and provider read the same."""
+def prepare(inner: Inner, routes: Routes, token_key: bytes) -> Prepared | Refusal:
+    """The request re-encoded from what was parsed, under the overrides: policy and provider read the same.
+
+    `token_key`: a Sealer's. Raises TokenMapUnreadable where the answer could not be given back whole.
+    """
     state = inner.state
     target, estimate = routes.target(state.model or ""), state.estimate
     if target is None or state.endpoint is None or estimate is None:
@@ -41,7 +48,8 @@ def prepare(inner: Inner, routes: Routes) -> Prepared | Refusal:
     body = orjson.dumps(request)
     terms = Terms.unpacked(estimate.terms)
     call = Call(state.endpoint, body, state.job_id, state.run, state.attempt, terms.counting)
-    return Prepared(target, call, hashlib.sha256(body).hexdigest(), terms, estimate.price_version)
+    kept = tokens.unseal(token_key, state, inner.tokens)
+    return Prepared(target, call, hashlib.sha256(body).hexdigest(), terms, estimate.price_version, kept)
 
 
 def answered_charge(state: State, prepared: Prepared, answer: Answer) -> Charge:

@@ -93,7 +93,7 @@ class Dispatch:
 
     async def _attempt(self, record: Incoming, inner: Inner, key: AttemptKey) -> Awaitable[None] | None:
         state = inner.state
-        prepared = prepare(inner, self._targets.routes)
+        prepared = prepare(inner, self._targets.routes, self._sealer.token_key)
         if isinstance(prepared, Refusal):
             return await self._end_uncalled(record, inner, key, prepared, prepared)
         if (bar := self._bar(state, prepared)) is not None:
@@ -201,14 +201,13 @@ class Dispatch:
         self, record: Incoming, inner: Inner, key: AttemptKey, prepared: Prepared, incarnation: str
     ) -> None:
         state = inner.state
-        kept = tokens.unseal(self._sealer.token_key, state, inner.tokens)
         result = await self._result(state, prepared)
         if not self._lease.held_since(incarnation) and await self._taken_over(key):
             return
         match result:
             case Answer():
                 self._latency.note(prepared.target, result.latency_ms, self._clock())
-                body = tokens.put_back(result.body, kept)
+                body = tokens.put_back(result.body, prepared.kept)
                 await self._completer.answered(state, prepared, replace(result, body=body))
             case Rejected():
                 await self._completer.rejected(state, prepared, result)

@@ -1,5 +1,6 @@
 """An attempt that DISPATCH failed over in an unforeseen way is charged, if it may have been served."""
 
+import hashlib
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, cast
@@ -149,6 +150,17 @@ async def test_one_that_was_not_begun_costs_nothing_and_its_hold_is_left_to_sett
     end = await worker.ended()
     assert worker.topics == [topics.DEAD, OUTCOMES]
     assert (end.charges, end.hold, worker.ledger.verdicts) == ((), HOLD, [])
+
+
+async def test_one_whose_tokens_cannot_be_read_is_not_begun() -> None:
+    """Its answer could not be given back whole, so nothing is spent on it."""
+    worker = Dispatching()
+    unreadable = b"sealed under another key"
+    of = state(tokens_sha256=hashlib.sha256(unreadable).hexdigest())
+    worker.record = received(worker.kit.sealer.seal(RESERVED, of, VALUE, tokens=unreadable))
+    end = await worker.ended()
+    assert worker.topics == [topics.DEAD, OUTCOMES]
+    assert (worker.ledger.intents, worker.provider.calls, end.charges) == ({}, [], ())
 
 
 async def test_one_that_has_its_verdict_keeps_it() -> None:

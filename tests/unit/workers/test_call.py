@@ -25,6 +25,7 @@ def routes(**targets: Any) -> Routes:
 
 
 ANY = routes(openai=[])
+TOKEN_KEY = b"t" * 32
 
 
 def inner(request: dict[str, Any] | None = None, of: State | None = None) -> Inner:
@@ -33,7 +34,7 @@ def inner(request: dict[str, Any] | None = None, of: State | None = None) -> Inn
 
 
 def prepared(job: Inner, to: Routes = ANY) -> Prepared:
-    made = prepare(job, to)
+    made = prepare(job, to, TOKEN_KEY)
     assert isinstance(made, Prepared)
     return made
 
@@ -94,7 +95,7 @@ def test_the_terms_are_those_of_the_estimate_whatever_the_target_calls_the_model
     ],
 )
 def test_what_cannot_be_sent_or_charged_is_refused(of: State, to: Routes, reason: Refusal) -> None:
-    assert prepare(inner(of=of), to) is reason
+    assert prepare(inner(of=of), to, TOKEN_KEY) is reason
 
 
 # charges
