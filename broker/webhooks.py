@@ -28,6 +28,7 @@ from broker.settings import WebhookSettings
 SECRET_BYTES: Final = 32
 _SECRET_PREFIX: Final = "whsec_"
 _URL_CHARS_MAX: Final = 2_000
+_SCHEMES: Final = ("https", "http")
 _EMBEDS_IPV4: Final = tuple(
     map(ipaddress.IPv6Network, ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32", "::/96"))
 )
@@ -50,7 +51,7 @@ class Delivered:
 
 @dataclass(frozen=True, slots=True)
 class Undelivered:
-    """`code`: `status_<number>`, `address_refused`, `timeout` or `unreachable`."""
+    """`code`: `status_<number>`, `url_invalid`, `address_refused`, `timeout` or `unreachable`."""
 
     code: str
 
@@ -76,13 +77,19 @@ class Webhooks:
         await self._session.close()
 
     async def deliver(self, url: str, secret: bytes, message: Message) -> Delivered | Undelivered:
-        """`url` has passed `check_url` when it was set."""
-        if not self._is_private_allowed and _is_refused(URL(url).host or ""):
+        """`url` has passed `check_url` when it was set, by the rules of then."""
+        try:
+            address = _parsed(url)
+        except ValueError:
+            return Undelivered("url_invalid")
+        if address.scheme not in _SCHEMES or not address.host:
+            return Undelivered("url_invalid")
+        if not self._is_private_allowed and _is_refused(address.host):
             return Undelivered("address_refused")
         headers = {"Content-Type": "application/json", **signed(secret, message)}
         try:
             async with self._session.post(
-                url, data=message.body, headers=headers, allow_redirects=False
+                address, data=message.body, headers=headers, allow_redirects=False
             ) as response:
                 status = response.status
         except _PrivateAddress:
@@ -116,23 +123,30 @@ def written(secret: bytes) -> str:
 def check_url(url: str, settings: WebhookSettings) -> None:
     """Raises SettingsInvalid on an address that no message will go to."""
     try:
-        parsed = URL(url)
-        host = parsed.host
+        parsed = _parsed(url)
     except ValueError:
         raise SettingsInvalid("a webhook's address: its host or port cannot be read") from None
-    if len(url) > _URL_CHARS_MAX or parsed.user is not None or parsed.fragment or not host:
+    if len(url) > _URL_CHARS_MAX or parsed.user is not None or parsed.fragment or not parsed.host:
         raise SettingsInvalid(
             f"a webhook's address must be https://host/path of at most {_URL_CHARS_MAX} characters, "
             "without a user or a fragment"
         )
+    allowed = _SCHEMES if settings.private_addresses else _SCHEMES[:1]
+    if parsed.scheme not in allowed:
+        raise SettingsInvalid(f"a webhook's address must begin with {' or '.join(allowed)}://")
     if settings.private_addresses:
         return
-    if parsed.scheme != "https":
-        raise SettingsInvalid("a webhook's address must begin with https://")
-    if _is_refused(host):
+    if _is_refused(parsed.host):
         raise SettingsInvalid(
             "a webhook's address must be public; webhooks.private_addresses = true allows others"
         )
+
+
+def _parsed(url: str) -> URL:
+    """Raises ValueError where a part of it cannot be read."""
+    parsed = URL(url)
+    _ = parsed.host, parsed.port  # read when they are asked for
+    return parsed
 
 
 def is_public(address: str) -> bool:

@@ -12,12 +12,14 @@ from types import TracebackType
 from typing import Any, Final, NamedTuple, Protocol, Self
 
 import orjson
+import structlog
 
 import schemas.notice
-from broker.errors import HeadworksError
+from broker.errors import HeadworksError, Unavailable
 from broker.quota.thresholds import Crossing, Used, crossings
 from broker.records import Outgoing
 from broker.store.notices import EVENTS, Delivery, Notice, Notices
+from broker.telemetry.events import Event
 from broker.telemetry.metrics import Metrics
 from broker.webhooks import Delivered, Message, Webhooks
 from schemas import headers, topics
@@ -31,9 +33,13 @@ RETRY_AFTER_MS: Final = tuple(
 KEPT_MS: Final = 400 * 86_400_000
 """How long a notice is remembered, so that it is not given again: longer than any window is open."""
 
+_HOPELESS: Final = frozenset({"removed", "url_invalid"})
+"""What no later try can mend: a webhook's address is never changed, only removed and added anew."""
+
 _CLAIMED_MAX = 20
 _FORGET_EVERY = 1_000
 _LEAVE_S = 5.0
+_log = structlog.stdlib.get_logger(__name__)
 
 
 class Standing(NamedTuple):
@@ -114,17 +120,32 @@ class Notifier:
         await self._notices.enter(found)
 
     async def deliver(self) -> None:
-        """Try the deliveries that are due. Raises Unavailable."""
+        """Try the deliveries that are due; none stops another. Raises Unavailable."""
         while not self._stopping.is_set() and (claimed := await self._notices.claim(_CLAIMED_MAX)):
-            await asyncio.gather(*map(self._deliver, claimed))
+            for failed in await asyncio.gather(*map(self._deliver, claimed), return_exceptions=True):
+                if failed is not None:
+                    self._metrics.trouble("notify", failed)
 
     async def _deliver(self, delivery: Delivery) -> None:
-        code = await (self._publish if delivery.destination == EVENTS else self._post)(delivery)
+        """Raises Unavailable where its end cannot be noted: it is due again when its claim is over."""
+        code = await self._tried(delivery)
         self._metrics.notice("events" if delivery.destination == EVENTS else "webhook", code or "delivered")
-        if code is None or code == "removed" or delivery.tries > len(RETRY_AFTER_MS):
+        if code is not None and delivery.destination != EVENTS:
+            _log.warning(Event.NOTICE_UNDELIVERED, webhook=delivery.destination, code=code)
+        if code is None or code in _HOPELESS or delivery.tries > len(RETRY_AFTER_MS):
             await self._notices.ended(delivery, code)
         else:
             await self._notices.later(delivery, code, RETRY_AFTER_MS[delivery.tries - 1])
+
+    async def _tried(self, delivery: Delivery) -> str | None:
+        """How it failed, if so; also in a way that nobody foresaw, or it would be tried without end."""
+        try:
+            return await (self._publish if delivery.destination == EVENTS else self._post)(delivery)
+        except Unavailable:
+            raise
+        except Exception as error:  # noqa: BLE001 - counted and logged
+            self._metrics.trouble("notify", error)
+            return HeadworksError.code
 
     async def _publish(self, delivery: Delivery) -> str | None:
         notice = delivery.notice

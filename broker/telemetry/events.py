@@ -16,6 +16,7 @@ class Event(StrEnum):
     PRODUCER_REPLACED = "producer_replaced"
     RECORDS_GIVEN_UP = "records_given_up"
     CHARGE_ESTIMATED = "charge.estimated"
+    NOTICE_UNDELIVERED = "notice.undelivered"
     TARGET_LIMITED = "target.limited"
     TARGET_CLOSED = "target.closed"
     TARGET_RECOVERED = "target.recovered"
@@ -36,6 +37,7 @@ WORDINGS: Final[Mapping[str, str]] = {
     Event.PRODUCER_REPLACED: "Kafka let the producer go on no more; another takes its place",
     Event.RECORDS_GIVEN_UP: "Some records were not acknowledged by the end; their cause comes again",
     Event.CHARGE_ESTIMATED: "A provider's report of what it used is not believed; the hold is charged",
+    Event.NOTICE_UNDELIVERED: "A webhook did not take a notice",
     Event.TARGET_LIMITED: "A provider is in trouble; fewer calls go to it",
     Event.TARGET_CLOSED: "A provider asks for a rest; no calls go to it meanwhile",
     Event.TARGET_RECOVERED: "A provider takes all calls again",

@@ -100,6 +100,14 @@ async def test_a_receiver_that_is_not_there(url: str) -> None:
     assert await _deliver(url) == Undelivered("unreachable")
 
 
+@pytest.mark.parametrize("settings", [PRIVATE_ALLOWED, PUBLIC_ONLY])
+@pytest.mark.parametrize(
+    "url", ["https://hooks.example.com:99999/", "https://[::1", "https://", "/hook", "ftp://a.example/", ""]
+)
+async def test_an_address_on_record_that_cannot_be_read(url: str, settings: WebhookSettings) -> None:
+    assert await _deliver(url, settings) == Undelivered("url_invalid")
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]", "[::ffff:127.0.0.1]"])
 async def test_no_message_goes_to_a_private_address(receiver: Receiver, host: str) -> None:
     url = receiver.url.replace("127.0.0.1", host)

@@ -11,14 +11,15 @@ import pytest
 import pytest_asyncio
 from pydantic import SecretStr
 from sqlalchemy import insert, update
+from structlog.testing import capture_logs
 
-from broker.errors import KafkaUnavailable, SecretMissing
+from broker.errors import DatabaseUnavailable, KafkaUnavailable, SecretMissing
 from broker.quota.thresholds import Used
 from broker.records import Outgoing
-from broker.settings import DatabaseSettings
+from broker.settings import DatabaseSettings, WebhookSettings
 from broker.store.database import Database
 from broker.store.migrate import upgrade
-from broker.store.notices import Notices
+from broker.store.notices import Delivery, Notices
 from broker.store.tables import deliveries, organizations, webhooks
 from broker.telemetry.metrics import Metrics
 from broker.webhooks import Delivered, Message, Undelivered, Webhooks
@@ -48,8 +49,16 @@ class Receiver:
 
     answers: list[Delivered | Undelivered] = field(default_factory=list)
     taken: list[tuple[str, bytes, Message]] = field(default_factory=list)
+    real: dict[str, Webhooks] = field(default_factory=dict)
+    """Addresses to which HTTP is used after all."""
+    failing: str | None = None
+    """The address at which something fails that nobody foresaw."""
 
     async def deliver(self, url: str, secret: bytes, message: Message) -> Delivered | Undelivered:
+        if url in self.real:
+            return await self.real[url].deliver(url, secret, message)
+        if url == self.failing:
+            raise ZeroDivisionError
         self.taken.append((url, secret, message))
         return self.answers.pop(0) if self.answers else Delivered(200)
 
@@ -201,6 +210,52 @@ async def test_a_webhook_that_was_removed_gets_nothing(bench: Bench) -> None:
     await bench.notifier.deliver()
     assert bench.receiver.taken == []
     assert (await bench.codes())["wh1"] == ("removed", False)
+
+
+async def test_an_address_on_record_that_cannot_be_read_stops_no_other_and_is_not_told(bench: Bench) -> None:
+    async with bench.database.begin() as connection:
+        hook = {"id": "wh2", "organization_id": 2, "url": "https://x.example:99999/hush", "created_ms": 0}
+        await connection.execute(insert(webhooks).values(hook | {"secret_wrapped": b"s"}))
+    over_http = Webhooks(WebhookSettings())
+    bench.receiver.real["https://x.example:99999/hush"] = over_http
+    with capture_logs() as logs:
+        await bench.round()
+    await over_http.close()
+    assert await bench.codes() == {
+        "events": (None, False),
+        "wh1": (None, False),
+        "wh2": ("url_invalid", False),
+    }
+    [said] = [each for each in logs if each["event"] == "notice.undelivered"]
+    assert (said["webhook"], said["code"]) == ("wh2", "url_invalid")
+    assert "hush" not in str(logs)
+    labels = {"destination": "webhook", "code": "url_invalid"}
+    assert bench.metrics.registry.get_sample_value("headworks_notices_total", labels) == 1
+
+
+async def test_a_delivery_that_fails_in_an_unforeseen_way_is_tried_later_and_stops_no_other(
+    bench: Bench,
+) -> None:
+    bench.receiver.failing = "https://x.example/"
+    await bench.round()
+    assert await bench.codes() == {"events": (None, False), "wh1": ("internal_error", True)}
+
+
+async def test_an_end_that_cannot_be_noted_stops_no_other(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = Notices.ended
+
+    async def away_for_the_topic(self: Notices, delivery: Delivery, code: str | None) -> None:
+        if delivery.destination == "events":
+            raise DatabaseUnavailable("away")
+        await ended(self, delivery, code)
+
+    monkeypatch.setattr(Notices, "ended", away_for_the_topic)
+    await bench.round()
+    assert await bench.codes() == {"events": (None, True), "wh1": (None, False)}
+    labels = {"stage": "notify", "code": "database_unavailable"}
+    assert bench.metrics.registry.get_sample_value("headworks_troubles_total", labels) == 1
 
 
 async def test_a_round_that_fails_does_not_end_it(bench: Bench) -> None:
