@@ -33,6 +33,7 @@ BillBy = Literal[
     "target",
     "lane",
     "day",
+    "month",
 ]
 BILL_BY: Final[tuple[BillBy, ...]] = get_args(BillBy)
 
@@ -190,4 +191,9 @@ def _date(day: int) -> str:
     return (_EPOCH + timedelta(days=day)).date().isoformat()
 
 
-_TIMES: Final[Mapping[str, Callable[[int], str]]] = MappingProxyType({"day": _date})
+def _month(month: int) -> str:
+    """Numbered as `schemas.state.month_of` says."""
+    return f"{month // 12:04}-{month % 12 + 1:02}"
+
+
+_TIMES: Final[Mapping[str, Callable[[int], str]]] = MappingProxyType({"day": _date, "month": _month})

@@ -3,9 +3,9 @@
 import csv
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, TextIO, cast
 
 import typer
 
@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from broker.store.usage import BillBy, BillRow
 
 _DAY = ["%Y-%m-%d"]
-NAMES = "organization, project, application, key, department, feature, user, model, target, lane, day"
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+NAMES = "organization, project, application, key, department, feature, user, model, target, lane, day, month"
+_FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""The last four are their full-width forms, which some spreadsheets take for the same."""
 _FIGURES = ("jobs", "attempts", "input_tokens", "output_tokens", "nanodollars")
 
 
@@ -50,11 +51,11 @@ def usage(
         headworks usage
         headworks usage --month 2026-01 --by project,model
         headworks usage --by department,feature --csv > bill.csv
-        headworks usage --by day --since 2026-01-01 --until 2026-01-31 --json
+        headworks usage --by month,project --since 2026-01-01 --json
 
-    Counted are the attempts of jobs that have ended, on the day for which their budget was held, by the
-    calendar of their organization. department, feature and user are the tags that jobs carry in their
-    metadata. A call of which it is not known whether it was served counts with all that was held for it.
+    Counted are the attempts of jobs that have ended, on the day and in the month for which their budget was
+    held, by the calendar of their organization. department, feature and user are the tags that jobs carry in
+    their metadata. A call of which it is not known whether it was served counts with all that it held.
     Dollars in CSV and JSON are whole nanodollars: a billion of them are one dollar.
     """
     names = _named(by)
@@ -62,9 +63,7 @@ def usage(
     if as_json:
         typer.echo(json.dumps(list(_records(names, rows)), indent=2))
     elif as_csv:
-        writer = csv.DictWriter(sys.stdout, [*names, *_FIGURES], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(inert(record) for record in _records(names, rows))
+        write_csv(sys.stdout, [*names, *_FIGURES], _records(names, rows))
     elif rows:
         from headworks.cli.bill import bill_table
 
@@ -124,9 +123,20 @@ def _records(by: Sequence[str], rows: "Sequence[BillRow]") -> Iterator[dict[str,
         yield dict(zip(by, row.labels, strict=True)) | dict(zip(_FIGURES, row[1:], strict=True))
 
 
+def write_csv(to: TextIO, columns: Sequence[str], records: Iterable[dict[str, Any]]) -> None:
+    """All text is quoted: with `;` between its columns a spreadsheet could find a formula inside a tag."""
+    writer = csv.DictWriter(to, columns, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
+    csv.writer(to, lineterminator="\n").writerow(columns)
+    writer.writerows(inert(record) for record in records)
+
+
 def inert(record: dict[str, Any]) -> dict[str, Any]:
     """A tag comes from an application: no spreadsheet may take it for a formula (OWASP, CSV injection)."""
     return {
-        name: f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+        name: f"'{value}" if isinstance(value, str) and _is_formula(value) else value
         for name, value in record.items()
     }
+
+
+def _is_formula(text: str) -> bool:
+    return text[:1] in ("\t", "\r", "\n") or text.lstrip().startswith(_FORMULA)

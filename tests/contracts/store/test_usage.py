@@ -49,6 +49,7 @@ async def _spend(database: Database) -> None:
         ),
         ("user", [BillRow(("ann",), 1, 2, 80, 20, 8_400), BillRow((None,), 2, 2, 160, 40, 12)]),
         ("model", [BillRow(("gpt-4o",), 2, 3, 160, 40, 8_407), BillRow(("small",), 1, 1, 80, 20, 5)]),
+        ("month", [BillRow(("2024-10",), 3, 4, 240, 60, 8_412)]),
         ("day", [BillRow(("2024-10-04",), 2, 3, 160, 40, 8_405), BillRow(("2024-10-05",), 1, 1, 80, 20, 7)]),
     ],
 )

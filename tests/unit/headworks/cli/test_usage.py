@@ -16,11 +16,11 @@ from broker.store.database import Database
 from broker.store.settlement import Settlements
 from broker.store.usage import BILL_BY, BillRow
 from headworks.cli.bill import bill_table
-from headworks.cli.usage import NAMES, inert
+from headworks.cli.usage import NAMES, inert, write_csv
 from tests.contracts.store.builders import HOLD, charge, settle, settlement, state
 from tests.unit.headworks.cli.conftest import Invoke
 
-LATER = HOLD.model_copy(update={"day": 20_100})
+LATER = HOLD.model_copy(update={"day": 20_100, "month": 2025 * 12})
 
 
 async def _spend(url: str, ids: dict[str, Any]) -> None:
@@ -95,9 +95,23 @@ def test_csv_sums_to_the_ledger(spent: None, invoke: Invoke) -> None:
     assert sum(int(row["nanodollars"]) for row in rows) == 2_000_004_201
 
 
-@pytest.mark.parametrize("label", ["=1+1", "+1", "-1", "@SUM(A1)"])
+def test_by_month(spent: None, invoke: Invoke) -> None:
+    found = _read(invoke, "--by month,model")
+    assert [(row["month"], row["nanodollars"]) for row in found] == [
+        ("2024-10", 2_000_000_001),
+        ("2025-01", 4_200),
+    ]
+
+
+@pytest.mark.parametrize("label", ["=1+1", "+1", "-1", "@SUM(A1)", " =1", "\t=1", "\uff1d1"])
 def test_no_spreadsheet_takes_a_tag_for_a_formula(label: str) -> None:
     assert inert({"user": label, "jobs": 1}) == {"user": f"'{label}", "jobs": 1}
+
+
+def test_a_tag_does_not_end_its_cell_where_columns_are_divided_by_semicolons() -> None:
+    written = io.StringIO()
+    write_csv(written, ["model", "jobs"], [{"model": 'a";=1+1', "jobs": 2}])
+    assert written.getvalue() == 'model,jobs\n"a"";=1+1",2\n'
 
 
 def test_people_read_dollars_and_a_total(spent: None, invoke: Invoke) -> None:
