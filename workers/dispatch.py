@@ -166,7 +166,7 @@ class Dispatch:
             self._tried.pop(key, None)
         if over(facts):
             if facts.intent is None:
-                await self._attempts.release(Release(held(inner.state).id, inner.state.organization_id))
+                await self._drop(inner.state)
             return None
         if facts.verdict is not None:
             await self._completer.follow(record, inner, facts.verdict)
@@ -174,6 +174,14 @@ class Dispatch:
         if facts.intent is None:
             return self._succession.wait()
         return await self._inherit(record, inner, key, facts.intent, facts.owner_alive, prepared)
+
+    async def _drop(self, state: State) -> None:
+        """An attempt that is not begun, for its run has ended: by a worker that was taken for dead, say. What
+        those before it cost, SETTLE may not have heard of.
+        """
+        await self._attempts.release(Release(held(state).id, state.organization_id))
+        if any(charge.nanodollars for charge in state.charges):
+            await self._completer.uncalled(state, Failure.DEADLINE_PASSED)
 
     async def _inherit(
         self,

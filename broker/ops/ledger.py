@@ -2,17 +2,19 @@
 
 The ledger and the audit are compared as of one moment. The gate moves on meanwhile, so it is read before and
 after the ledger: what it counts as spent may lie between what was charged when the ledger was read and what
-is charged now. What does not agree is looked at again, and told if it stays.
+is charged now. Its holds come and go, and are held one by one against the attempts that they are for. What
+does not agree is looked at again, and told if it stays.
 """
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 from broker.errors import GateClosed
 from broker.quota.calendar import Calendar
 from broker.quota.counters import Counters, NodeOf
+from broker.quota.inspection import HoldRecord, Inspection
 from broker.quota.ledger_source import LedgerSource
 from broker.quota.rebuild import OnRecord, on_record
 from broker.quota.redis_gate import RedisGate
@@ -23,15 +25,16 @@ PATIENCE_S: Final = 10.0
 """How long a difference of gate and ledger may take to go away: SETTLE writes the one, then the other."""
 _AGAIN_AFTER_S: Final = 0.5
 _AMOUNTS: Final = (("nanodollars", 0), ("tokens", 2))
+_HELD: Final = ("nanodollars", "input_tokens", "output_tokens", "day", "month", "minute")
 
 
 class _Seen(NamedTuple):
     """One look. The gate's figures by node."""
 
     before: Sequence[Counters]
+    gate: Inspection
     record: OnRecord
     after: Sequence[Counters]
-    started: frozenset[str]
 
 
 async def verify(
@@ -77,11 +80,11 @@ async def _look(
         nodes = await ledger.nodes(organization_id)
     asked = [NodeOf(organization_id, node) for node in nodes]
     before = await _counters(gate, source, asked)
-    started = await gate.started(organization_id)
+    inspected = await gate.inspect(organization_id, nodes)
     async with source.exclusive() as ledger:
         windows = calendar.open_at(before[0].windows.minute * 60_000)
         record = await on_record(organization_id, windows, ledger)
-    return nodes, _Seen(before, record, await _counters(gate, source, asked), started)
+    return nodes, _Seen(before, inspected, record, await _counters(gate, source, asked))
 
 
 async def _counters(gate: RedisGate, source: LedgerSource, nodes: Sequence[NodeOf]) -> list[Counters]:
@@ -95,15 +98,48 @@ async def _counters(gate: RedisGate, source: LedgerSource, nodes: Sequence[NodeO
 
 def _compared(organization_id: int, nodes: Sequence[str], seen: _Seen) -> list[Difference]:
     """Pure."""
-    found = [
-        Difference(
-            "hold", f"organization {organization_id}, hold {hold_id}", "started, and no attempt has it"
-        )
-        for hold_id in sorted(seen.started - seen.record.open_holds)
-    ]
+    found = [*_of_holds(organization_id, seen.gate, seen.record), *_of_sums(organization_id, seen.gate)]
     for node, before, after in zip(nodes, seen.before, seen.after, strict=True):
         found += _of_node(organization_id, node, before, after, seen.record)
     return found
+
+
+def _of_holds(organization_id: int, gate: Inspection, record: OnRecord) -> Iterator[Difference]:
+    """Each started hold is that of an attempt, as it was when it was put on record; and the other way round.
+
+    One that is not started may be that of an attempt that is just being begun.
+    """
+    known = {**record.settling, **record.unsettled}
+    for hold_id in sorted(gate.holds.keys() | record.unsettled.keys()):
+        held, attempt = gate.holds.get(hold_id), known.get(hold_id)
+        if held is None:
+            told = "an attempt is under way with it, and the gate has it not"
+        elif attempt is not None:
+            told = _apart(held, attempt)
+        else:
+            told = "started, and no attempt has it" if held.is_started else ""
+        if told:
+            yield Difference("hold", f"organization {organization_id}, hold {hold_id}", told)
+
+
+def _apart(held: HoldRecord, attempt: HoldRecord) -> str:
+    pairs = {"nodes": (held.nodes, attempt.nodes)}
+    pairs |= {name: (getattr(held.hold, name), getattr(attempt.hold, name)) for name in _HELD}
+    return "; ".join(
+        f"{name}: the gate {gated}, the attempt {begun}"
+        for name, (gated, begun) in pairs.items()
+        if gated != begun
+    )
+
+
+def _of_sums(organization_id: int, gate: Inspection) -> Iterator[Difference]:
+    """What each node counts of holds is what they come to."""
+    for node, sums in gate.sums().items():
+        for name, counted, summed in zip(sums._fields, gate.nodes[node], sums, strict=True):
+            if counted != summed:
+                check = "in_flight" if name == "jobs" else "held"
+                where = f"organization {organization_id}, node {node}, {name.replace('_', ' ')}"
+                yield Difference(check, where, f"the gate counts {counted}, and its holds come to {summed}")
 
 
 def _of_node(

@@ -10,9 +10,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from broker.quota.budget import ORGANIZATION_NODE, key_node, project_node
 from broker.quota.calendar import DAY_MS, OpenWindows
 from broker.quota.rebuild import CHUNK_ROWS, Decided, MinuteTotal, SettledHold, Total, Unsettled
+from broker.store.clock import now_ms
 from broker.store.database import Database
 from broker.store.locks import gate_lock
-from broker.store.tables import applications, attempts, charges, keys, projects, terminals, verdicts
+from broker.store.tables import applications, attempts, charges, keys, projects, terminals, verdicts, workers
 from schemas.state import Charge, Hold
 
 _CLOCKS_APART_MS: Final = 3_600_000
@@ -83,9 +84,23 @@ class DatabaseLedger:
 
     async def unsettled(self, organization_id: int, windows: OpenWindows) -> Sequence[Unsettled]:
         """Intents without a verdict, of runs that have not ended."""
+        return await self._intents(organization_id, windows, ~exists().where(_same_run(terminals)))
+
+    async def overtaken(self, organization_id: int, windows: OpenWindows) -> Sequence[Unsettled]:
+        """The same of runs that have, where the owner's lease runs, by the database's clock."""
+        living = exists().where(
+            workers.c.incarnation == attempts.c.owner, workers.c.lease_until_ms > now_ms()
+        )
+        return await self._intents(
+            organization_id, windows, and_(exists().where(_same_run(terminals)), living)
+        )
+
+    async def _intents(
+        self, organization_id: int, windows: OpenWindows, which: ColumnElement[bool]
+    ) -> Sequence[Unsettled]:
         found: list[Unsettled] = []
         for began in _begun(windows):
-            rows = await self._connection.execute(_unsettled(organization_id, began))
+            rows = await self._connection.execute(_unsettled(organization_id, and_(began, which)))
             found += [Unsettled(row[0], row[1], Hold.model_validate(row[2])) for row in rows]
         return [item for item in found if item.hold.month >= windows.first_month]
 
@@ -143,13 +158,12 @@ def _verdicts(organization_id: int, began: ColumnElement[bool]) -> Select[Any]:
     )
 
 
-def _unsettled(organization_id: int, began: ColumnElement[bool]) -> Select[Any]:
+def _unsettled(organization_id: int, which: ColumnElement[bool]) -> Select[Any]:
     return select(attempts.c.project_id, attempts.c.key_id, attempts.c.hold).where(
         _of(organization_id),
-        began,
+        which,
         ~exists().where(_same_attempt(charges)),
         ~exists().where(_same_attempt(verdicts)),
-        ~exists().where(_same_run(terminals)),
     )
 
 

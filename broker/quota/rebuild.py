@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple, Protocol
 from uuid import uuid4
 
 from broker.quota.calendar import Calendar, OpenWindows
+from broker.quota.inspection import HoldRecord
 from broker.quota.packing import branch
 from schemas.state import Charge, Hold
 
@@ -82,6 +83,10 @@ class Ledger(Protocol):
     def decided(self, organization_id: int, windows: OpenWindows) -> AsyncIterator[Sequence[Decided]]: ...
 
     async def unsettled(self, organization_id: int, windows: OpenWindows) -> Sequence[Unsettled]: ...
+
+    async def overtaken(self, organization_id: int, windows: OpenWindows) -> Sequence[Unsettled]:
+        """Attempts whose run another has ended, while their own worker lives and may still be calling."""
+        ...
 
 
 class RebuildSource(Protocol):
@@ -183,19 +188,30 @@ class OnRecord(NamedTuple):
     charged: Mapping[tuple[str, str], Sequence[int]]
     decided: Mapping[tuple[str, str], Sequence[int]]
     """Of verdicts whose charges come with the job's terminal: a gate that was rebuilt counts them already."""
-    open_holds: frozenset[str]
-    """Ids of holds of attempts that are not settled."""
+    unsettled: Mapping[str, HoldRecord]
+    """Of attempts without an end, which the gate must have as started."""
+    settling: Mapping[str, HoldRecord]
+    """Of attempts whose end is known, or soon will be: the gate has them until it is told."""
 
 
 async def on_record(organization_id: int, windows: OpenWindows, ledger: Ledger) -> OnRecord:
     """What a gate is held against by `broker.ops.ledger`."""
-    charged, decided, holds = _Tally(windows), _Tally(windows), set[str]()
+    charged, decided, settling = _Tally(windows), _Tally(windows), list[HoldRecord]()
     await _count_charges(charged, organization_id, ledger)
     async for rows in ledger.decided(organization_id, windows):
-        holds.update(row.charge.hold.id for row in rows)
+        settling += [_started(row.project_id, row.key_id, row.charge.hold) for row in rows]
         deque(_count_decided(decided, rows), maxlen=0)
-    holds.update(item.hold.id for item in await ledger.unsettled(organization_id, windows))
-    return OnRecord(charged.spans, decided.spans, frozenset(holds))
+    settling += [_started(*item) for item in await ledger.overtaken(organization_id, windows)]
+    unsettled = [_started(*item) for item in await ledger.unsettled(organization_id, windows)]
+    return OnRecord(charged.spans, decided.spans, *map(_by_id, (unsettled, settling)))
+
+
+def _started(project_id: int, key_id: str | None, hold: Hold) -> HoldRecord:
+    return HoldRecord(True, branch(project_id, key_id), hold)
+
+
+def _by_id(records: Sequence[HoldRecord]) -> dict[str, HoldRecord]:
+    return {record.hold.id: record for record in records}
 
 
 async def _count_charges(tally: _Tally, organization_id: int, ledger: Ledger) -> None:

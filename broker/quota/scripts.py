@@ -29,8 +29,9 @@ class Scripts:
     rebuild: Script
     jobs: Script
     counters: Script
+    inspect: Script
 
     @classmethod
     def load(cls) -> Self:
-        names = ("reserve", "start", "settle", "release", "rebuild", "jobs", "counters")
+        names = ("reserve", "start", "settle", "release", "rebuild", "jobs", "counters", "inspect")
         return cls(*(Script.load(name) for name in names))

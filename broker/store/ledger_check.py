@@ -1,18 +1,19 @@
 """Does the ledger agree with itself, and with the audit? All of it is read, as it stood at one moment."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, Table, and_, func, or_, select, text
+from sqlalchemy import func, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.store.audit_check import Broken, heads, walk
 from broker.store.bulk import select_by_keys
 from broker.store.database import Database
-from broker.store.keys import ATTEMPT_COLUMNS, JOB_COLUMNS, RUN_COLUMNS, RunKey
+from broker.store.keys import JOB_COLUMNS, RunKey
+from broker.store.ledger_comparisons import COMPARISONS
 from broker.store.settlement_rows import Terminal
-from broker.store.tables import attempts, charges, terminals
+from broker.store.tables import terminals
 from schemas.outcomes import TERMINAL_KINDS
 
 _WHOLE_TABLES = "SET LOCAL enable_seqscan = on; SET LOCAL enable_hashjoin = on"
@@ -89,8 +90,8 @@ class _Check:
         ]
 
     async def ledger(self) -> AsyncIterator[Difference]:
-        """Terminals, charges and intents, against one another."""
-        for check, statement, detail in _COMPARISONS:
+        """Terminals, charges, verdicts, intents and dead letters, against one another."""
+        for check, statement, detail in COMPARISONS:
             for row in await self._connection.execute(statement):
                 run = RunKey(*row[:3])
                 if check != "charges_more" or run not in self._noted:
@@ -128,67 +129,3 @@ def _apart(entry: Any, terminal: Terminal | None) -> str:
         for name, (audited, settled) in pairs.items()
         if audited != settled
     )
-
-
-_SUMS = (
-    select(
-        *(charges.c[name] for name in RUN_COLUMNS),
-        func.sum(charges.c.nanodollars).label("nanodollars"),
-        func.count().label("attempts"),
-    )
-    .group_by(*(charges.c[name] for name in RUN_COLUMNS))
-    .subquery("sums")
-)
-_CHARGED: Final = func.coalesce(_SUMS.c.nanodollars, 0)
-_CHARGES: Final = func.coalesce(_SUMS.c.attempts, 0)
-
-
-def _same(one: Any, other: Any, columns: Sequence[str]) -> ColumnElement[bool]:
-    return and_(*(one.c[name] == other.c[name] for name in columns))
-
-
-def _of_terminals(unequal: ColumnElement[bool]) -> Select[Any]:
-    return (
-        select(*(terminals.c[name] for name in RUN_COLUMNS), terminals.c.nanodollars, _CHARGED)
-        .select_from(terminals.outerjoin(_SUMS, _same(terminals, _SUMS, RUN_COLUMNS)))
-        .where(unequal)
-    )
-
-
-def _charges_without(table: Table, columns: Sequence[str]) -> Select[Any]:
-    return (
-        select(*(charges.c[name] for name in RUN_COLUMNS), charges.c.attempt, charges.c.nanodollars)
-        .select_from(charges.outerjoin(table, _same(charges, table, columns)))
-        .where(table.c.job_id.is_(None))
-    )
-
-
-_COMPARISONS: Final = (
-    (
-        "charges_less",
-        _of_terminals(or_(terminals.c.nanodollars > _CHARGED, terminals.c.attempts > _CHARGES)),
-        "terminal says {} nanodollars, its charges {}",
-    ),
-    (
-        "charges_more",
-        _of_terminals(or_(terminals.c.nanodollars < _CHARGED, terminals.c.attempts < _CHARGES)),
-        "terminal says {} nanodollars, its charges {}",
-    ),
-    (
-        "charge_without_terminal",
-        _charges_without(terminals, RUN_COLUMNS),
-        "attempt {} is charged {} nanodollars",
-    ),
-    (
-        "charge_without_intent",
-        _charges_without(attempts, ATTEMPT_COLUMNS),
-        "attempt {} is charged {} nanodollars",
-    ),
-    (
-        "charge_over_hold",
-        select(
-            *(charges.c[name] for name in ATTEMPT_COLUMNS), charges.c.nanodollars, charges.c.hold_nanodollars
-        ).where(charges.c.nanodollars > charges.c.hold_nanodollars),
-        "attempt {} is charged {} nanodollars, and {} were held",
-    ),
-)

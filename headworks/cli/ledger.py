@@ -23,9 +23,10 @@ def verify(as_json: JsonOption = False) -> None:
     Example:
         headworks ledger verify
 
-    Terminals with their charges, charges with the attempts and holds that they are for, every end with its
-    entry in the audit, every hash chain with its head; and what the gate counts as spent, of each
-    organization, project and key, with the charges of the day and the month. Workers may go on meanwhile.
+    Terminals with their charges, charges with the attempts, verdicts and holds that they are for, every end
+    with its entry in the audit, every hash chain with its head; and the gate, of each organization, project
+    and key: what it counts as spent with the charges of the day and the month, its holds with the attempts
+    under way, what it counts as held and in flight with its holds. Workers may go on meanwhile.
 
     Exit status: 0 there is no difference; 1 there is one, or a part is away.
     """

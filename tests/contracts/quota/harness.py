@@ -95,6 +95,9 @@ class MemoryLedger:
     async def unsettled(self, organization_id: int, windows: OpenWindows) -> Sequence[Unsettled]:
         return [item for item in self.intents if item.hold.month >= windows.first_month]
 
+    async def overtaken(self, organization_id: int, windows: OpenWindows) -> Sequence[Unsettled]:
+        return []
+
 
 @dataclass
 class Bench:

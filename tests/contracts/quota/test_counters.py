@@ -1,8 +1,12 @@
 """What the gate says that its nodes count, on the embedded server and on Redis."""
 
+import pytest
+
+from broker.errors import GateClosed
 from broker.quota.calendar import DAY_MS, MINUTE_MS
 from broker.quota.counters import Amounts, NodeOf
 from broker.quota.gate import StartRequest
+from broker.quota.inspection import Held
 from broker.quota.limits import Limits
 from broker.quota.thresholds import Used
 from schemas.state import month_of
@@ -64,3 +68,23 @@ async def test_several_organizations_in_one_call_and_in_order(bench: Bench) -> N
     asked = [NodeOf(ORGANIZATION, "p2"), NodeOf(ORGANIZATION, "p1"), NodeOf(ORGANIZATION, "o")]
     assert [each.of_day.nanodollars for each in await bench.gate.counters(asked)] == [0, 100, 100]
     assert await bench.gate.counters([]) == []
+
+
+async def test_every_hold_is_told_and_what_the_nodes_count_of_them(bench: Bench) -> None:
+    first, second = [
+        granted(each) for each in await bench.gate.reserve([request("a", 100), request("b", 50)])
+    ]
+    await bench.gate.start([StartRequest(first, budget_of())])
+    found = await bench.gate.inspect(ORGANIZATION, ["o", "p1", "ka", "p2"])
+    assert {name: (each.is_started, each.nodes, each.hold) for name, each in found.holds.items()} == {
+        first.id: (True, "o,p1,ka", first),
+        second.id: (False, "o,p1,ka", second),
+    }
+    tokens = first.tokens + second.tokens
+    own = Held(2, 150, tokens, 150, tokens)
+    assert found.nodes == found.sums() == {"o": own, "p1": own, "ka": own, "p2": Held()}
+
+
+async def test_nothing_is_told_by_a_gate_that_is_closed(closed_bench: Bench) -> None:
+    with pytest.raises(GateClosed):
+        await closed_bench.gate.inspect(ORGANIZATION, ["o"])

@@ -8,25 +8,29 @@ from sqlalchemy import delete, insert, update
 
 from broker.store.attempts import Attempts
 from broker.store.database import Database
+from broker.store.jobs import Jobs
 from broker.store.ledger_check import Difference, Progress, differences
 from broker.store.settlement import Settlements
-from broker.store.tables import attempts, audit, charges, positions, terminals
-from schemas.outcomes import Conflict, Expired
-from tests.contracts.store.builders import charge, intent, settle, settlement, state
+from broker.store.tables import attempts, audit, charges, dead_letters, positions, terminals, verdicts
+from schemas.outcomes import Conflict, Dead, Expired
+from schemas.reasons import Failure
+from tests.contracts.store.builders import HOLD, charge, intent, job, settle, settlement, state, verdict
 
-FIRST, SECOND, THIRD = UUID(int=1), UUID(int=2), UUID(int=3)
+FIRST, SECOND, THIRD, FOURTH = (UUID(int=number) for number in range(1, 5))
 
 
 async def _fill(database: Database) -> None:
-    """Three jobs: two attempts of which one was lost, two, none; and a conflict, which ends nothing."""
+    """Four jobs: two attempts of which one was lost, two, none, dead; and a conflict, which ends nothing."""
     numbers = ((FIRST, 1), (FIRST, 2), (SECOND, 1), (SECOND, 2))
     await Attempts(database).begin([intent(job_id=job_id, attempt=number) for job_id, number in numbers])
+    await Attempts(database).record_verdicts([verdict(intent(job_id=SECOND))])
     await settle(
         Settlements(database),
         settlement(0, state(job_id=FIRST, charges=(charge(),))),
         settlement(1, state(job_id=SECOND, charges=(charge(1, verdict="failed", usage=None), charge(2)))),
         settlement(2, state(Expired(stage="retry"), job_id=THIRD)),
         settlement(3, state(Conflict(), job_id=FIRST)),
+        settlement(4, state(Dead(reason=Failure.TIMEOUT, dead_letter="dead/0/3"), job_id=FOURTH)),
     )
 
 
@@ -44,12 +48,12 @@ async def test_progress_comes_to_its_end(database: Database) -> None:
     await _fill(database)
     seen: list[Progress] = []
     assert [found async for found in differences(database, seen.append)] == []
-    assert seen[-1] == Progress(4, 4)
+    assert seen[-1] == Progress(5, 5)
 
 
 async def test_a_charge_that_came_late_is_no_difference(database: Database) -> None:
     await _fill(database)
-    late = settlement(4, state(job_id=FIRST, attempt=2, charges=(charge(), charge(2, nanodollars=7))))
+    late = settlement(5, state(job_id=FIRST, attempt=2, charges=(charge(), charge(2, nanodollars=7))))
     await settle(Settlements(database), late)
     assert await _found(database) == []
 
@@ -74,6 +78,30 @@ async def test_a_charge_that_came_late_is_no_difference(database: Database) -> N
             update(charges).where(charges.c.job_id == FIRST).values(job_id=uuid4()),
             {"charges_less", "charge_without_terminal", "charge_without_intent"},
         ),
+        (
+            delete(charges).where(charges.c.job_id == SECOND, charges.c.attempt == 1),
+            {"charges_less", "verdict_without_charge"},
+        ),
+        (
+            update(verdicts).values(
+                charge=charge(verdict="failed", nanodollars=4_199).model_dump(mode="json")
+            ),
+            {"verdict_apart"},
+        ),
+        (
+            update(attempts)
+            .where(attempts.c.job_id == FIRST)
+            .values(hold=HOLD.model_copy(update={"nanodollars": 8_999}).model_dump(mode="json")),
+            {"charge_hold"},
+        ),
+        (update(charges).where(charges.c.job_id == FIRST).values(hold_id="d0" * 16), {"charge_hold"}),
+        (
+            update(charges).where(charges.c.job_id == FIRST).values(hold_nanodollars=9_001),
+            {"charge_hold"},
+        ),
+        (delete(dead_letters), {"dead_letter"}),
+        (update(dead_letters).values(reason="rate_limited"), {"dead_letter"}),
+        (update(dead_letters).values(job_id=THIRD), {"dead_letter"}),
         (delete(attempts).where(attempts.c.job_id == FIRST), {"charge_without_intent"}),
         (
             delete(terminals).where(terminals.c.job_id == FIRST),
@@ -105,6 +133,19 @@ async def test_a_charge_that_came_late_is_no_difference(database: Database) -> N
 async def test_what_was_planted_is_found(database: Database, fault: Any, checks: set[str]) -> None:
     await _fill(database)
     async with database.begin() as connection:
-        await connection.execute(fault)
+        done = await connection.execute(fault)
+    assert done.rowcount
     found = await _found(database)
     assert {each.check for each in found} == checks, found
+
+
+@pytest.mark.parametrize(("deadline_ms", "checks"), [(0, {"verdict_without_charge"}), (2**50, set())])
+async def test_the_cost_of_an_attempt_after_the_end_is_waited_for_until_the_deadline(
+    database: Database, deadline_ms: int, checks: set[str]
+) -> None:
+    """As when a worker that was taken for dead ends the job, while another makes the next attempt."""
+    await Jobs(database).register([job(job_id=FIRST, deadline_ms=deadline_ms)])
+    await _fill(database)
+    late = verdict(intent(job_id=FIRST, attempt=2), "unknown")
+    await Attempts(database).record_verdicts([late])
+    assert {each.check for each in await _found(database)} == checks

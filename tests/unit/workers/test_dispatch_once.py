@@ -6,7 +6,7 @@ import pytest
 
 from broker.quota.gate import Release
 from tests.unit.workers.dispatching import Bench
-from tests.unit.workers.memory import HOLD
+from tests.unit.workers.memory import HOLD, charge
 
 
 @pytest.fixture
@@ -50,6 +50,19 @@ async def test_an_attempt_of_a_job_that_has_ended_gives_its_hold_back(bench: Ben
     assert await bench.handle()
     assert bench.provider.calls == []
     assert bench.ledger.released == [Release(HOLD.id, 2)]
+
+
+@pytest.mark.parametrize(("nanodollars", "outcomes"), [(0, 0), (7, 1)])
+async def test_what_it_cost_before_the_job_was_ended_by_another_is_brought_to_settle(
+    nanodollars: int, outcomes: int
+) -> None:
+    """Else it would be spent at the gate and charged to nobody."""
+    bench = Bench(attempt=3, charges=(charge(2, nanodollars),))
+    bench.ledger.terminal = "answered"
+    assert await bench.handle()
+    assert bench.ledger.released == [Release(HOLD.id, 2)]
+    assert [record.topic for record in bench.producer.sent] == ["outcomes.standard"] * outcomes
+    assert not outcomes or [charge.nanodollars for charge in bench.last.charges] == [nanodollars]
 
 
 async def test_the_hold_of_a_call_that_was_made_is_left_to_its_settlement(bench: Bench) -> None:
