@@ -147,3 +147,11 @@ class State(Record):
     """On `retry.*` and `parked`: not before this time."""
     parked_for: str | None = None
     outcome: Annotated[Outcome, Field(discriminator="kind")] | None = None
+
+    def forget_what_was_set(self) -> None:
+        """Let go of the names of the fields that were given, of this record and those in it: half of what a
+        state takes in memory. Which were given and which have their default, nobody asks.
+        """
+        for record in (self, self.tags, self.retry, self.estimate, self.decision, self.hold):
+            if record is not None:
+                record.model_fields_set.clear()

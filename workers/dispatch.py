@@ -80,6 +80,7 @@ class Dispatch:
             self._metrics.dead_letter("dispatch", error.reason)
             await self._producer.send(self._outlets.dead_record(record, "dispatch", error.reason.value))
             return None
+        inner.state.forget_what_was_set()  # thousands of states are kept here, each for as long as its call
         key = attempt_key(inner.state)
         if (running := self._running.get(key)) is not None:
             return asyncio.shield(running)
@@ -99,13 +100,16 @@ class Dispatch:
         if (bar := self._bar(state, prepared)) is not None:
             return await self._end_uncalled(record, inner, key, prepared, bar)
         incarnation = self._lease.incarnation
-        row = self._tried.get(key)
-        if row is None or row.owner != incarnation:
-            row = self._tried[key] = self._row(state, prepared, incarnation)
-        if await self._attempts.begin(row):
+        if await self._attempts.begin(self._intent(state, key, prepared, incarnation)):
             await self._start_and_call(record, inner, key, prepared, incarnation)
             return None
         return await self._resume(record, inner, key, prepared)
+
+    def _intent(self, state: State, key: AttemptKey, prepared: Prepared, incarnation: str) -> AttemptRow:
+        row = self._tried.get(key)
+        if row is None or row.owner != incarnation:
+            row = self._tried[key] = self._row(state, prepared, incarnation)
+        return row
 
     def _bar(self, state: State, prepared: Prepared) -> Failure | Refusal | None:
         """Why the provider is not to be called: for certain, or by what can be expected."""
@@ -128,17 +132,19 @@ class Dispatch:
 
         To write the intent and start the hold may have taken long, so what bars a call is looked at again.
         """
-        state = inner.state
-        request = StartRequest(held(state), self._directory.budget(state.key_id))
-        verdict = await self._attempts.start(request)
+        is_held = await self._start_hold(inner.state)
         self._tried.pop(key, None)
-        bar = self._certain_bar(state)
-        if not isinstance(verdict, Granted) or verdict.hold != state.hold:
-            await self._completer.failed(record, inner, prepared, Failure.HOLD_LAPSED)
-        elif bar is not None:
+        bar = self._certain_bar(inner.state) if is_held else Failure.HOLD_LAPSED
+        if bar is not None:
             await self._completer.failed(record, inner, prepared, bar)
         else:
             await self._call(record, inner, key, prepared, incarnation)
+
+    async def _start_hold(self, state: State) -> bool:
+        """Whether the attempt may go on under its hold."""
+        request = StartRequest(held(state), self._directory.budget(state.key_id))
+        verdict = await self._attempts.start(request)
+        return isinstance(verdict, Granted) and verdict.hold == state.hold
 
     async def _end_uncalled(
         self,

@@ -1,6 +1,7 @@
 """A provider gets what was parsed, under the overrides; what an attempt costs follows from its end."""
 
 import hashlib
+import tracemalloc
 from typing import Any
 
 import orjson
@@ -37,6 +38,19 @@ def prepared(job: Inner, to: Routes = ANY) -> Prepared:
     made = prepare(job, to, TOKEN_KEY)
     assert isinstance(made, Prepared)
     return made
+
+
+def test_what_is_kept_for_a_call_takes_little_more_memory_than_it_is_long() -> None:
+    job = inner({**REQUEST, "messages": [{"role": "user", "content": "canal " * 200}]})
+    prepared(job)
+    tracemalloc.start()
+    try:
+        body = prepared(job).call.body
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(body) > 1_200
+    assert kept < 2 * len(body)
 
 
 def test_a_call_carries_the_request_and_says_whose_attempt_it_is() -> None:
