@@ -1,7 +1,7 @@
 """How many calls a target may have under way at once. Pure; times are seconds of a monotonic clock.
 
 The limit starts at its ceiling. Trouble cuts it, to a part of what was under way (multiplicative decrease):
-calls that were turned away for load, failures where they are a fifth of what ended, latency where it is a
+calls that were turned away for load, failures where they are more than a fifth, latency where it is a
 multiple of what it was. From the first call that is served after a cut the limit rises again along a
 cubic: quickly at first, slowly about where the trouble was met, then faster and faster (after TCP CUBIC,
 RFC 9438). With time alone a cut is forgotten.
@@ -9,13 +9,19 @@ RFC 9438). With time alone a cut is forgotten.
 One call that is turned away among many that are served may be chance. So each one fills a bucket, each call
 served drains a little of it, and the bucket has to be full (as gRPC throttles retries, gRFC A6). It is after
 three in a row; it hardly ever is while fewer than one in eleven are turned away. The more are under way, the
-more it holds, for so many more come together by chance.
+more it holds, for so many more come together by chance. Failures have a bucket of their own: full after eight
+in a row, hardly ever while fewer than one in ten fail.
+
+Where the trouble was met, says little if not half of the limit was under way, and nothing of failures: a
+target that answers nothing but errors does so at once, and there is never much under way. The limit then
+rises to what the target bore before.
 
 Latency is judged by windows, and against a baseline that follows it down at once and up only while the
 target is not pressed, that is, while less than half of the limit is under way: what a target takes then is
 not our doing. So nothing has to be held back to measure it. Where after a cut for latency fewer calls are
 served in the same time, load was not its cause (answers grew longer), for fewer calls at once lose nothing to
-a target that has a queue: the cut is undone, and the latency taken as the baseline.
+a target that has a queue: the cut is undone, and the latency taken as the baseline. The mean of few calls is
+off by much, so a window counts as slower or faster only by what it surely is.
 The gradient of latencies is the idea of Netflix's concurrency-limits and Envoy's adaptive concurrency filter;
 they differ in measuring the baseline by an average or by letting few calls through for a while.
 
@@ -42,22 +48,28 @@ TOGETHER_LEAST: Final = 0.1
 FAILURE_FACTOR: Final = 0.5
 LATENCY_FACTORS: Final = (0.5, 0.7)
 """Least and most: a smaller step could not be told from chance when its effect is looked for."""
-PEAK_KEPT: Final = 0.9
-"""Failures say little of how many calls a target bears: what it bore is remembered, and fades by each."""
+BORE_KEPT: Final = 0.9
+"""Of what a target bore, by each window of calls in which less was under way, and by each cut."""
 RISE_S: Final = 10.0
 """From the first call served after a cut until the limit is back where the trouble was."""
 RISE_LEAST: Final = 4.0
 FORGET_S: Final = 300.0
 """A cut older than this is forgotten."""
-FAILED_LEAST: Final = 5
+FAILED_LEAST: Final = 8
+FAILED_PART: Final = 0.05
+"""What the bucket of failures holds: so many, or that part of what is under way."""
 FAILED_SHARE: Final = 0.2
+"""Of what ends: with so many failures the bucket neither fills nor drains."""
 SAMPLES: Final = (5, 100)
 """Least and most that a window needs; in between twice the limit. After half of WINDOW_S_MAX the least do."""
+ERRORS: Final = 2.0
+"""Standard errors by which the latency of a window must be off: of few calls, the mean says little."""
 WINDOW_IN_LATENCIES: Final = 4.0
 """How much longer than its calls a window is at least: in a shorter one only the quick have ended."""
 WINDOW_S_MAX: Final = 60.0
 """Or twice what it must last, where that is more. A window that is not full by then is begun anew."""
 _DOWN, _UP = 0.3, 0.1
+_SERVED_MAKES_GOOD: Final = FAILED_SHARE / (1 - FAILED_SHARE)
 
 
 class Ending(Enum):
@@ -87,8 +99,10 @@ class Cut:
     factor: float
     low: float
     """Where the limit is until a call is served."""
-    peak: float
+    reached: float
     """What was under way when the trouble was met."""
+    aim: float
+    """Where it rises to at first."""
     rising_since: float | None = None
     turned_away: int = 1
     """Of a cut for calls that were turned away: those that were under way together."""
@@ -100,21 +114,41 @@ class Cut:
     def limit(self, now: float) -> float:
         if self.rising_since is None:
             return self.low
-        rise = max(self.peak - self.low, RISE_LEAST)
-        return max(self.low, self.peak + rise * ((now - self.rising_since) / RISE_S - 1) ** 3)
+        rise = max(self.aim - self.low, RISE_LEAST)
+        return max(self.low, self.aim + rise * ((now - self.rising_since) / RISE_S - 1) ** 3)
 
 
 @dataclass(slots=True)
 class _Window:
+    """Of calls that were served and timed."""
+
     began: float
-    ended: int = 0
-    failed: int = 0
     served: int = 0
-    """And timed: of these are the latencies."""
     seconds: float = 0.0
     logarithms: float = 0.0
+    squares: float = 0.0
+    """Of the logarithms."""
     under_way: int = 0
     """The most at the ends of its calls."""
+
+    def note(self, latency_s: float) -> None:
+        logarithm = math.log(max(latency_s, 1e-6))
+        self.served += 1
+        self.seconds += latency_s
+        self.logarithms += logarithm
+        self.squares += logarithm * logarithm
+
+    def latency_s(self) -> float:
+        """A geometric mean, in which a few long answers count for little."""
+        return math.exp(self.logarithms / self.served)
+
+    def times_off(self) -> float:
+        """So many times the mean may be off by chance, up or down: by ERRORS standard errors. Of 2 calls at
+        least.
+        """
+        mean = self.logarithms / self.served
+        variance = max(0.0, self.squares / self.served - mean * mean)
+        return math.exp(ERRORS * math.sqrt(variance / (self.served - 1)))
 
 
 @dataclass(slots=True)
@@ -132,6 +166,9 @@ class AdaptiveLimit:
     _epoch: float = -math.inf
     _served_at: float = -math.inf
     _turned_away: float = 0.0
+    _failed: float = 0.0
+    _bore: float = 0.0
+    """How many calls were under way of late while others were served; fades by each window and cut."""
     _window: _Window = field(default_factory=lambda: _Window(-math.inf))
 
     def at(self, now: float) -> int:
@@ -163,20 +200,10 @@ class AdaptiveLimit:
             return None
         if ending is Ending.OVERLOADED:
             return self._overloaded(now, under_way)
-        window = self._window
-        if now - window.began > max(WINDOW_S_MAX, 2 * WINDOW_IN_LATENCIES * (self.baseline_s or 0.0)):
-            window = self._window = _Window(now)
-        window.ended += 1
         if ending is Ending.FAILED:
-            return self._failed(window, now, under_way)
-        self._served_at = now
-        self._turned_away = max(0.0, self._turned_away - SERVED_DRAINS)
-        if self.cut is not None and self.cut.rising_since is None:
-            self.cut = replace(self.cut, rising_since=now)
-        if not is_timed:
-            return None
-        window.under_way = max(window.under_way, under_way)
-        return self._timed(window, now - began, now)
+            return self._has_failed(now, under_way)
+        self._served(now)
+        return self._timed(now - began, now, under_way) if is_timed else None
 
     def follow(self, factor: float, theirs: int, now: float, under_way: int) -> Cut | None:
         """Another process cut by `factor`, to `theirs`. None where that is no less than the limit here.
@@ -187,7 +214,8 @@ class AdaptiveLimit:
         low = max(self.least, int(min(limit, under_way) * factor), theirs)
         if low >= limit:
             return None
-        return self._take(Cut(now, Cause.OTHERS, factor, low, min(limit, low / factor)))
+        reached = min(limit, low / factor)
+        return self._take(Cut(now, Cause.OTHERS, factor, low, reached, _aim(reached, limit)))
 
     def _overloaded(self, now: float, under_way: int) -> Cut | None:
         self._turned_away += 1
@@ -203,19 +231,28 @@ class AdaptiveLimit:
         if cut is None or cut.cause is not Cause.OVERLOADED or cut.rising_since is not None:
             return
         turned_away = cut.turned_away + 1
-        low = max(TOGETHER_LEAST * cut.peak, min(cut.low, cut.peak - turned_away))
+        low = max(TOGETHER_LEAST * cut.reached, min(cut.low, cut.reached - turned_away))
         self.cut = replace(cut, turned_away=turned_away, low=low)
 
-    def _failed(self, window: _Window, now: float, under_way: int) -> Cut | None:
-        window.failed += 1
-        if window.failed < max(FAILED_LEAST, FAILED_SHARE * window.ended):
+    def _has_failed(self, now: float, under_way: int) -> Cut | None:
+        self._failed += 1
+        if self._failed < max(FAILED_LEAST, FAILED_PART * under_way):
             return None
         return self._lower(Cause.FAILURES, FAILURE_FACTOR, now, under_way)
 
-    def _timed(self, window: _Window, latency_s: float, now: float) -> Cut | None:
-        window.served += 1
-        window.seconds += latency_s
-        window.logarithms += math.log(max(latency_s, 1e-6))
+    def _served(self, now: float) -> None:
+        self._served_at = now
+        self._turned_away = max(0.0, self._turned_away - SERVED_DRAINS)
+        self._failed = max(0.0, self._failed - _SERVED_MAKES_GOOD)
+        if self.cut is not None and self.cut.rising_since is None:
+            self.cut = replace(self.cut, rising_since=now)
+
+    def _timed(self, latency_s: float, now: float, under_way: int) -> Cut | None:
+        window = self._window
+        if now - window.began > max(WINDOW_S_MAX, 2 * WINDOW_IN_LATENCIES * (self.baseline_s or 0.0)):
+            window = self._window = _Window(now)
+        window.note(latency_s)
+        window.under_way = max(window.under_way, under_way)
         if not self._is_full(window, now):
             return None
         self._window = _Window(now)
@@ -230,10 +267,11 @@ class AdaptiveLimit:
         return lasted_s >= max(self.window_s, WINDOW_IN_LATENCIES * window.seconds / window.served)
 
     def _judge(self, window: _Window, now: float) -> Cut | None:
-        """A window is full. Its latency is a geometric mean, in which a few long answers count for little."""
-        latency_s = math.exp(window.logarithms / window.served)
+        """A window is full."""
+        latency_s, times_off = window.latency_s(), window.times_off()
         per_s = window.served / (now - window.began)
         pressed = 2 * window.under_way >= self.at(now)
+        self._bore = max(window.under_way, self._bore * BORE_KEPT)
         baseline_s = self.baseline_s
         if baseline_s is None:
             self.baseline_s = latency_s
@@ -243,12 +281,13 @@ class AdaptiveLimit:
                 self.cut, self.baseline_s = self.cut.before, latency_s
                 return None
             self.cut = replace(self.cut, per_s=None, before=None)
-        if latency_s > self.tolerance * baseline_s and pressed:
+        if latency_s > self.tolerance * baseline_s * times_off and pressed:
             least, most = LATENCY_FACTORS
             factor = min(most, max(least, self.tolerance * baseline_s / latency_s))
             return self._lower(Cause.LATENCY, factor, now, window.under_way, per_s)
-        if latency_s < baseline_s or not pressed:
-            share = _DOWN if latency_s < baseline_s else _UP
+        is_faster = latency_s * times_off < baseline_s
+        if is_faster or not pressed:
+            share = _DOWN if is_faster else _UP
             self.baseline_s = baseline_s * (latency_s / baseline_s) ** share
         return None
 
@@ -258,16 +297,32 @@ class AdaptiveLimit:
         limit, former = self.at(now), self.cut
         reached = min(limit, under_way)
         low = max(self.least, int(reached * factor))
-        peak = float(reached)
-        if cause is Cause.FAILURES and former is not None and limit < former.peak:
-            peak = max(peak, former.peak if low == limit else former.peak * PEAK_KEPT)
+        bore = self._bears(cause, reached)
+        aim = _aim(bore, limit)
+        if low < limit:
+            self._bore = bore * (factor if cause is Cause.LATENCY else BORE_KEPT)
         before = former if per_s is not None else None
-        return self._take(Cut(now, cause, factor, low, peak, per_s=per_s, before=before))
+        return self._take(Cut(now, cause, factor, low, reached, aim, per_s=per_s, before=before))
 
     def _take(self, cut: Cut) -> Cut:
         self.cut = cut
         self._epoch = cut.at
         self._served_at = -math.inf
-        self._turned_away = 0.0
+        self._turned_away = self._failed = 0.0
         self._window = _Window(-math.inf)
         return cut
+
+    def _bears(self, cause: Cause, reached: int) -> float:
+        """How many calls the target may bear, that is in trouble with `reached` under way. Failures say
+        little of it, and no more does it that calls are turned away where twice as many were borne a moment
+        ago: what it bore then it may again.
+        """
+        bore = max(self._bore, self._window.under_way)
+        if cause is Cause.FAILURES or (cause is Cause.OVERLOADED and 2 * reached < bore):
+            return max(reached, bore)
+        return reached
+
+
+def _aim(bears: float, limit: int) -> float:
+    """Trouble that is met with less than half of the limit under way says little of what is borne at most."""
+    return bears if 2 * bears >= limit else 2 * bears

@@ -1,5 +1,6 @@
-"""What calls that are turned away by chance cost, each with a Retry-After of its own, and what it costs a
-target that bears only so many calls to be told apart from one that turns away by chance. By simulation.
+"""What calls cost that are turned away by chance, each with a Retry-After of its own, that fail by chance, or
+are long by chance; and what it costs a target that bears only so many calls to be told apart from one that
+turns away by chance. By simulation.
 """
 
 import heapq
@@ -19,19 +20,25 @@ RETRY_AFTER_S = 1
 SERVED = Answer(200, b"{}", Disbelief.USAGE_MISSING, "0" * 64, 5)
 TURNED_AWAY = Failed(Failure.RATE_LIMITED, False, 20, 429, RETRY_AFTER_S * 1_000)
 TURNED_AWAY_S = 0.02
+FAILED = Failed(Failure.PROVIDER_ERROR, False, 20, 500)
 
 
 @dataclass
 class Target:
-    """Calls take `latency_s` on average; `chance` of them and those above `at_once_max` are turned away."""
+    """Calls take `latency_s` on average, about `spread` of it more or less; `chance` of them and those above
+    `at_once_max` are turned away, `failing` of them fail.
+    """
 
     chance: float = 0.0
+    failing: float = 0.0
     at_once_max: int = 10**9
     latency_s: float = 1.0
+    spread: float = 0.5
     most: int = 400
     seed: int = 1
     served: int = 0
     turned_away: int = 0
+    failed: int = 0
     now: float = 0.0
     _at_once: int = 0
     _events: list[tuple[float, int, str, float]] = field(default_factory=list)
@@ -42,9 +49,14 @@ class Target:
         self._waiting = 0
         self._numbers = iter(range(10**9))
 
+    @property
+    def waiting(self) -> int:
+        """Jobs that wait for a place."""
+        return self._waiting
+
     def stream(self, per_s: float, until_s: float) -> None:
-        """Jobs come at random, so many a second on average; those turned away come again."""
-        at = 0.0
+        """Jobs come at random, so many a second on average; what was not served comes again."""
+        at = self.now
         while (at := at + self._random.expovariate(per_s)) < until_s:
             self._push(at, "comes")
         self._run(until_s)
@@ -64,6 +76,10 @@ class Target:
                 self._at_once -= 1
                 self._waiting += refill
                 self._end(SERVED, began)
+            elif kind == "failed":
+                self._at_once -= 1
+                self._push(self.now + self._random.random() / 2, "comes")
+                self._end(FAILED, began)
             elif kind == "turned away":
                 self._push(self.now + RETRY_AFTER_S * (1 + self._random.random() / 2), "comes")
                 self._end(TURNED_AWAY, began)
@@ -81,11 +97,14 @@ class Target:
             self._push(self.now + TURNED_AWAY_S, "turned away")
             return
         self._at_once += 1
-        self._push(self.now + self.latency_s * self._random.lognormvariate(-0.125, 0.5), "served")
+        kind = "failed" if self._random.random() < self.failing else "served"
+        took_s = self.latency_s * self._random.lognormvariate(-(self.spread**2) / 2, self.spread)
+        self._push(self.now + took_s, kind)
 
     def _end(self, result: Result, began: float) -> None:
         self.served += result is SERVED
         self.turned_away += result is TURNED_AWAY
+        self.failed += result is FAILED
         self.health.ended(result, began, self.now)
         self.health.leave(LANE)
 
@@ -111,6 +130,41 @@ def test_a_backlog_of_which_two_in_a_hundred_are_turned_away_by_chance_is_worked
     for target in (well, by_chance):
         target.backlog(2 * most, 60)
     assert by_chance.served > 0.9 * well.served
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("per_s", [3, 30, 200])
+def test_a_stream_of_which_one_in_ten_fails_by_chance_and_some_take_long_flows_on(
+    per_s: int, seed: int
+) -> None:
+    target = Target(chance=0.02, failing=0.1, latency_s=0.3, spread=1.0, seed=seed)
+    target.stream(per_s, 120)
+    assert target.served > 0.95 * per_s * 119 - 3 * (per_s * 119) ** 0.5
+    assert target.failed > 0
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("most", [2, 10, 100])
+def test_a_backlog_of_which_one_in_ten_fails_by_chance_and_some_take_long_is_worked_off(
+    most: int, seed: int
+) -> None:
+    target = Target(failing=0.1, latency_s=0.3, spread=1.0, most=most, seed=seed)
+    target.backlog(2 * most, 60)
+    assert target.served + target.failed > 0.8 * 60 * most / 0.3
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_stream_flows_as_before_soon_after_its_target_was_down(seed: int) -> None:
+    target = Target(latency_s=0.3, spread=1.0, seed=seed)
+    target.stream(30, 60)
+    target.failing, target.latency_s = 1.0, 0.02
+    target.stream(30, 70)
+    target.failing, target.latency_s = 0.0, 0.3
+    target.stream(30, 90)
+    served = target.served
+    target.stream(30, 120)
+    assert target.served - served > 0.9 * 30 * 30
+    assert target.waiting < 30
 
 
 @pytest.mark.parametrize(("at_once_max", "latency_s"), [(10, 0.1), (50, 0.1), (50, 1.0), (200, 1.0)])

@@ -105,6 +105,65 @@ def test_after_any_course_it_recovers_once_calls_are_served(
     assert last == MOST
 
 
+@given(st.lists(steps, max_size=100), st.floats(0, 1, exclude_min=True), st.integers(1, MOST))
+def test_enough_calls_in_a_row_that_fail_always_lower_it(
+    course: list[tuple[Ending, float, float, int]], took_s: float, under_way: int
+) -> None:
+    """Eight, or a twentieth of what is under way."""
+    rule, now = played(course)
+    before = rule.at(now)
+    cuts = []
+    for _ in range(max(8, math.ceil(under_way / 20))):
+        began, now = now + 0.001, now + 0.001 + took_s
+        before = rule.at(now)
+        if (cut := rule.ended(Ending.FAILED, began, now, under_way)) is not None:
+            cuts.append(cut)
+            break
+    [cut] = cuts
+    assert cut.cause is Cause.FAILURES
+    assert rule.at(now) == max(1, int(min(before, under_way) * 0.5))
+
+
+@given(st.lists(steps, max_size=100), st.lists(st.integers(4, 30), max_size=60), st.integers(1, MOST))
+def test_single_calls_that_fail_among_four_that_are_served_never_lower_it(
+    course: list[tuple[Ending, float, float, int]], gaps: list[int], under_way: int
+) -> None:
+    rule, now = played(course)
+    for number in range(40):
+        rule.ended(Ending.SERVED, now, now + number / 100, under_way)
+    now += FORGET_S + 1
+    before = rule.at(now)
+    for gap in gaps:
+        assert rule.ended(Ending.FAILED, now, now, under_way) is None
+        for _ in range(gap):
+            rule.ended(Ending.SERVED, now, now, under_way)
+    assert rule.at(now) == before == MOST
+
+
+def test_trouble_with_little_under_way_leaves_room_for_twice_that_soon() -> None:
+    rule = limit()
+    for number in range(8):
+        rule.ended(Ending.FAILED, 0.0, 1.0 + number / 100, 20)
+    assert rule.at(1.1) == 10
+    rule.ended(Ending.SERVED, 1.2, 2.0, 10)
+    assert rule.at(4.0) > 20
+    assert rule.at(2.0 + RISE_S) == 40
+
+
+@pytest.mark.parametrize("ending", [Ending.FAILED, Ending.OVERLOADED])
+def test_what_a_target_bore_a_moment_ago_it_is_soon_given_again(ending: Ending) -> None:
+    rule, now = limit(), 0.0
+    for _ in range(200):
+        now += 0.05
+        rule.ended(Ending.SERVED, now - 0.5, now, 30)
+    for _ in range(100):
+        now += 0.05
+        rule.ended(ending, now - 0.01, now, 1)
+    assert rule.at(now) == 1
+    rule.ended(Ending.SERVED, now, now + 0.1, 1)
+    assert 15 < rule.at(now + 0.1 + RISE_S) <= 60
+
+
 def test_calls_turned_away_together_cut_once() -> None:
     rule = limit()
     cuts = [rule.ended(Ending.OVERLOADED, 0.0, 1.0 + number / 1000, 100 - number) for number in range(100)]
