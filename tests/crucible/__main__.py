@@ -28,12 +28,14 @@ from tests.crucible.history import History
 from tests.crucible.nemesis import Nemesis
 from tests.crucible.plan import plan
 from tests.crucible.traffic import SOURCES, Source, Traffic, request
+from tests.crucible.waits import Waits
 from tests.stack import RealStack
 from tests.stack.detour import detour
 from tests.stack.jobs import bound_nanodollars
 from tests.stack.stack import DOLLARS_PER_DAY
 
 _SHOWN_MAX = 40
+_SLOWEST_SHOWN = 5
 _REST_S = 240.0
 """Beside the load: to start, to come to rest, and to gather what is on record."""
 
@@ -146,6 +148,9 @@ async def _nodes(stack: RealStack, traffics: list[Traffic]) -> list[Node]:
 def _tell(report: Report, history: History, options: argparse.Namespace) -> None:
     for kind, seconds in report.recovered_s:
         _say(f"recovered from {kind}: " + ("never seen" if seconds is None else f"{seconds:.1f} s"))
+    waits = Waits(history)
+    for job_id in (*waits.slowest(_SLOWEST_SHOWN, probes=True), *waits.slowest(_SLOWEST_SHOWN, probes=False)):
+        _say(f"waited: {waits.line(job_id)}")
     for cause, number in sorted(report.second_calls_by_cause.items()):
         _say(f"called again: {number} x {cause}")
     for line in report.broken[:_SHOWN_MAX]:

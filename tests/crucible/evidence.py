@@ -9,6 +9,7 @@ from uuid import UUID
 import orjson
 
 from schemas import headers, topics
+from schemas.topics import Lane, RetryDelay
 from tests.crucible.arena import HOLD_TTL_S, Arena
 from tests.crucible.gauges import Gauges
 from tests.crucible.history import (
@@ -19,6 +20,7 @@ from tests.crucible.history import (
     History,
     Reply,
     Sample,
+    Step,
     Terminal,
     Verdict,
 )
@@ -32,6 +34,15 @@ from tests.stack.raw import read_all
 _ENDS_WITHIN_S = TTL_S + 45.0
 """A job past its deadline ends by then, whatever held it up."""
 _QUIET_WITHIN_S = 20.0
+_WAY = (
+    *(
+        topic(lane)
+        for topic in (topics.jobs, topics.admitted, topics.reserved, topics.outcomes)
+        for lane in Lane
+    ),
+    *map(topics.retry, RetryDelay),
+    topics.PARKED,
+)
 _CLOSING = 900_000
 """Numbers of the jobs that only make the gate look at its holds."""
 
@@ -75,6 +86,7 @@ async def history(
     return History(
         budgets=budgets,
         published=tuple(job for traffic in traffics for job in traffic.published),
+        steps=tuple(await _steps(arena)),
         calls=tuple(map(_call, await logged(arena.provider))),
         attempts=tuple(
             _attempt(row, owners.get(row.owner)) for row in await _rows(ledger.attempts, traffics)
@@ -115,6 +127,17 @@ async def replies(arena: Arena, traffics: Iterable[Traffic]) -> list[Reply]:
                 )
             )
     return found
+
+
+async def _steps(arena: Arena) -> list[Step]:
+    """Every record of the topics that the stages read."""
+    kafka = arena.stack.settings.kafka
+    return [
+        Step(UUID(told[headers.CORRELATION_ID].decode()), topic, record.timestamp / 1000)
+        for topic in _WAY
+        for record in await read_all(kafka, topic)
+        if (told := dict(record.headers)).keys() >= {headers.CORRELATION_ID}
+    ]
 
 
 async def _charges(arena: Arena, traffics: Iterable[Traffic]) -> tuple[Charge, ...]:

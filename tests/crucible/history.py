@@ -27,6 +27,15 @@ class Published:
 
 
 @dataclass(frozen=True, slots=True)
+class Step:
+    """A record of the job on a topic that the broker wrote or read it from."""
+
+    job_id: UUID
+    topic: str
+    at_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Call:
     """As the provider logged it, before it answered. `status`: None where no status line went out."""
 
@@ -113,6 +122,7 @@ class History:
     budgets: dict[str, int]
     """Nano-dollars a day, by project."""
     published: tuple[Published, ...] = ()
+    steps: tuple[Step, ...] = ()
     calls: tuple[Call, ...] = ()
     attempts: tuple[Attempt, ...] = ()
     verdicts: tuple[Verdict, ...] = ()
