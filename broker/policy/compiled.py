@@ -1,15 +1,16 @@
 """A document made ready to decide: conditions compiled, and those chosen that a kind of job can meet.
 
-Two things make a decision cheap. Most of a document is about other jobs than the one at hand; which rules are
-about it is told by five names alone, so that is found out once for each combination of them. And a condition
+Three things make a decision cheap. Most of a document is about other jobs than the one at hand; which rules
+are about it is told by five names alone, so that is found out once for each combination of them. A condition
 yields the same for the same facts, so what it yielded is remembered by them, within bounds: most jobs differ
-from the last ones in a few facts only, and the interpreter runs for the conditions that read those.
+from the last ones in a few facts only, and the interpreter runs for the conditions that read those. And those
+that read nothing that differs from each job to the next are remembered all together.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from itertools import chain
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 from broker.policy.clauses import Clause, clauses
 from broker.policy.document import Scope, Source
@@ -19,9 +20,13 @@ from broker.policy.facts import Facts, Phase
 SELECTIONS_MAX: Final = 1_024
 """Kinds of jobs whose selection is remembered."""
 OUTCOMES_MAX: Final = 256
-"""Combinations of facts whose outcome a condition remembers."""
+"""Combinations of facts whose outcome a condition, or all of a selection, remembers."""
 LIST_MAX: Final = 8
 """A longer list is not remembered."""
+_MEASURES: Final = frozenset({"request.messages.chars", "request.messages.chars_longest", "answer.chars"})
+"""With the scores of injection: facts that are seldom the same for two jobs."""
+
+T = TypeVar("T")
 
 
 class Judged:
@@ -50,10 +55,7 @@ class Judged:
         if values in self._outcomes:
             return self._outcomes[values]
         held = holds(self.expression.program, context_of(self._nested(values), self.expression.patterns))
-        if not any(isinstance(value, tuple) and len(value) > LIST_MAX for value in values):
-            if len(self._outcomes) >= OUTCOMES_MAX:
-                self._outcomes.clear()
-            self._outcomes[values] = held
+        _remember(self._outcomes, values, held)
         return held
 
     def _nested(self, values: tuple[Any, ...]) -> dict[str, Any]:
@@ -80,20 +82,59 @@ class Compiled(NamedTuple):
 
 
 class Selection:
-    """The clauses whose scope takes a kind of job, in order."""
+    """The clauses whose scope takes a kind of job, in order.
+
+    Most jobs differ from the last ones in what is measured of them, lengths and scores, and in nothing else
+    that a rule asks. So what the clauses come to that ask for no measure is remembered for all together.
+    """
 
     def __init__(self, chosen: Iterable[Judged]) -> None:
+        every = tuple(enumerate(chosen))
+        self._steady = _Asked(one for one in every if not _is_measured(one[1]))
+        self._measured = _Asked(one for one in every if _is_measured(one[1]))
+        self._remembered: dict[tuple[Any, ...], tuple[_Told, ...]] = {}
+
+    def told(self, facts: Facts) -> list[tuple[Clause, bool | None]]:
+        """The clauses whose condition holds, and, with None, those whose condition fails."""
+        steady, measured = self._of_steady(facts), self._measured.told(self._measured.read(facts))
+        both = sorted((*steady, *measured), key=_place) if measured else steady
+        return [(told.clause, told.held) for told in both]
+
+    def _of_steady(self, facts: Facts) -> tuple["_Told", ...]:
+        values = self._steady.read(facts)
+        told = self._remembered.get(values)
+        if told is None:
+            told = self._steady.told(values)
+            _remember(self._remembered, values, told)
+        return told
+
+
+class _Told(NamedTuple):
+    place: int
+    """In the order of the clauses."""
+    clause: Clause
+    held: bool | None
+
+
+class _Asked:
+    """Clauses, each with its place, and the facts that they read, each read once."""
+
+    def __init__(self, chosen: Iterable[tuple[int, Judged]]) -> None:
         every = tuple(chosen)
-        reads = {name: fact.read for one in every for name, fact in one.expression.reads.items()}
+        reads = {name: fact.read for _, one in every for name, fact in one.expression.reads.items()}
         place = {name: number for number, name in enumerate(reads)}
         self._readers = tuple(reads.values())
-        self._chosen = tuple((one, _picker([place[name] for name in one.names])) for one in every)
+        self._chosen = tuple(
+            (number, one, _picker([place[name] for name in one.names])) for number, one in every
+        )
 
-    def outcomes(self, facts: Facts) -> Iterator[tuple[Clause, bool | None]]:
-        """Each clause with what its condition yields; None where that fails."""
-        values = [read(facts) for read in self._readers]
-        for judged, pick in self._chosen:
-            yield judged.clause, judged.outcome(pick(values))
+    def read(self, facts: Facts) -> tuple[Any, ...]:
+        return tuple([read(facts) for read in self._readers])
+
+    def told(self, values: tuple[Any, ...]) -> tuple[_Told, ...]:
+        """Of the clauses those whose condition holds or fails."""
+        outcomes = ((number, one.clause, one.outcome(pick(values))) for number, one, pick in self._chosen)
+        return tuple(_Told(*each) for each in outcomes if each[2] is not False)
 
 
 class Stage:
@@ -131,6 +172,23 @@ def _judged(source: Source, clause: Clause, types: frozenset[str]) -> Judged:
     if expression.phase == "answer" and clause.regions:
         raise source.invalid("regions: the job has been routed already", (*clause.path, "regions"))
     return Judged(clause, expression)
+
+
+def _remember(known: dict[tuple[Any, ...], T], values: tuple[Any, ...], outcome: T) -> None:
+    """Within bounds."""
+    if any(isinstance(value, tuple) and len(value) > LIST_MAX for value in values):
+        return
+    if len(known) >= OUTCOMES_MAX:
+        known.clear()
+    known[values] = outcome
+
+
+def _is_measured(judged: Judged) -> bool:
+    return any(name in _MEASURES or name.startswith("injection.") for name in judged.names)
+
+
+def _place(told: _Told) -> int:
+    return told.place
 
 
 def _picker(places: Sequence[int]) -> Callable[[Sequence[Any]], tuple[Any, ...]]:

@@ -150,9 +150,7 @@ def _id(revision: str, digest: str) -> str:
 
 def _fire(facts: Facts, chosen: Selection) -> list[_Fired]:
     fired: list[_Fired] = []
-    for clause, held in chosen.outcomes(facts):
-        if held is False:
-            continue
+    for clause, held in chosen.told(facts):
         contribution = facts.detections.score if clause.contribution is None else clause.contribution
         standing: Standing = "failed" if held is None else _standing(clause)
         fired.append(_Fired(clause, contribution, standing))

@@ -271,7 +271,10 @@ def fact(name: str, types: frozenset[str]) -> Fact | None:
 
 
 def _count(types: tuple[tuple[str, int], ...], wanted: str) -> int:
-    return next((count for type_, count in types if type_ == wanted), 0)
+    for type_, count in types:
+        if type_ == wanted:
+            return count
+    return 0
 
 
 def holds_facts(name: str) -> bool:

@@ -8,9 +8,10 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 
 from broker.policy.dlp.providers import INFIX_KEYS, JUDGED_KEYS, STRICT_KEYS
-from broker.policy.dlp.scanning import Found, View, pattern
+from broker.policy.dlp.scanning import Found, Pattern, Signs, View, pattern
 from broker.policy.dlp.spans import Kind, Span
 
 VALUE_BYTES_MAX = 4_096
@@ -38,9 +39,8 @@ def _loosely(source: str) -> str:
     return _COUNT.sub(looser, source)
 
 
-_KEYS = pattern(rf"\b(?:{_loosely('|'.join((*STRICT_KEYS, *JUDGED_KEYS)))})")
+_KEYS = rf"\b(?:{_loosely('|'.join((*STRICT_KEYS, *JUDGED_KEYS)))})"
 _KEY = re.compile(rf"(?P<strict>{'|'.join(STRICT_KEYS)})|{'|'.join(JUDGED_KEYS)}".encode())
-_INFIX_KEYS = {infix: pattern(rf"\b(?:{source})") for infix, source in INFIX_KEYS.items()}
 
 _PASSWORD = r"pass(?:word|wort|wd|phrase|code)|(?:\b|[_-])pass|pwd|kennwort|mot de passe"
 _TOKEN = (
@@ -48,19 +48,17 @@ _TOKEN = (
     r"encryption|private|master|shared ?access|service|storage|session|app|subscription|license|function|"
     r"admin)[_ -]?keys?|(?-i:[0-9A-Z]_KEY)|[?&]sig|\bkey"
 )
-_ASSIGNED = pattern(
+_ASSIGNED = (
     rf"(?i)(?:({_PASSWORD})|{_TOKEN})(?:[\\\"'\]\)`]{{0,3}}"
     r"(?:[ \t]{0,4}(?:=>|:=|==?|:)[ \t]{0,4}|[ \t]+(?:is|was|ist|lautet|est)[ \t]*:?[ \t]+)"
     r"(?:[bru]?\\?\"([^\"\r\n\\]{6,})|[bru]?\\?'([^'\r\n\\]{6,})|`?([^\s\"'`,;<>(){}\[\]|\\]{6,}))"
     r"|[ \t]+([0-9A-Za-z+/_=-]{24,}))"
 )
-_OPTION = pattern(
-    rf"(?i)--(?:[a-z]+-)*(?:{_PASSWORD}|{_TOKEN})[ \t]+[\"']?([^\s\"'`,;<>(){{}}\[\]|\\]{{6,}})"
-)
-_BEARER = pattern(r"(?i)\b(?:bearer|authorization:[ \t]*(?:basic|token))[ \t]+([0-9a-z._~+/=-]{16,})")
-_LOGIN = pattern(r"\b[A-Za-z][0-9A-Za-z+.-]{1,20}://[^\s:/@\"'<>]*:([^\s/@\"'<>]+)@")
-_AWS_PAIR = pattern(r"\b(?:AKIA|ASIA)[0-9A-Z]{16}[\s,:;|\"']{1,6}([0-9A-Za-z/+]{40})")
-_PEM_BEGIN = pattern(r"-----BEGIN [0-9A-Z ]{0,40}PRIVATE KEY(?: BLOCK)?-----")
+_OPTION = rf"(?i)--(?:[a-z]+-)*(?:{_PASSWORD}|{_TOKEN})[ \t]+[\"']?([^\s\"'`,;<>(){{}}\[\]|\\]{{6,}})"
+_BEARER = r"(?i)\b(?:bearer|authorization:[ \t]*(?:basic|token))[ \t]+([0-9a-z._~+/=-]{16,})"
+_LOGIN = r"\b[A-Za-z][0-9A-Za-z+.-]{1,20}://[^\s:/@\"'<>]*:([^\s/@\"'<>]+)@"
+_AWS_PAIR = r"\b(?:AKIA|ASIA)[0-9A-Z]{16}[\s,:;|\"']{1,6}([0-9A-Za-z/+]{40})"
+_PEM_BEGIN = r"-----BEGIN [0-9A-Z ]{0,40}PRIVATE KEY(?: BLOCK)?-----"
 _PEM_FOOT = re.compile(rb"-----END [0-9A-Z ]{0,40}PRIVATE KEY(?: BLOCK)?-----")
 _PEM_LINES = re.compile(rb"(?:(?:\s|\\[nr])*[0-9A-Za-z+/=]{16,})*")
 
@@ -87,34 +85,41 @@ _CODE = re.compile(
 )
 
 
+_Read = Callable[[bytes, Iterable[Found]], Iterator[Span]]
+
+
 def find(view: View) -> Iterator[Span]:
-    data = view.data
-    yield from _keys(data)
-    yield from _assigned(data)
-    if b"bearer" in view.lower or b"authorization" in view.lower:
-        yield from _grouped(_BEARER.finditer(data), _is_token)
-    if b"--" in data:
-        yield from _grouped(_OPTION.finditer(data), _is_password)
-    if b"://" in data and b"@" in data:
-        yield from _grouped(_LOGIN.finditer(data), _is_login)
-    if b"AKIA" in data or b"ASIA" in data:
-        yield from _grouped(_AWS_PAIR.finditer(data), _is_token)
-    if b"-----BEGIN " in data:
-        yield from _private_keys(data)
+    signs, readers = _readers()
+    for place in signs.held(view.data):
+        found, read = readers[place]
+        yield from read(view.data, found.finditer(view.data))
 
 
-def _keys(data: bytes) -> Iterator[Span]:
-    for match in _KEYS.finditer(data):
+@cache
+def _readers() -> tuple[Signs, tuple[tuple[Pattern, _Read], ...]]:
+    """The patterns, once together and once each by itself, with how what they find is judged."""
+    kinds: tuple[tuple[str, _Read], ...] = (
+        (_KEYS, _keys),
+        *((rf"\b({source})", _judged(bool)) for source in INFIX_KEYS),
+        (_ASSIGNED, _assigned),
+        (_BEARER, _judged(_is_token)),
+        (_OPTION, _judged(_is_password)),
+        (_LOGIN, _judged(_is_login)),
+        (_AWS_PAIR, _judged(_is_token)),
+        (_PEM_BEGIN, _private_keys),
+    )
+    return Signs(source for source, _ in kinds), tuple((pattern(source), read) for source, read in kinds)
+
+
+def _keys(data: bytes, matches: Iterable[Found]) -> Iterator[Span]:
+    for match in matches:
         key = _KEY.match(data, match.start(), match.end() + 1)
         if key and (key["strict"] or _is_random(key.group())):
             yield Span(key.start(), key.end(), Kind.SECRET)
-    for infix, keys in _INFIX_KEYS.items():
-        if infix in data:
-            yield from (Span(match.start(), match.end(), Kind.SECRET) for match in keys.finditer(data))
 
 
-def _assigned(data: bytes) -> Iterator[Span]:
-    for checked, match in enumerate(_ASSIGNED.finditer(data)):
+def _assigned(data: bytes, matches: Iterable[Found]) -> Iterator[Span]:
+    for checked, match in enumerate(matches):
         start, end = _value(match, 2, 3, 4, 5)
         if checked >= CHECKED_MAX:
             yield Span(start, end, Kind.SECRET)
@@ -123,6 +128,17 @@ def _assigned(data: bytes) -> Iterator[Span]:
         value = _NEXT_PARAMETER.split(data[start:end], 1)[0].rstrip(_PUNCTUATION)
         if judge(value) and not _names_another_key(data, match.start()):
             yield Span(start, start + len(value), Kind.SECRET)
+
+
+def _judged(judge: Callable[[bytes], bool]) -> _Read:
+    """Of each match the first group, where `judge` says so; beyond CHECKED_MAX all."""
+
+    def read(_: bytes, matches: Iterable[Found]) -> Iterator[Span]:
+        for checked, match in enumerate(matches):
+            if checked >= CHECKED_MAX or judge(match.group(1)):
+                yield Span(match.start(1), match.end(1), Kind.SECRET)
+
+    return read
 
 
 def _names_another_key(data: bytes, start: int) -> bool:
@@ -135,12 +151,6 @@ def _names_another_key(data: bytes, start: int) -> bool:
 def _value(match: Found, *groups: int) -> tuple[int, int]:
     group = next(group for group in groups if match.start(group) >= 0)
     return match.start(group), match.end(group)
-
-
-def _grouped(matches: Iterable[Found], judge: Callable[[bytes], bool]) -> Iterator[Span]:
-    for checked, match in enumerate(matches):
-        if checked >= CHECKED_MAX or judge(match.group(1)):
-            yield Span(match.start(1), match.end(1), Kind.SECRET)
 
 
 def _is_random(key: bytes) -> bool:
@@ -185,12 +195,11 @@ def bits_per_byte(value: bytes) -> float:
     return -sum(count / size * math.log2(count / size) for count in Counter(value).values())
 
 
-def _private_keys(data: bytes) -> Iterator[Span]:
+def _private_keys(data: bytes, matches: Iterable[Found]) -> Iterator[Span]:
     at = 0
-    while match := _PEM_BEGIN.search(data, at):
-        body, at = match.end(), match.end()
-        end = _pem_end(data, body)
-        if end > body:
+    for match in matches:
+        end = _pem_end(data, match.end()) if match.start() >= at else 0
+        if end > match.end():
             yield Span(match.start(), end, Kind.SECRET)
             at = end
 

@@ -2,7 +2,7 @@
 
 STRICT_KEYS prove themselves by alphabet and length. JUDGED_KEYS could also be a placeholder or a name made of
 words, and have to look random as well. Publishable keys and account names are no secrets and not listed.
-INFIX_KEYS begin with nothing of their own, and are looked for where a text holds what stands within them.
+INFIX_KEYS begin with nothing of their own: something stands within them that tells.
 """
 
 STRICT_KEYS = (
@@ -74,9 +74,9 @@ JUDGED_KEYS = (
     r"AQ\.[0-9A-Za-z_-]{40,}",
 )
 
-INFIX_KEYS = {
-    b"Q~": r"[0-9A-Za-z_~.]{3}[78]Q~[0-9A-Za-z_~.-]{31,34}",  # Azure client secrets
-    b".atlasv1.": r"[0-9A-Za-z]{14}\.atlasv1\.[0-9A-Za-z_-]{60,}",  # Terraform Cloud
-    b"-us": r"[0-9a-f]{32}-us[0-9]{1,2}\b",  # Mailchimp
-    b":AA": r"[0-9]{8,10}:AA[0-9A-Za-z_-]{33}\b",  # Telegram bots
-}
+INFIX_KEYS = (
+    r"[0-9A-Za-z_~.]{3}[78]Q~[0-9A-Za-z_~.-]{31,34}",  # Azure client secrets
+    r"[0-9A-Za-z]{14}\.atlasv1\.[0-9A-Za-z_-]{60,}",  # Terraform Cloud
+    r"[0-9a-f]{32}-us[0-9]{1,2}\b",  # Mailchimp
+    r"[0-9]{8,10}:AA[0-9A-Za-z_-]{33}\b",  # Telegram bots
+)

@@ -7,22 +7,23 @@ and hyphens as the usual ones, `?` for everything else. Patterns are RE2, which 
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from typing import NamedTuple, Protocol
 
+import numpy as np
 import re2
+from numpy.typing import NDArray
 
 _FOLDED_BELOW = 0x20000
 """No decimal digit and no styled form of ASCII stands above this code point."""
-_RUNS_MAX = 1_000
-"""Beyond, folding everything at once is faster than folding what needs it."""
+_SIGNS_BYTES = 32 * 2**20
 _DASHES = "\u2010\u2011\u2012\u2013\u2212\ufe58\ufe63"
 _SPACES = "\u00a0\u1680\u2028\u2029\u202f\u205f\u3000"
 _INVISIBLE = "\u00ad\u200b\u200c\u200d\u2060\ufeff"
 _UNSEEN = (
-    r"\u00ad\u034f\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069"
-    r"\ufe00-\ufe0f\ufeff\U000e0000-\U000e01ef"
+    "\u00ad\u034f\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069"
+    "\ufe00-\ufe0f\ufeff\U000e0000-\U000e01ef"
 )
 """Characters that nobody sees, and that a model reads over."""
 _WRITTEN_OTHERWISE = re.compile(rf"[{_UNSEEN}]+|\\u([0-9A-Fa-f]{{4}})")
@@ -69,6 +70,26 @@ def pattern(source: str) -> Pattern:
     return _compiled(source.encode("latin-1"), options)
 
 
+class Signs:
+    """Which of many patterns stand in a view: one pass for all, where each by itself costs as much."""
+
+    def __init__(self, sources: Iterable[str]) -> None:
+        """Raises ValueError where they are not RE2's, or take more memory together than there is."""
+        options = re2.Options()
+        options.encoding = re2.Options.Encoding.LATIN1
+        options.never_capture = True
+        options.max_mem = _SIGNS_BYTES
+        options.log_errors = False
+        self._set = re2.Set.SearchSet(options)
+        for source in sources:
+            self._set.Add(source.encode("latin-1"))
+        self._set.Compile()
+
+    def held(self, data: bytes) -> list[int]:
+        """Places of the patterns that match somewhere, sorted."""
+        return sorted(self._set.Match(data) or ())
+
+
 def utf8_pattern(source: str, max_memory_bytes: int, ignore_case: bool = False) -> Pattern:
     """RE2 over UTF-8; raises ValueError where the pattern is not RE2's or takes more memory."""
     options = re2.Options()
@@ -104,7 +125,7 @@ class Seen(NamedTuple):
 
 def seen(text: str) -> Seen | None:
     """None where it is written as it is seen."""
-    if (text.isascii() and "\\u" not in text) or _WRITTEN_OTHERWISE.search(text) is None:
+    if not _hides(text):
         return None
     parts: list[str] = []
     places: list[int] = []
@@ -120,6 +141,12 @@ def seen(text: str) -> Seen | None:
     return Seen("".join((*parts, text[last:])), tuple(places))
 
 
+def _hides(text: str) -> bool:
+    if text.isascii() and "\\u" not in text:
+        return False
+    return _hiding().search(text.encode("utf-8", "replace")) is not None
+
+
 def _escaped(digits: str) -> str:
     """Of a pair of surrogates, which stands for what is looked for nowhere, two question marks."""
     code = int(digits, 16)
@@ -129,20 +156,20 @@ def _escaped(digits: str) -> str:
 def _single_bytes(text: str) -> bytes:
     if text.isascii():
         return text.encode("ascii")
-    folded, runs = _foldable().subn(_fold_run, text, _RUNS_MAX)
-    if runs == _RUNS_MAX:
-        folded = text.translate(_folding())
-    return folded.encode("latin-1", "replace")
-
-
-def _fold_run(run: re.Match[str]) -> str:
-    return run.group().translate(_folding())
+    codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
+    return _folding().take(codes, mode="clip").tobytes()
 
 
 @cache
-def _folding() -> str:
-    """Indexed by code point, as `str.translate` does; what lies behind its end is left as it is."""
-    return "".join(map(_folded, range(_FOLDED_BELOW)))
+def _folding() -> NDArray[np.uint8]:
+    """A byte for each code point; the last one is that of all that lie behind."""
+    folded = "".join(map(_folded, range(_FOLDED_BELOW)))
+    return np.frombuffer(folded.encode("latin-1"), np.uint8)
+
+
+@cache
+def _hiding() -> Pattern:
+    return utf8_pattern(rf"[{_UNSEEN}]|\\u[0-9A-Fa-f]{{4}}", _SIGNS_BYTES)
 
 
 def _folded(code: int) -> str:
@@ -157,18 +184,6 @@ def _folded(code: int) -> str:
         return str(unicodedata.decimal(character))
     plain = unicodedata.normalize("NFKC", character)
     return plain if plain.isascii() and (plain.isalnum() or plain in _MARKS) and len(plain) == 1 else "?"
-
-
-@cache
-def _foldable() -> re.Pattern[str]:
-    codes = [code for code, to in enumerate(_folding()) if to not in {"?", chr(code)}]
-    ranges: list[list[int]] = []
-    for code in codes:
-        if ranges and code == ranges[-1][1] + 1:
-            ranges[-1][1] = code
-        else:
-            ranges.append([code, code])
-    return re.compile("[" + "".join(rf"\U{low:08x}-\U{high:08x}" for low, high in ranges) + "]+")
 
 
 def begins_word(data: bytes, start: int) -> bool:
