@@ -30,7 +30,7 @@ class _Pair(NamedTuple):
     live: "Judge | None" = None
     candidate: "Judge | None" = None
     broken: str | None = None
-    """The revision that should decide, where it cannot be compiled and none decided before it."""
+    """The revision that should decide, where it cannot be compiled and none of that place decided before."""
 
 
 class _Bench(NamedTuple):
@@ -43,8 +43,9 @@ class _Bench(NamedTuple):
         own = self.projects.get(project_id)
         if own is None:
             return self.default
-        live = self.default if own.live is None and own.broken is None else own
-        return _Pair(live.live, own.candidate or self.default.candidate, live.broken)
+        live = own.live or self.default.live
+        broken = None if live is not None else own.broken or self.default.broken
+        return _Pair(live, own.candidate or self.default.candidate, broken)
 
 
 class Revised(Protocol):
@@ -59,7 +60,8 @@ class Following:
 
     Entering raises Unavailable where the database is away, and ConfigurationError where the active revision
     cannot be compiled: no worker starts half-blind. Should a later one not compile, the last good one goes on
-    deciding, and an alarm says so; where there is none, jobs wait.
+    deciding, for a project without any of its own the default, and an alarm says so; where there is none,
+    jobs wait.
     """
 
     def __init__(self, policies: Policies, directory: Revised, every_ms: int, metrics: Metrics) -> None:
@@ -170,12 +172,17 @@ def _named(standing: PolicySet) -> tuple[set[str], set[str]]:
 def _put_in_place(standing: PolicySet, judges: "Mapping[str, Judge]", last: _Bench) -> _Bench:
     return _Bench(
         _pair(standing.default, judges, last.default),
-        {id_: _pair(line, judges, last.of(id_)) for id_, line in standing.projects.items()},
+        {
+            id_: _pair(line, judges, last.projects.get(id_, _Pair()))
+            for id_, line in standing.projects.items()
+        },
     )
 
 
 def _pair(line: Line, judges: "Mapping[str, Judge]", last: _Pair) -> _Pair:
-    """Who decided before goes on where the revision that should decide is not there."""
+    """The last good one of the same place goes on where the revision that should decide is not there. For a
+    project that had none of its own that is nobody, and the default decides, as it stands by then.
+    """
     candidate = None if line.candidate is None else judges.get(line.candidate)
     if line.live is None:
         return _Pair(candidate=candidate)

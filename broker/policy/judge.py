@@ -22,7 +22,7 @@ from schemas.state import Decision
 
 T = TypeVar("T")
 
-TOO_MUCH: Final = "dlp.too-much-found"
+TOO_MUCH: Final = TooMuchFound.code
 """Named as the rule where one text holds more data than can be told apart: it must not pass unread."""
 
 

@@ -154,6 +154,32 @@ async def test_one_that_cannot_be_compiled_leaves_the_last_good_one_and_an_alarm
         assert effect(found.judge(job())) == "flag"
 
 
+async def test_a_project_keeps_its_own_last_good_one_whatever_becomes_of_the_default(events: Events) -> None:
+    memory = Memory()
+    memory.act("activate", DENY.id)
+    memory.act("activate", FLAG.id, project_id=3)
+    async with following(memory) as found:
+        memory.act("activate", BROKEN, project_id=3)
+        await events.until(Event.POLICY_ADOPTED, 2)
+        assert effect(found.judge(job())) == "flag"
+        memory.act("activate", FLAG.id)
+        memory.act("activate", DENY.id)
+        await events.until(Event.POLICY_ADOPTED, 3)
+        assert effect(found.judge(job())) == "flag"
+
+
+async def test_a_project_whose_first_own_one_cannot_be_compiled_follows_the_default(events: Events) -> None:
+    memory = Memory()
+    memory.act("activate", FLAG.id)
+    async with following(memory) as found:
+        memory.act("activate", BROKEN, project_id=3)
+        await events.until(Event.POLICY_ADOPTED, 2)
+        assert effect(found.judge(job())) == "flag"
+        memory.act("activate", DENY.id)
+        await events.until(Event.POLICY_ADOPTED, 3)
+        assert effect(found.judge(job())) == "deny"
+
+
 async def test_where_the_first_cannot_be_compiled_jobs_wait(events: Events) -> None:
     memory = Memory()
     async with following(memory) as found:
