@@ -7,7 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.errors import Conflict, NotFound
 from broker.ops import projects
-from broker.ops.changes import change, check_name
+from broker.ops.changes import change, check_name, record_change
 from broker.ops.projects import Address
 from broker.store import tables
 from broker.store.clock import now_ms
@@ -65,6 +65,8 @@ async def add(connection: AsyncConnection, name: str, project: Address) -> Appli
     }
     made = await connection.execute(insert(applications).values(row).returning(applications))
     stored = made.one()
+    subject = f"application:{name}"
+    await record_change(connection, "application.create", subject, {}, {"project": str(project)})
     return ApplicationRow(stored.id, name, project, stored.created_ms)
 
 

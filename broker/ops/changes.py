@@ -28,6 +28,16 @@ async def change(database: Database) -> AsyncIterator[AsyncConnection]:
         yield connection
 
 
+@asynccontextmanager
+async def act(database: Database) -> AsyncIterator[AsyncConnection]:
+    """One transaction, in line with changes: what they settle stays as it is until the commit. For what is to
+    be on the record of operations and changes nothing that caches follow.
+    """
+    async with database.begin() as connection:
+        await connection.execute(update(directory_revision).values(revision=directory_revision.c.revision))
+        yield connection
+
+
 async def record_change(
     connection: AsyncConnection,
     action: str,
@@ -35,10 +45,12 @@ async def record_change(
     before: Mapping[str, Any],
     after: Mapping[str, Any],
 ) -> None:
-    """Put the fields that differ on the record of operations, within a `change`. Nothing where none does."""
+    """Put the fields that differ on the record of operations, within a `change` or an `act`; nothing where none
+    does. Of what is made `before` is empty. No secret is a field, nor an address that may hold one.
+    """
     changed = {name: after[name] for name in after if before.get(name) != after[name]}
     if changed:
-        known = {name: before.get(name) for name in changed}
+        known = {name: before[name] for name in changed if name in before}
         await record(connection, Operation(operator(), action, subject, known, changed))
 
 

@@ -1,5 +1,6 @@
 """The dead letters in Kafka: what each is and where it came from, without what it says."""
 
+import hashlib
 import re
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, suppress
@@ -12,7 +13,9 @@ from broker.errors import NotFound, TopicsMissing
 from broker.kafka.cluster import connect
 from broker.kafka.raw_batch import Record
 from broker.kafka.reading import CoordinateReader
+from broker.ops.changes import act, record_change
 from broker.settings import KafkaSettings
+from broker.store.database import Database
 from schemas import headers
 from schemas.dead_letter import DeadLetter
 from schemas.state import State
@@ -63,6 +66,17 @@ async def read(settings: KafkaSettings, place: Coordinate) -> tuple[Letter, byte
     if place not in found:
         raise NotFound(f"no dead letter {place}: it is not there, or no longer kept")
     return describe(found[place]), found[place].value or b""
+
+
+async def disclose(database: Database, letter: Letter, value: bytes) -> None:
+    """Put on the record of operations that an operator reads what a letter says, before they do."""
+    about = {
+        "application": letter.application,
+        "job_id": None if letter.job_id is None else str(letter.job_id),
+        "value_sha256": hashlib.sha256(value).hexdigest(),
+    }
+    async with act(database) as connection:
+        await record_change(connection, "dead_letter.read", str(letter.coordinate), {}, about)
 
 
 def describe(record: Record) -> Letter:

@@ -64,10 +64,14 @@ async def show(database: Database, key_id: str) -> KeyRow:
 async def revoke(database: Database, key_id: str) -> KeyRow:
     """Revoking once more changes nothing. Raises NotFound."""
     async with change(database) as connection:
+        before = await get(connection, key_id)
         await connection.execute(
             update(keys).where(keys.c.id == key_id, keys.c.revoked_ms.is_(None)).values(revoked_ms=now_ms())
         )
-        return await get(connection, key_id)
+        after = await get(connection, key_id)
+        told = [{"revoked_ms": row.revoked_ms} for row in (before, after)]
+        await record_change(connection, "key.revoke", f"key:{key_id}", *told)
+        return after
 
 
 async def list_all(database: Database, application: str | None = None) -> list[KeyRow]:
@@ -99,6 +103,8 @@ async def add(
         "created_ms": now_ms(),
     }
     await connection.execute(insert(keys).values(row))
+    after = {"application": application.name, **(settings or KeySettings()).model_dump(mode="json")}
+    await record_change(connection, "key.create", f"key:{credential.key_id}", {}, after)
     return credential
 
 

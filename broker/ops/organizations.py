@@ -67,7 +67,9 @@ async def add(
     stored = {} if settings is None else settings.model_dump(mode="json", exclude_defaults=True)
     row = {"name": name, "settings": stored, "created_ms": now_ms()}
     made = await connection.execute(insert(organizations).values(row).returning(organizations))
-    return _organization(made.one())
+    found = _organization(made.one())
+    await record_change(connection, "organization.create", name, {}, found.settings.model_dump(mode="json"))
+    return found
 
 
 async def find(connection: AsyncConnection, name: str) -> Organization | None:

@@ -91,6 +91,7 @@ async def add(connection: AsyncConnection, address: Address, settings: ProjectSe
     }
     made = await connection.execute(insert(projects).values(row).returning(projects))
     stored = made.one()
+    await record_change(connection, "project.create", str(address), {}, settings.model_dump(mode="json"))
     return ProjectRow(stored.id, address, settings, stored.created_ms)
 
 

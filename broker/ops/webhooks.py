@@ -1,15 +1,17 @@
 """Webhooks: where an organization's notices go. The secret is shown once, when the webhook is added."""
 
+import hashlib
 import os
 from typing import NamedTuple
 from uuid import uuid4
 
 from sqlalchemy import func, insert, select, update
+from yarl import URL
 
 from broker.errors import Conflict, NotFound
 from broker.identity.wrapping import unwrap, wrap
 from broker.ops import organizations
-from broker.ops.changes import change
+from broker.ops.changes import change, record_change
 from broker.settings import WebhookSettings
 from broker.store.clock import now_ms
 from broker.store.database import Database
@@ -57,17 +59,22 @@ async def add(
             "created_ms": now_ms(),
         }
         await connection.execute(insert(webhooks).values(row))
+        after = {"organization": organization, **_about(url)}
+        await record_change(connection, "webhook.add", f"webhook:{added.id}", {}, after)
     return added
 
 
 async def remove(database: Database, webhook_id: str) -> None:
     """Removing once more changes nothing. Raises NotFound."""
     async with change(database) as connection:
-        known = select(webhooks.c.id).where(webhooks.c.id == webhook_id)
-        if (await connection.execute(known)).one_or_none() is None:
+        known = select(webhooks.c.url, webhooks.c.removed_ms).where(webhooks.c.id == webhook_id)
+        found = (await connection.execute(known)).one_or_none()
+        if found is None:
             raise NotFound(f"no webhook {webhook_id[:64]}; `headworks webhooks list` names them")
         standing = (webhooks.c.id == webhook_id) & webhooks.c.removed_ms.is_(None)
         await connection.execute(update(webhooks).where(standing).values(removed_ms=now_ms()))
+        before = {"removed": found.removed_ms is not None}
+        await record_change(connection, "webhook.remove", f"webhook:{webhook_id}", before, {"removed": True})
 
 
 async def list_all(database: Database) -> list[WebhookRow]:
@@ -81,6 +88,11 @@ async def list_all(database: Database) -> list[WebhookRow]:
     )
     async with database.connect() as connection:
         return [WebhookRow(*row) for row in await connection.execute(statement)]
+
+
+def _about(url: str) -> dict[str, str]:
+    """Who knows the address knows which it is; its path may be a secret of the receiver's."""
+    return {"host": URL(url).host or "", "url_sha256": hashlib.sha256(url.encode()).hexdigest()}
 
 
 def secret_of(kek: bytes, hook: Hook) -> bytes:

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.store.clock import now_ms
 from broker.store.database import Database
+from broker.store.operations import PLACE as OPERATIONS
 from broker.store.tables import (
     applications,
     audit,
@@ -66,6 +67,7 @@ class Counts(NamedTuple):
     terminals: Mapping[str, int]
     """By kind."""
     audit_entries: int
+    """Of jobs; operators' are beside them."""
     dead_letters: int
     parked: int
 
@@ -127,7 +129,7 @@ class Usage:
             ends: dict[str, int] = {row[0]: row[1] for row in await connection.execute(kinds)}
             return Counts(
                 MappingProxyType(ends),
-                await _count(connection, audit),
+                await _count(connection, audit, audit.c.topic != OPERATIONS.topic),
                 await _count(connection, dead_letters),
                 await _count(connection, parked),
             )
@@ -183,8 +185,8 @@ def _sum(column: ColumnElement[Any]) -> ColumnElement[int]:
     return cast(func.coalesce(func.sum(column), 0), BigInteger)
 
 
-async def _count(connection: AsyncConnection, table: Table) -> int:
-    return (await connection.execute(select(func.count()).select_from(table))).scalar_one()
+async def _count(connection: AsyncConnection, table: Table, *which: ColumnElement[bool]) -> int:
+    return (await connection.execute(select(func.count()).select_from(table).where(*which))).scalar_one()
 
 
 def _date(day: int) -> str:

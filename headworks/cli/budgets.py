@@ -32,18 +32,51 @@ SubjectArgument = Annotated[
 ]
 
 
-@app.command("set")
-def set_limits(
-    subject: SubjectArgument,
-    *,
-    dollars_per_day: DollarsPerDay = None,
-    dollars_per_month: DollarsPerMonth = None,
-    requests_per_minute: RequestsPerMinute = None,
-    tokens_per_minute: TokensPerMinute = None,
-    tokens_per_day: TokensPerDay = None,
-    tokens_per_month: TokensPerMonth = None,
-    jobs_in_flight: JobsInFlight = None,
+def _command(
+    name: str, act: "Callable[[Database, Subject, Mapping[str, Any]], Awaitable[Found]]", text: str
 ) -> None:
+    """One of the commands that set limits; `text` is its help."""
+
+    def change(
+        subject: SubjectArgument,
+        *,
+        dollars_per_day: DollarsPerDay = None,
+        dollars_per_month: DollarsPerMonth = None,
+        requests_per_minute: RequestsPerMinute = None,
+        tokens_per_minute: TokensPerMinute = None,
+        tokens_per_day: TokensPerDay = None,
+        tokens_per_month: TokensPerMonth = None,
+        jobs_in_flight: JobsInFlight = None,
+    ) -> None:
+        wanted = limits(
+            nanodollars_per_day=dollars_per_day,
+            nanodollars_per_month=dollars_per_month,
+            requests_per_minute=requests_per_minute,
+            tokens_per_minute=tokens_per_minute,
+            tokens_per_day=tokens_per_day,
+            tokens_per_month=tokens_per_month,
+            jobs_in_flight=jobs_in_flight,
+        )
+        _change(subject, wanted, act)
+
+    app.command(name, help=text)(change)
+
+
+async def _set(database: "Database", subject: "Subject", wanted: Mapping[str, Any]) -> "Found":
+    from broker.ops import budgets
+
+    return await budgets.set_limits(database, subject, wanted)
+
+
+async def _raise(database: "Database", subject: "Subject", wanted: Mapping[str, Any]) -> "Found":
+    from broker.ops import budgets
+
+    return await budgets.raise_limits(database, subject, wanted)
+
+
+_command(
+    "set",
+    _set,
     """Set limits of an organization, a project or a key; what is not named stays.
 
     A job is held against all three at once. Workers follow within a second or two; jobs that wait for the
@@ -53,56 +86,17 @@ def set_limits(
         headworks budgets set acme --dollars-per-month 5000
         headworks budgets set acme/search --dollars-per-day 40
         headworks budgets set key:3f9a1c0b5d7e2468 --tokens-per-day none
-    """
-    from broker.ops import budgets
-
-    _change(
-        subject,
-        limits(
-            dollars_per_day,
-            dollars_per_month,
-            requests_per_minute,
-            tokens_per_minute,
-            tokens_per_day,
-            tokens_per_month,
-            jobs_in_flight,
-        ),
-        budgets.set_limits,
-    )
-
-
-@app.command("raise")
-def raise_limits(
-    subject: SubjectArgument,
-    *,
-    dollars_per_day: DollarsPerDay = None,
-    dollars_per_month: DollarsPerMonth = None,
-    requests_per_minute: RequestsPerMinute = None,
-    tokens_per_minute: TokensPerMinute = None,
-    tokens_per_day: TokensPerDay = None,
-    tokens_per_month: TokensPerMonth = None,
-    jobs_in_flight: JobsInFlight = None,
-) -> None:
+    """,
+)
+_command(
+    "raise",
+    _raise,
     """As set, and refuses whatever would not be more than before.
 
     Example:
         headworks budgets raise acme/search --dollars-per-day 60
-    """
-    from broker.ops import budgets
-
-    _change(
-        subject,
-        limits(
-            dollars_per_day,
-            dollars_per_month,
-            requests_per_minute,
-            tokens_per_minute,
-            tokens_per_day,
-            tokens_per_month,
-            jobs_in_flight,
-        ),
-        budgets.raise_limits,
-    )
+    """,
+)
 
 
 @app.command("show")
@@ -142,7 +136,7 @@ def history(
     limit: Annotated[int, typer.Option(metavar="N", min=1, max=10_000, help="How many, the latest.")] = 50,
     as_json: JsonOption = False,
 ) -> None:
-    """Show who changed what, the latest first: settings of organizations, projects and keys, and policies.
+    """Show who changed what, the latest first: all that operators did by a command.
 
     HEADWORKS_OPERATOR says who is at work; without it the login name does. The entries are a hash chain,
     which `headworks ledger verify` checks.

@@ -15,10 +15,10 @@ def upgrade() -> None:
     Example:
         headworks db upgrade
     """
+    from broker.ops import schema
     from broker.settings import Settings
-    from broker.store import migrate
 
-    run(migrate.upgrade(Settings.load().database.url.get_secret_value()))
+    run(schema.upgrade(Settings.load().database))
     typer.echo("The database is up to date.")
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from headworks.cli.groups import group
-from headworks.cli.output import JsonOption, moment, run, show, show_one
+from headworks.cli.output import JsonOption, moment, opened, run, show, show_one
 
 if TYPE_CHECKING:
     from broker.ops.dead_letters import Letter
@@ -56,6 +56,9 @@ def show_letter(
     Examples:
         headworks dead show dead/5/0
         headworks dead show dead/5/0 --value letter.json
+
+    That its bytes were read goes on the record of operations (`headworks budgets history`), so --value needs
+    the database; the rest is read from Kafka alone.
     """
     from broker.ops import dead_letters
     from broker.settings import Settings
@@ -67,7 +70,16 @@ def show_letter(
         raise typer.BadParameter(
             "a coordinate is written dead/PARTITION/OFFSET", param_hint="COORDINATE"
         ) from None
-    letter, content = run(dead_letters.read(Settings.load().kafka, place))
+    settings = Settings.load()
+
+    async def work() -> "tuple[Letter, bytes]":
+        letter, content = await dead_letters.read(settings.kafka, place)
+        if value is not None:
+            async with opened(settings) as database:
+                await dead_letters.disclose(database, letter, content)
+        return letter, content
+
+    letter, content = run(work())
     if value is not None:
         _write(value, content)
         typer.echo(f"Wrote {len(content):,} bytes to {value}.", err=True)

@@ -7,17 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from headworks.cli.groups import group
-from headworks.cli.limits import (
-    DollarsPerDay,
-    DollarsPerMonth,
-    JobsInFlight,
-    RequestsPerMinute,
-    TokensPerDay,
-    TokensPerMinute,
-    TokensPerMonth,
-    limits,
-    limits_for_people,
-)
+from headworks.cli.limits import limits_for_people
 from headworks.cli.output import JsonOption, moment, opened, run, show, show_one
 
 if TYPE_CHECKING:
@@ -74,56 +64,9 @@ def revoke(key_id: KeyArgument) -> None:
     typer.echo(f"Key {row.id} of {row.application} is revoked since {moment(row.revoked_ms)}.", err=True)
 
 
-@app.command("set")
-def set_settings(
-    key_id: KeyArgument,
-    *,
-    dollars_per_day: DollarsPerDay = None,
-    dollars_per_month: DollarsPerMonth = None,
-    requests_per_minute: RequestsPerMinute = None,
-    tokens_per_minute: TokensPerMinute = None,
-    tokens_per_day: TokensPerDay = None,
-    tokens_per_month: TokensPerMonth = None,
-    jobs_in_flight: JobsInFlight = None,
-) -> None:
-    """Limit one key, within the limits of its project.
-
-    What is not named stays. Workers follow within a second or two.
-
-    Examples:
-        headworks keys set 3f9a1c0b5d7e2468 --dollars-per-day 5
-        headworks keys set 3f9a1c0b5d7e2468 --dollars-per-day none
-    """
-    from broker.ops import budgets, keys
-    from broker.ops.budgets import Subject
-    from broker.ops.keys import KeyRow
-    from broker.settings import Settings
-
-    wanted = limits(
-        dollars_per_day,
-        dollars_per_month,
-        requests_per_minute,
-        tokens_per_minute,
-        tokens_per_day,
-        tokens_per_month,
-        jobs_in_flight,
-    )
-    if not wanted:
-        raise typer.BadParameter("say what to change, for example --dollars-per-day 5")
-
-    async def work() -> KeyRow:
-        async with opened(Settings.load()) as database:
-            changed = await keys.set_settings(database, key_id, wanted)
-            subject = Subject("key", key_id)
-            await budgets.let_go_on(database, await budgets.find(database, subject))
-            return changed
-
-    show_one(_for_people(run(work())), as_json=False)
-
-
 @app.command("show")
 def show_key(key_id: KeyArgument, as_json: JsonOption = False) -> None:
-    """Show one key's limits, and never the secret.
+    """Show one key's limits, and never the secret. `headworks budgets set key:KEY` sets some.
 
     Example:
         headworks keys show 3f9a1c0b5d7e2468

@@ -1,4 +1,4 @@
-"""The options that set limits, the same for organizations, projects and keys."""
+"""The options that set limits, of organizations, projects and keys; and limits as people read them."""
 
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -47,33 +47,16 @@ JobsInFlight = Annotated[
 ]
 
 
-def limits(
-    dollars_per_day: str | None,
-    dollars_per_month: str | None,
-    requests_per_minute: str | None,
-    tokens_per_minute: str | None,
-    tokens_per_day: str | None,
-    tokens_per_month: str | None,
-    jobs_in_flight: str | None,
-) -> dict[str, Any]:
+def limits(**given: str | None) -> dict[str, Any]:
     """The fields of Limits that were named. Raises SettingsInvalid for what is no amount of dollars."""
     from broker.ops.dollars import to_nanodollars
 
-    dollars = {"nanodollars_per_day": dollars_per_day, "nanodollars_per_month": dollars_per_month}
-    numbers = {
-        "requests_per_minute": requests_per_minute,
-        "tokens_per_minute": tokens_per_minute,
-        "tokens_per_day": tokens_per_day,
-        "tokens_per_month": tokens_per_month,
-        "jobs_in_flight": jobs_in_flight,
-    }
-    named: dict[str, Any] = {name: text for name, text in numbers.items() if text is not None}
-    named |= {
-        name: text if text == NONE else to_nanodollars(text)
-        for name, text in dollars.items()
-        if text is not None
-    }
-    return {name: None if value == NONE else value for name, value in named.items()}
+    def amount(name: str, text: str) -> int | str | None:
+        if text == NONE:
+            return None
+        return to_nanodollars(text) if name.startswith("nanodollars") else text
+
+    return {name: amount(name, text) for name, text in given.items() if text is not None}
 
 
 def limits_for_people(of: "Limits") -> dict[str, str]:

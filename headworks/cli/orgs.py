@@ -5,17 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from headworks.cli.groups import group
-from headworks.cli.limits import (
-    DollarsPerDay,
-    DollarsPerMonth,
-    JobsInFlight,
-    RequestsPerMinute,
-    TokensPerDay,
-    TokensPerMinute,
-    TokensPerMonth,
-    limits,
-    limits_for_people,
-)
+from headworks.cli.limits import limits_for_people
 from headworks.cli.output import JsonOption, moment, opened, run, show, show_one
 
 if TYPE_CHECKING:
@@ -27,7 +17,7 @@ NameArgument = Annotated[
     str, typer.Argument(metavar="NAME", help="Lower-case letters, digits and inner hyphens.")
 ]
 TimeZoneOption = Annotated[
-    str | None,
+    str,
     typer.Option(
         "--time-zone",
         metavar="ZONE",
@@ -55,49 +45,22 @@ def create(name: NameArgument) -> None:
 
 
 @app.command("set")
-def set_settings(
-    name: NameArgument,
-    *,
-    dollars_per_day: DollarsPerDay = None,
-    dollars_per_month: DollarsPerMonth = None,
-    requests_per_minute: RequestsPerMinute = None,
-    tokens_per_minute: TokensPerMinute = None,
-    tokens_per_day: TokensPerDay = None,
-    tokens_per_month: TokensPerMonth = None,
-    jobs_in_flight: JobsInFlight = None,
-    time_zone: TimeZoneOption = None,
-) -> None:
-    """Limit all projects of an organization together.
+def set_settings(name: NameArgument, time_zone: TimeZoneOption) -> None:
+    """Change an organization's settings. Workers follow within a second or two.
 
-    What is not named stays. Workers follow within a second or two.
+    Its limits are set by `headworks budgets set`.
 
-    Examples:
-        headworks orgs set acme --dollars-per-month 5000
+    Example:
         headworks orgs set acme --time-zone America/New_York
-        headworks orgs set acme --tokens-per-minute none
     """
     from broker.ops import budgets, organizations
     from broker.ops.budgets import Subject
     from broker.ops.organizations import Organization
     from broker.settings import Settings
 
-    wanted: dict[str, Any] = limits(
-        dollars_per_day,
-        dollars_per_month,
-        requests_per_minute,
-        tokens_per_minute,
-        tokens_per_day,
-        tokens_per_month,
-        jobs_in_flight,
-    )
-    if time_zone is not None:
-        wanted["time_zone"] = time_zone
-    if not wanted:
-        raise typer.BadParameter("say what to change, for example --dollars-per-month 5000")
-
     async def work() -> Organization:
         async with opened(Settings.load()) as database:
-            changed = await organizations.set_settings(database, name, wanted)
+            changed = await organizations.set_settings(database, name, {"time_zone": time_zone})
             subject = Subject("organization", name)
             await budgets.let_go_on(database, await budgets.find(database, subject))
             return changed

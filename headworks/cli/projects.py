@@ -7,17 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from headworks.cli.groups import group
-from headworks.cli.limits import (
-    DollarsPerDay,
-    DollarsPerMonth,
-    JobsInFlight,
-    RequestsPerMinute,
-    TokensPerDay,
-    TokensPerMinute,
-    TokensPerMonth,
-    limits,
-    limits_for_people,
-)
+from headworks.cli.limits import limits_for_people
 from headworks.cli.output import JsonOption, moment, opened, run, show, show_one
 from headworks.cli.units import duration
 
@@ -69,23 +59,18 @@ PricesOption = Annotated[
 def create(
     project: AddressArgument,
     *,
-    dollars_per_day: DollarsPerDay = None,
-    dollars_per_month: DollarsPerMonth = None,
-    requests_per_minute: RequestsPerMinute = None,
-    tokens_per_minute: TokensPerMinute = None,
-    tokens_per_day: TokensPerDay = None,
-    tokens_per_month: TokensPerMonth = None,
-    jobs_in_flight: JobsInFlight = None,
     model: ModelOption = None,
     output_tokens_default: OutputOption = None,
     ttl_s_max: TtlOption = None,
     prices: PricesOption = None,
 ) -> None:
-    """Make a project in an organization. What is not said has no limit.
+    """Make a project in an organization.
 
     Examples:
-        headworks projects create acme/search --dollars-per-day 25
+        headworks projects create acme/search
         headworks projects create acme/chat --model gpt-4o --model gpt-4o-mini
+
+    It has no limits at first; `headworks budgets set` sets some.
     """
     from broker.identity.settings import ProjectSettings, read_settings
     from broker.ops import projects
@@ -93,15 +78,7 @@ def create(
     from broker.settings import Settings
 
     address = Address.parse(project)
-    wanted = _changes(model, output_tokens_default, ttl_s_max, prices) | limits(
-        dollars_per_day,
-        dollars_per_month,
-        requests_per_minute,
-        tokens_per_minute,
-        tokens_per_day,
-        tokens_per_month,
-        jobs_in_flight,
-    )
+    wanted = _changes(model, output_tokens_default, ttl_s_max, prices)
 
     async def work() -> None:
         async with opened(Settings.load()) as database:
@@ -116,13 +93,6 @@ def create(
 def set_settings(
     project: AddressArgument,
     *,
-    dollars_per_day: DollarsPerDay = None,
-    dollars_per_month: DollarsPerMonth = None,
-    requests_per_minute: RequestsPerMinute = None,
-    tokens_per_minute: TokensPerMinute = None,
-    tokens_per_day: TokensPerDay = None,
-    tokens_per_month: TokensPerMonth = None,
-    jobs_in_flight: JobsInFlight = None,
     model: ModelOption = None,
     output_tokens_default: OutputOption = None,
     ttl_s_max: TtlOption = None,
@@ -130,34 +100,24 @@ def set_settings(
 ) -> None:
     """Change what is named, and leave the rest. Workers follow within a second or two.
 
+    Its limits are set by `headworks budgets set`.
+
     Examples:
-        headworks projects set acme/search --dollars-per-day 40
-        headworks projects set acme/search --model any --requests-per-minute none
+        headworks projects set acme/search --output-tokens-default 500
+        headworks projects set acme/search --model any
     """
-    from broker.ops import budgets, projects
-    from broker.ops.budgets import Subject
+    from broker.ops import projects
     from broker.ops.projects import Address, ProjectRow
     from broker.settings import Settings
 
     address = Address.parse(project)
-    wanted = _changes(model, output_tokens_default, ttl_s_max, prices) | limits(
-        dollars_per_day,
-        dollars_per_month,
-        requests_per_minute,
-        tokens_per_minute,
-        tokens_per_day,
-        tokens_per_month,
-        jobs_in_flight,
-    )
+    wanted = _changes(model, output_tokens_default, ttl_s_max, prices)
     if not wanted:
-        raise typer.BadParameter("say what to change, for example --dollars-per-day 40")
+        raise typer.BadParameter("say what to change, for example --model gpt-4o-mini")
 
     async def work() -> ProjectRow:
         async with opened(Settings.load()) as database:
-            changed = await projects.set_settings(database, address, wanted)
-            subject = Subject("project", project)
-            await budgets.let_go_on(database, await budgets.find(database, subject))
-            return changed
+            return await projects.set_settings(database, address, wanted)
 
     _show_one(run(work()), as_json=False)
 
@@ -230,7 +190,7 @@ def _changes(
     ttl_s_max: int | None,
     prices: Path | None,
 ) -> dict[str, Any]:
-    """The fields of ProjectSettings that were named, beside limits."""
+    """The fields of ProjectSettings that were named."""
     named: dict[str, Any] = {}
     if model:
         named["models_allowed"] = _models(model)

@@ -1,6 +1,5 @@
 """What operators do from the command line."""
 
-import asyncio
 import json
 import re
 from pathlib import Path
@@ -9,25 +8,8 @@ from typing import Any
 import pytest
 
 from broker.identity.credential import Credential
-from broker.kafka.embedded import EmbeddedKafka
-from broker.kafka.producing import Producer
-from broker.records import Outgoing
-from broker.settings import KafkaSettings, Settings
-from schemas.dead_letter import DeadLetter
+from broker.settings import Settings
 from tests.unit.headworks.cli.conftest import Invoke
-
-
-@pytest.fixture
-def embedded(embedded_kafka: EmbeddedKafka, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HEADWORKS_KAFKA__BOOTSTRAP_SERVERS", embedded_kafka.bootstrap_servers)
-    monkeypatch.setenv("HEADWORKS_KAFKA__APPEND_TIME", "receipt")
-    monkeypatch.setenv("HEADWORKS_KAFKA__IDEMPOTENCE", "false")
-
-
-@pytest.fixture
-def indexer(project: str, embedded: None, invoke: Invoke) -> str:
-    assert invoke(f"apps create indexer --project {project}").exit_code == 0
-    return "indexer"
 
 
 def _read(invoke: Invoke, command: str) -> Any:
@@ -68,9 +50,8 @@ def test_an_organization_twice(database: None, invoke: Invoke) -> None:
 
 def test_a_projects_settings(database: None, invoke: Invoke) -> None:
     invoke("orgs create acme")
-    invoke(
-        "projects create acme/search --dollars-per-day 25.50 --requests-per-minute 600 --model a --model b"
-    )
+    invoke("projects create acme/search --model a --model b")
+    invoke("budgets set acme/search --dollars-per-day 25.50 --requests-per-minute 600")
     [project] = _read(invoke, "projects list")
     assert project["project"] == "acme/search"
     assert (project["nanodollars_per_day"], project["requests_per_minute"]) == (25_500_000_000, 600)
@@ -80,8 +61,10 @@ def test_a_projects_settings(database: None, invoke: Invoke) -> None:
 
 
 def test_changing_a_project_leaves_what_is_not_named(project: str, invoke: Invoke) -> None:
-    invoke(f"projects set {project} --dollars-per-day 25 --requests-per-minute 7 --model a")
-    invoke(f"projects set {project} --output-tokens-default 99 --model any --requests-per-minute none")
+    invoke(f"projects set {project} --model a")
+    invoke(f"budgets set {project} --dollars-per-day 25 --requests-per-minute 7")
+    invoke(f"projects set {project} --output-tokens-default 99 --model any")
+    invoke(f"budgets set {project} --requests-per-minute none")
     shown = _read(invoke, f"projects show {project}")
     assert (shown["nanodollars_per_day"], shown["output_tokens_default"]) == (25_000_000_000, 99)
     assert (shown["requests_per_minute"], shown["models_allowed"]) == (None, None)
@@ -127,20 +110,20 @@ def test_every_limit_can_be_set_on_every_level_and_taken_back(
     indexer: str, invoke: Invoke, level: str
 ) -> None:
     key_id = Credential.parse(invoke("keys create indexer").stdout).key_id
-    group, name = {
-        "organization": ("orgs", "acme"),
-        "project": ("projects", "acme/search"),
-        "key": ("keys", key_id),
+    group, name, subject = {
+        "organization": ("orgs", "acme", "acme"),
+        "project": ("projects", "acme/search", "acme/search"),
+        "key": ("keys", key_id, f"key:{key_id}"),
     }[level]
-    assert invoke(f"{group} set {name} {LIMITS}").exit_code == 0
+    assert invoke(f"budgets set {subject} {LIMITS}").exit_code == 0
     assert _limits(_read(invoke, f"{group} show {name}")) == STORED
-    told = invoke(f"{group} set {name} --dollars-per-month none --tokens-per-day none").stdout
+    told = invoke(f"budgets set {subject} --dollars-per-month none --tokens-per-day none").stdout
     assert "dollars per month  " in told
     rest = STORED | {"nanodollars_per_month": None, "tokens_per_day": None}
     assert _limits(_read(invoke, f"{group} show {name}")) == rest
     [listed] = [row for row in _read(invoke, f"{group} list") if name in row.values()]
     assert _limits(listed) == rest
-    assert invoke(f"{group} set {name}").exit_code == 2
+    assert invoke(f"budgets set {subject}").exit_code == 2
 
 
 def test_an_organization_has_a_time_zone(project: str, invoke: Invoke) -> None:
@@ -175,16 +158,16 @@ def test_a_projects_own_prices(project: str, invoke: Invoke, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    "options",
+    "command",
     [
-        "--dollars-per-day ten",
-        "--dollars-per-day 99999999",
-        "--requests-per-minute few",
-        "--ttl-s-max 9999999",
+        "budgets set acme/search --dollars-per-day ten",
+        "budgets set acme/search --dollars-per-day 99999999",
+        "budgets set acme/search --requests-per-minute few",
+        "projects set acme/search --ttl-s-max 9999999",
     ],
 )
-def test_settings_out_of_bounds_are_refused(project: str, invoke: Invoke, options: str) -> None:
-    result = invoke(f"projects set {project} {options}")
+def test_settings_out_of_bounds_are_refused(project: str, invoke: Invoke, command: str) -> None:
+    result = invoke(command)
     assert result.exit_code == 1
     assert result.stderr.startswith("error [settings_invalid]: ")
 
@@ -322,28 +305,6 @@ def test_without_kafka_it_is_said_in_one_line(database: None, invoke: Invoke) ->
         "error [kafka_unavailable]: could not reach Kafka at 127.0.0.1:1: KafkaConnectionError; "
         "start Kafka, or mend kafka.bootstrap_servers; `headworks doctor` checks it\n"
     )
-
-
-async def _bury(kafka: KafkaSettings) -> None:
-    note = DeadLetter(stage="admit", reason="bad_signature", origin="jobs.bulk/0/0", at_ms=1)
-    producer = Producer(kafka)
-    await producer.start()
-    try:
-        await producer.send(
-            Outgoing(
-                "dead", None, b"a prompt", [("hw-dead-letter", note.model_dump_json().encode())], partition=0
-            )
-        )
-    finally:
-        await producer.stop()
-
-
-@pytest.fixture
-def buried(indexer: str, invoke: Invoke) -> str:
-    """The coordinate of a dead letter."""
-    assert invoke("topics apply").exit_code == 0
-    asyncio.run(_bury(Settings.load().kafka))
-    return str(_read(invoke, "dead list --limit 1")[0]["coordinate"])
 
 
 def test_dead_letters_are_listed_without_what_they_say(buried: str, invoke: Invoke) -> None:
