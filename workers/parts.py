@@ -22,7 +22,7 @@ from broker.quota.ledger_source import LedgerSource
 from broker.quota.redis_gate import RedisGate, connect
 from broker.quota.self_opening import SelfOpeningGate
 from broker.records import Sealer
-from broker.settings import KafkaSettings, RedisSettings, Settings
+from broker.settings import DatabaseSettings, KafkaSettings, RedisSettings, Settings
 from broker.settings_faults import EMBEDDED_REDIS
 from broker.store.attempts import Attempts
 from broker.store.cancels import Cancels
@@ -78,19 +78,15 @@ class Parts:
         async with AsyncExitStack() as stack:
             sealer = Sealer(settings.seal_key())
             kek = settings.key_encryption_key()
-            book = PriceBook.load(settings.prices or SHIPPED)
-            book = book.with_counters(load_counters(settings.tokenizers))
-            database = await Database.open(settings.database)
-            stack.push_async_callback(database.close)
-            await check(database)
+            books = _books(settings)
+            database = await _open_database(stack, settings.database)
             directory = await stack.enter_async_context(
                 Directory(database, kek, settings.admit.directory_refresh_ms)
             )
             policy = await stack.enter_async_context(
                 Following(Policies(database), directory, settings.admit.directory_refresh_ms, metrics)
             )
-            gate = await _open_gate(settings.redis, directory)
-            stack.push_async_callback(gate.close)
+            gate = await _open_gate(stack, settings.redis, directory)
             opening = SelfOpeningGate(gate, LedgerSource(database), metrics.gate_closed)
             await topics.require(settings.kafka)
             producer, reader = await _open_kafka(stack, settings.kafka)
@@ -104,11 +100,7 @@ class Parts:
             lease = Lease(Leases(database), settings.dispatch.lease_s, settings.dispatch.lease_renew_s)
             targets = Targets(settings, providers, LANE_WEIGHTS, metrics)
             if with_calls:
-                await lease.start()
-                stack.push_async_callback(lease.stop)
-                if (board := _board(settings, targets, metrics)) is not None:
-                    board.start()
-                    stack.push_async_callback(board.stop)
+                await _start_calling(stack, lease, _board(settings, targets, metrics))
             cancels = Cancels(database)
             tombstones = await stack.enter_async_context(
                 Tombstones(cancels, settings.admit.cancel_refresh_ms, wall_clock_ms, metrics)
@@ -117,7 +109,7 @@ class Parts:
             yield cls(
                 settings=settings,
                 tools=Tools(producer, sealer, outlets, wall_clock_ms, metrics, tombstones),
-                books=ProjectBooks(book),
+                books=books,
                 policy=policy,
                 directory=directory,
                 reader=reader,
@@ -136,6 +128,19 @@ class Parts:
             )
 
 
+def _books(settings: Settings) -> ProjectBooks:
+    """Raises PriceBookInvalid, SettingsInvalid."""
+    book = PriceBook.load(settings.prices or SHIPPED)
+    return ProjectBooks(book.with_counters(load_counters(settings.tokenizers)))
+
+
+async def _open_database(stack: AsyncExitStack, settings: DatabaseSettings) -> Database:
+    database = await Database.open(settings)
+    stack.push_async_callback(database.close)
+    await check(database)
+    return database
+
+
 async def _open_kafka(stack: AsyncExitStack, settings: KafkaSettings) -> tuple[Producer, CoordinateReader]:
     producer = Producer(settings)
     await producer.start()
@@ -144,6 +149,14 @@ async def _open_kafka(stack: AsyncExitStack, settings: KafkaSettings) -> tuple[P
     await reader.start()
     stack.push_async_callback(reader.stop)
     return producer, reader
+
+
+async def _start_calling(stack: AsyncExitStack, lease: Lease, board: HealthBoard | None) -> None:
+    await lease.start()
+    stack.push_async_callback(lease.stop)
+    if board is not None:
+        board.start()
+        stack.push_async_callback(board.stop)
 
 
 def _board(settings: Settings, targets: Targets, metrics: Metrics) -> HealthBoard | None:
@@ -162,7 +175,13 @@ def _board(settings: Settings, targets: Targets, metrics: Metrics) -> HealthBoar
     return board
 
 
-async def _open_gate(settings: RedisSettings, directory: Directory) -> RedisGate:
+async def _open_gate(stack: AsyncExitStack, settings: RedisSettings, directory: Directory) -> RedisGate:
+    gate = await _gate(settings, directory)
+    stack.push_async_callback(gate.close)
+    return gate
+
+
+async def _gate(settings: RedisSettings, directory: Directory) -> RedisGate:
     if settings.url.get_secret_value() != EMBEDDED_REDIS:
         return await RedisGate.open(settings, directory.time_zone)
     try:

@@ -45,8 +45,8 @@ async def record_change(
     before: Mapping[str, Any],
     after: Mapping[str, Any],
 ) -> None:
-    """Put the fields that differ on the record of operations, within a `change` or an `act`; nothing where none
-    does. Of what is made `before` is empty. No secret is a field, nor an address that may hold one.
+    """Put the fields that differ on the record of operations, within a `change` or an `act`; nothing where
+    none does. Of what is made `before` is empty. No secret is a field, nor an address that may hold one.
     """
     changed = {name: after[name] for name in after if before.get(name) != after[name]}
     if changed:

@@ -13,31 +13,35 @@ _HEALTH_PORT = 8080
 _FOLDER = Path(".headworks")
 
 
+Latency = Annotated[
+    str,
+    typer.Option(
+        metavar="MS",
+        help="Of the simulated provider: 200, uniform:50:400 (least, most) or lognormal:200:1500 (p50, p99).",
+    ),
+]
+ErrorRate = Annotated[
+    float,
+    typer.Option(
+        metavar="SHARE", min=0, max=1, help="Share of calls that the simulated provider fails: 0.02."
+    ),
+]
+RealProviders = Annotated[
+    bool, typer.Option("--real-providers", help="Call the providers that the settings name, in its place.")
+]
+HealthPort = Annotated[
+    int,
+    typer.Option(
+        metavar="PORT", min=0, max=65535, help="Where /healthz, /readyz and /metrics are; 0 for nowhere."
+    ),
+]
+
+
 def dev(
-    latency: Annotated[
-        str,
-        typer.Option(
-            metavar="MS",
-            help="Of the simulated provider: 200, uniform:50:400 (least, most) or lognormal:200:1500 "
-            "(p50, p99).",
-        ),
-    ] = "lognormal:200:1500",
-    error_rate: Annotated[
-        float,
-        typer.Option(
-            metavar="SHARE", min=0, max=1, help="Share of calls that the simulated provider fails: 0.02."
-        ),
-    ] = 0.0,
-    real_providers: Annotated[
-        bool,
-        typer.Option("--real-providers", help="Call the providers that the settings name, in its place."),
-    ] = False,
-    health_port: Annotated[
-        int,
-        typer.Option(
-            metavar="PORT", min=0, max=65535, help="Where /healthz, /readyz and /metrics are; 0 for nowhere."
-        ),
-    ] = _HEALTH_PORT,
+    latency: Latency = "lognormal:200:1500",
+    error_rate: ErrorRate = 0.0,
+    real_providers: RealProviders = False,
+    health_port: HealthPort = _HEALTH_PORT,
 ) -> None:
     """Run all of it in one process, with embedded servers: to try out and to develop.
 

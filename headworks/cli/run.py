@@ -1,12 +1,13 @@
 """`headworks run`: a file of requests in, a file of answers out."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
+from headworks.cli import run_options
 from headworks.cli.connection import connect
-from schemas.envelope import ATTEMPTS_DEFAULT, ATTEMPTS_MAX, TTL_S_DEFAULT, TTL_S_MAX
+from schemas.envelope import ATTEMPTS_DEFAULT, TTL_S_DEFAULT
 from schemas.topics import Lane
 
 if TYPE_CHECKING:
@@ -18,49 +19,19 @@ _INTERRUPTED = 130
 
 
 def run(
-    source: Annotated[
-        str, typer.Argument(metavar="INPUT.jsonl", help="Requests, one a line; `-` is standard input.")
-    ],
+    source: run_options.Source,
     *,
-    output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="OUT.jsonl", help="Where the answers go.")
-    ],
-    errors: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Where refusals, failures and malformed lines go. Without it, OUT.errors.jsonl.",
-        ),
-    ] = None,
-    lane: Annotated[
-        Lane, typer.Option(metavar="LANE", help="Quality of service: interactive, standard or bulk.")
-    ] = Lane.BULK,
-    in_flight: Annotated[
-        int, typer.Option(metavar="N", min=1, max=50_000, help="Jobs open at a time.")
-    ] = 1_000,
-    run_id: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="Name the run. Without it, it is named by the input's content."),
-    ] = None,
-    ttl: Annotated[
-        int,
-        typer.Option(
-            metavar="SECONDS", min=1, max=TTL_S_MAX, help="How long a job may wait before it expires."
-        ),
-    ] = TTL_S_DEFAULT,
-    attempts: Annotated[
-        int,
-        typer.Option(metavar="N", min=1, max=ATTEMPTS_MAX, help="Calls to a provider that a job may use up."),
-    ] = ATTEMPTS_DEFAULT,
-    at_most_once: Annotated[
-        bool, typer.Option("--at-most-once", help="Never repeat a call whose outcome is unknown.")
-    ] = False,
-    idle_timeout: Annotated[
-        float | None,
-        typer.Option(metavar="SECONDS", min=1, help="Give up when nothing comes back for so long."),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as one JSON object.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no summary.")] = False,
+    output: run_options.Output,
+    errors: run_options.Errors = None,
+    lane: run_options.LaneOption = Lane.BULK,
+    in_flight: run_options.InFlight = 1_000,
+    run_id: run_options.RunId = None,
+    ttl: run_options.Ttl = TTL_S_DEFAULT,
+    attempts: run_options.Attempts = ATTEMPTS_DEFAULT,
+    at_most_once: run_options.AtMostOnce = False,
+    idle_timeout: run_options.IdleTimeout = None,
+    as_json: run_options.AsJson = False,
+    quiet: run_options.Quiet = False,
 ) -> None:
     """Run a file of requests in the OpenAI Batch format; write the answers to another.
 
@@ -87,7 +58,7 @@ def run(
     from headworks.batch.session import Options
     from schemas.envelope import RetryPolicy
 
-    options = Options(
+    chosen = Options(
         source=None if source == "-" else Path(source),
         output=output,
         errors=errors_beside(output) if errors is None else errors,
@@ -98,9 +69,9 @@ def run(
         retry=RetryPolicy(attempts_max=attempts, at_most_once=at_most_once),
         idle_timeout_s=idle_timeout,
     )
-    _check(options)
-    ending = _execute(options, quiet=quiet)
-    _conclude(options, ending, as_json=as_json, quiet=quiet)
+    _check(chosen)
+    ending = _execute(chosen, quiet=quiet)
+    _conclude(chosen, ending, as_json=as_json, quiet=quiet)
     raise typer.Exit(_status(ending))
 
 
