@@ -6,6 +6,7 @@ An unknown key is an error that names it.
 
 import base64
 import os
+import tomllib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -21,10 +22,10 @@ from pydantic import (
 )
 from pydantic_settings import (
     BaseSettings,
+    InitSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     SettingsError,
-    TomlConfigSettingsSource,
 )
 
 from broker.errors import SecretMissing, SettingsInvalid
@@ -257,7 +258,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, config_path())
+        return init_settings, env_settings, InitSettingsSource(settings_cls, _contents(config_path()))
 
     @classmethod
     def load(cls, **overrides: Any) -> Self:
@@ -301,6 +302,11 @@ def _whole_section(sections: Iterable[str]) -> str:
     found = [f"HEADWORKS_{name.upper()}" for name in sections if f"HEADWORKS_{name.upper()}" in os.environ]
     named = ", ".join(found) or "a HEADWORKS_* variable"
     return f"{named} stands for a whole section, and is not JSON; a key is HEADWORKS_<SECTION>__<KEY>"
+
+
+def _contents(path: Path) -> dict[str, Any]:
+    """TOML, also behind the byte-order mark that some editors put before it."""
+    return tomllib.loads(path.read_text("utf-8-sig")) if path.is_file() else {}
 
 
 def config_path() -> Path:

@@ -40,6 +40,7 @@ from workers.service import running
 APPLICATION = "dev"
 PROJECT = Address("dev", "dev")
 DOLLARS_PER_DAY = 50
+_PROVIDER = "HEADWORKS_PROVIDERS__SIMULATED__BASE_URL"
 
 
 @dataclass(frozen=True)
@@ -52,15 +53,24 @@ class DevStack:
     database_file: Path
 
     def environment(self) -> Mapping[str, str]:
-        """What a client needs to find this stack, and whoever asks for its bill and its dead letters."""
-        kafka = self.settings.kafka
+        """What a client needs to find this stack, and whoever looks after it: for its bill, its dead letters,
+        its topics, and to see whether it is well. As Settings.load reads it.
+        """
+        kafka, secrets_ = self.settings.kafka, self.settings.secrets
+        keys = {"KEY_ENCRYPTION_KEY": secrets_.key_encryption_key, "SEAL_KEY": secrets_.seal_key}
+        own = {} if self.provider is None else {_PROVIDER: self.provider.base_url}
         return {
             "HEADWORKS_CREDENTIAL": self.credential.reveal(),
             "HEADWORKS_KAFKA__BOOTSTRAP_SERVERS": kafka.bootstrap_servers,
             "HEADWORKS_KAFKA__IDEMPOTENCE": str(kafka.idempotence).lower(),
             "HEADWORKS_KAFKA__FETCH_WAIT_MS_MAX": str(kafka.fetch_wait_ms_max),
             "HEADWORKS_KAFKA__APPEND_TIME": kafka.append_time,
+            "HEADWORKS_KAFKA__PARTITIONS": str(kafka.partitions),
+            "HEADWORKS_KAFKA__REPLY_PARTITIONS": str(kafka.reply_partitions),
             "HEADWORKS_DATABASE__URL": self.settings.database.url.get_secret_value(),
+            "HEADWORKS_REDIS__URL": self.settings.redis.url.get_secret_value(),
+            **{f"HEADWORKS_SECRETS__{name}": key.get_secret_value() for name, key in keys.items() if key},
+            **own,
         }
 
 

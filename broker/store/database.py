@@ -159,11 +159,15 @@ def parse_url(url: str) -> URL:
     """Raises SettingsInvalid for anything but the two kinds of URL that are served; never shows the URL."""
     try:
         parsed = make_url(url)
-    except (ArgumentError, ValueError):  # the second for a port that is no number
+    except ArgumentError:
         raise SettingsInvalid("database.url is not a URL") from None
+    except ValueError:
+        raise SettingsInvalid("database.url: its port is not a number") from None
     if parsed.drivername not in _DRIVERS:
         kinds = " or ".join(f"{driver}://" for driver in _DRIVERS)
         raise SettingsInvalid(f"database.url must begin with {kinds}")
+    if parsed.port is not None and parsed.port not in range(1, 65_536):
+        raise SettingsInvalid("database.url: its port must lie between 1 and 65535")
     if _DRIVERS[parsed.drivername] == "postgresql":
         _check_parameters(parsed)
     return parsed

@@ -1,6 +1,7 @@
 """Which errors of the drivers mean that the database is away, and nothing worse: wait and try again."""
 
 import sqlite3
+from socket import gaierror
 
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
@@ -61,4 +62,8 @@ def _by_type(error: Exception) -> str | None:
         return "every connection of the pool is in use"
     if isinstance(error, TimeoutError):
         return "no answer in time"
+    if isinstance(error, gaierror):
+        return "its host has no address that can be found"
+    if isinstance(error, ConnectionRefusedError):
+        return "nothing listens at its host and port"
     return "cannot connect" if isinstance(error, OSError) else None

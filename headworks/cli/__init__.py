@@ -6,6 +6,7 @@ import typer
 
 from headworks.cli.commands import CommandTable
 from headworks.cli.groups import group
+from headworks.cli.streams import guarded
 
 app = group(cls=CommandTable, name="headworks")
 
@@ -43,4 +44,5 @@ def _headworks(
 
 def main() -> None:
     """The console script."""
-    app()
+    with guarded():
+        app()

@@ -76,6 +76,8 @@ class Client:
         self._inbox = Inbox(open_max)
         self._publisher = Publisher(self._credential, kafka)
         self._mailbox: Mailbox | None = None
+        self._starting = asyncio.Lock()
+        self._is_open = False
 
     @property
     def application(self) -> str:
@@ -100,7 +102,15 @@ class Client:
         await self.close()
 
     async def start(self) -> None:
-        """Raises KafkaUnavailable, TopicsMissing, SettingsInvalid (Kafka does not let this user in)."""
+        """Again it changes nothing. Raises KafkaUnavailable, TopicsMissing, SettingsInvalid (Kafka does not
+        let this user in).
+        """
+        async with self._starting:
+            if not self._is_open:
+                await self._start()
+                self._is_open = True
+
+    async def _start(self) -> None:
         await self._publisher.start()
         try:
             self._mailbox = await self._open_mailbox()
@@ -110,6 +120,7 @@ class Client:
 
     async def close(self) -> None:
         """Outstanding waits raise ClientClosed; their jobs go on."""
+        self._is_open = False
         if self._mailbox is not None:
             await self._mailbox.stop()
         await self._publisher.close()

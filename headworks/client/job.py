@@ -1,5 +1,6 @@
 """A job as the application states it, and the envelope made of it."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypedDict
@@ -86,9 +87,26 @@ def encode(job: Job) -> bytes:
     if envelope.retry is not NO_RETRY and (retry := envelope.retry.model_dump(exclude_defaults=True)):
         fields["retry"] = retry
     try:
-        return orjson.dumps(fields)
+        encoded = orjson.dumps(fields)
     except TypeError as error:
         raise JobInvalid(f"the request is not JSON: {error}") from None
+    if b"null" in encoded and _has_no_number(fields):
+        raise JobInvalid("the request is not JSON: it holds NaN or an infinity")
+    return encoded
+
+
+def _has_no_number(fields: dict[str, Any]) -> bool:
+    """Whether there is a number in it that JSON cannot say, and for which orjson says null."""
+    waiting: list[Any] = [fields]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, dict):
+            waiting += node.values()
+        elif isinstance(node, list | tuple):
+            waiting += node
+        elif isinstance(node, float) and not math.isfinite(node):
+            return True
+    return False
 
 
 def _envelope(job: Job) -> Envelope:

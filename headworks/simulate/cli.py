@@ -17,6 +17,8 @@ from headworks.simulate.behaviour import Behaviour, Fault, explain, parse_latenc
 from headworks.simulate.server import SimulatedProvider
 
 DEFAULT_PORT: Final = 8400
+FAILED: Final = "simulator_failed"
+"""The code of what keeps it from running."""
 _SERVER: Final = "Server"
 _BEHAVIOUR: Final = "Behaviour"
 
@@ -109,13 +111,14 @@ def simulate(
     try:
         failure = uvloop.run(_serve(provider, as_json=as_json))
     except OSError as error:
-        _leave(f"The simulated provider cannot start at {host}:{port}: {error}")
+        _leave(f"the simulated provider cannot start at {host}:{port}: {error.strerror or error}")
     if failure is not None:
-        _leave(f"The call log cannot be written any more, so the provider has stopped: {failure}")
+        _leave(f"the call log cannot be written any more, so the provider has stopped: {failure}")
 
 
 def _leave(reason: str) -> NoReturn:
-    typer.echo(reason, err=True)
+    """As every other command does; this one is also a program of its own."""
+    typer.echo(f"error [{FAILED}]: {reason}", err=True)
     raise typer.Exit(1)
 
 

@@ -90,6 +90,12 @@ async def test_its_bill_can_be_asked_for(environment: dict[str, str], tmp_path: 
     assert row["nanodollars"] > 0
 
 
+async def test_it_is_well_by_its_own_environment(environment: dict[str, str], tmp_path: Path) -> None:
+    for command in (("doctor",), ("topics", "check")):
+        status, said = await _run(tmp_path, *command, environment=environment)
+        assert status == 0, said
+
+
 async def test_a_wrong_key_gets_no_reply_and_is_told_what_to_look_at(
     environment: dict[str, str], tmp_path: Path
 ) -> None:

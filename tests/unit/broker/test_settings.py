@@ -111,11 +111,21 @@ def test_several_wrong_things_are_a_line_each(nowhere: Path) -> None:
     ]
 
 
+def test_a_file_may_begin_with_a_byte_order_mark(nowhere: Path) -> None:
+    (nowhere / "headworks.toml").write_bytes(b"\xef\xbb\xbfdrain_s = 7\n")
+    assert Settings.load().drain_s == 7
+
+
+def test_a_file_that_is_no_utf_8(nowhere: Path) -> None:
+    (nowhere / "headworks.toml").write_bytes(b"\xff\xfed\x00")
+    assert _refused().startswith("headworks.toml is not valid TOML: ")
+
+
 def test_a_file_that_may_not_be_read(monkeypatch: pytest.MonkeyPatch, nowhere: Path) -> None:
     (nowhere / "headworks.toml").write_text("")
 
     def refuse(*_: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("tomllib.load", refuse)
+    monkeypatch.setattr("tomllib.loads", refuse)
     assert _refused() == "headworks.toml cannot be read: Permission denied"

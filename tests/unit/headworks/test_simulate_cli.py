@@ -66,7 +66,7 @@ def test_a_log_that_fails_stops_it() -> None:
         fetch(f"{json.loads(line)['base_url']}/embeddings", {"model": "e", "input": "a"})
         _, err = process.communicate(timeout=DEADLINE_S)
     assert process.returncode == 1
-    assert "The call log cannot be written any more" in err
+    assert "error [simulator_failed]: the call log cannot be written any more" in err
 
 
 def invoke(*options: str) -> tuple[int, str]:
@@ -105,4 +105,5 @@ def test_a_place_that_is_taken_is_named() -> None:
         port = json.loads(line)["port"]
         code, output = invoke("--port", str(port))
     assert code == 1
-    assert f"cannot start at 127.0.0.1:{port}" in output
+    assert output.startswith("error [simulator_failed]: the simulated provider cannot start at ")
+    assert f"at 127.0.0.1:{port}: " in output

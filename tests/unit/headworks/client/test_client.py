@@ -1,5 +1,7 @@
 """What a client refuses before it speaks to Kafka."""
 
+import asyncio
+
 import pytest
 
 import headworks
@@ -55,3 +57,18 @@ def test_a_key_derives_the_job_id() -> None:
 async def test_before_its_start_a_client_says_how_to_start_it() -> None:
     with pytest.raises(ClientClosed, match="async with"):
         await Client(CREDENTIAL, kafka=KAFKA).submit({"model": "m"})
+
+
+async def test_to_start_twice_is_to_start_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    client, starts = Client(CREDENTIAL, kafka=KAFKA), list[int]()
+
+    async def start() -> None:
+        await asyncio.sleep(0)
+        starts.append(1)
+
+    monkeypatch.setattr(client, "_start", start)
+    await asyncio.gather(client.start(), client.start())
+    async with client:
+        assert starts == [1]
+    await client.start()
+    assert starts == [1, 1]

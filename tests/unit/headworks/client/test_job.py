@@ -100,3 +100,15 @@ def test_what_cannot_be_sent_beside_the_envelope_is_named(fields: Any) -> None:
 def test_what_can_be_sent_passes() -> None:
     check(Job({}))
     check(Job({}, job_id=uuid4(), idempotency_key="ä/1", traceparent="00-" + "a" * 32))
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("where", ["temperature", "metadata", "stop"])
+def test_what_is_no_number_in_json_is_refused_and_not_sent_as_null(number: float, where: str) -> None:
+    held: dict[str, Any] = {"temperature": number, "metadata": {"a": [number]}, "stop": ("x", number)}
+    with pytest.raises(JobInvalid, match="NaN or an infinity"):
+        encode(Job({"model": "m", where: held[where]}))
+
+
+def test_null_itself_is_sent() -> None:
+    assert b'"stop":null' in encode(Job({"model": "m", "stop": None, "temperature": 0.5}))
