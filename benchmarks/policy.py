@@ -28,7 +28,7 @@ from broker.quota.budget import Budget
 from broker.settings import Settings
 from broker.store.cancels import Cancels
 from broker.store.jobs import JobRow, Jobs, Seen
-from tests.unit.workers.memory import ORGANIZATIONS, MemoryCancels, MemoryProducer, Received, tools
+from tests.unit.workers.memory import ORGANIZATIONS, MemoryCancels, MemoryProducer, Received, holding, tools
 from tests.unit.workers.signing import KEY, signed
 from workers.admit import Admit
 
@@ -59,7 +59,8 @@ class _Door:
         self.producer = MemoryProducer()
         jobs, cancels, directory = cast(Jobs, self), cast(Cancels, MemoryCancels()), cast(Directory, self)
         books = ProjectBooks(PriceBook.load())
-        self._admit = Admit(Settings(), tools(self.producer), directory, books, policy, jobs, cancels)
+        kit = tools(self.producer)
+        self._admit = Admit(Settings(), kit, directory, books, policy, jobs, cancels, holding(kit))
 
     def key(self, key_id: str) -> Key | None:
         return KEY

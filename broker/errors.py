@@ -26,6 +26,7 @@
     │   └── PolicyDenied                (broker.policy.decide)
     ├── NotFound                  an operator named something that is not there
     ├── Conflict                  an operator's change collides with what is there
+    ├── RoleMissing               an operator lacks the role that an act takes
     ├── Oversized                 a record is larger than its topic takes
     ├── Fenced                    this process no longer owns what it wanted to write
     ├── TooMuchFound              more in one text than is worth telling apart  (broker.policy.dlp.errors)
@@ -161,6 +162,10 @@ class NotFound(HeadworksError):
 
 class Conflict(HeadworksError):
     code = "conflict"
+
+
+class RoleMissing(HeadworksError):
+    code = "role_missing"
 
 
 class Oversized(HeadworksError):

@@ -56,8 +56,20 @@ CHANNELS: Final = (
         ("lane",),
     ),
     Channel("retry", "retry.{delay}", ("inner",), "both", "Waits for the next attempt.", ("delay",)),
-    Channel("parked", topics.PARKED, ("inner",), "both", "Waits for a budget's window, or for room."),
-    Channel("events", topics.EVENTS, ("notice",), "send", "What organizations are told of their budgets."),
+    Channel(
+        "parked",
+        topics.PARKED,
+        ("inner",),
+        "both",
+        "Waits for a budget's window, for room, or for a reviewer.",
+    ),
+    Channel(
+        "events",
+        topics.EVENTS,
+        ("notice", "reviewNotice"),
+        "send",
+        "What organizations are told of their budgets, and of jobs that wait for a reviewer.",
+    ),
     Channel("dead", topics.DEAD, ("deadLetter",), "send", "What could not be done; operators read it."),
 )
 
@@ -105,6 +117,11 @@ _SEALED: Final = {
 }
 _NOTE: Final = {headers.DEAD_LETTER: {"$ref": "#/components/schemas/DeadLetter"}}
 
+_NOTICE: Final = _headers(
+    {headers.CONTENT_TYPE: {"const": _JSON}, headers.WEBHOOK_ID: _text("The same in a repeat.")}, {}
+)
+_NOTICE_KEY: Final = _text("The number of the organization, in decimal.")
+
 HEADERS: Final[Mapping[str, dict[str, Any]]] = {
     "job": _signed(_JSON, {headers.TRACEPARENT: _text("W3C Trace Context; not signed.")}),
     "cancel": _signed(headers.CANCEL, {}),
@@ -120,9 +137,8 @@ HEADERS: Final[Mapping[str, dict[str, Any]]] = {
         },
         {headers.TRACEPARENT: _text("As the job gave it.")},
     ),
-    "notice": _headers(
-        {headers.CONTENT_TYPE: {"const": _JSON}, headers.WEBHOOK_ID: _text("The same in a repeat.")}, {}
-    ),
+    "notice": _NOTICE,
+    "reviewNotice": _NOTICE,
     "deadLetter": _headers(_NOTE, _SEALED),
 }
 PAYLOADS: Final[Mapping[str, dict[str, Any]]] = {
@@ -132,6 +148,7 @@ PAYLOADS: Final[Mapping[str, dict[str, Any]]] = {
     "outcome": {"$ref": "#/components/schemas/Reply"},
     "reply": {"$ref": "#/components/schemas/Reply"},
     "notice": {"$ref": "#/components/schemas/Notice"},
+    "reviewNotice": {"$ref": "#/components/schemas/ReviewNotice"},
     "deadLetter": {"description": "The bytes that failed, as they came."},
 }
 TITLES: Final[Mapping[str, str]] = {
@@ -140,7 +157,8 @@ TITLES: Final[Mapping[str, str]] = {
     "inner": "A job under the broker's seal",
     "outcome": "A job's end under the broker's seal",
     "reply": "The final reply",
-    "notice": "What an organization is told",
+    "notice": "What an organization is told of a budget",
+    "reviewNotice": "What an organization is told of a job that waits for a reviewer",
     "deadLetter": "A dead letter",
 }
 
@@ -148,7 +166,8 @@ TITLES: Final[Mapping[str, str]] = {
 _JOB_KEY: Final = _text("The job id's 16 bytes.", format="binary")
 KEYS: Final[Mapping[str, dict[str, str]]] = {
     **dict.fromkeys(("job", "cancel", "inner", "outcome", "reply"), _JOB_KEY),
-    "notice": _text("The number of the organization, in decimal."),
+    "notice": _NOTICE_KEY,
+    "reviewNotice": _NOTICE_KEY,
 }
 
 

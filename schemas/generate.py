@@ -22,7 +22,7 @@ from schemas.base import Record
 from schemas.bodies import ChatBody, EmbeddingsBody
 from schemas.dead_letter import DeadLetter
 from schemas.envelope import Envelope
-from schemas.notice import Notice
+from schemas.notice import Notice, ReviewNotice
 from schemas.reply import Reply
 from schemas.state import State
 
@@ -36,6 +36,7 @@ MODELS: Final[Mapping[str, type[BaseModel]]] = {
     "state": State,
     "dead-letter": DeadLetter,
     "notice": Notice,
+    "review-notice": ReviewNotice,
 }
 
 

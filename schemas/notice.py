@@ -1,8 +1,11 @@
-"""What an organization is told of its budgets: on the topic `events`, and to its webhooks."""
+"""What an organization is told, on the topic `events` and by its webhooks: of its budgets, and of jobs that
+wait for a reviewer.
+"""
 
 from typing import Literal
 
 from schemas.base import Extensible
+from schemas.topics import Lane
 
 
 class BudgetThreshold(Extensible):
@@ -30,3 +33,29 @@ class Notice(Extensible):
     timestamp: str
     """ISO 8601, when the threshold was seen to be reached."""
     data: BudgetThreshold
+
+
+class ReviewWaiting(Extensible):
+    """A job that policy holds until a reviewer decides. No text of it is told."""
+
+    review: str
+    """Its id, as `headworks review` takes it."""
+    organization: str
+    project: str
+    application: str
+    job_id: str
+    run: int
+    lane: Lane
+    rules: tuple[str, ...]
+    """Ids of the rules that count in the decision."""
+    deadline: str
+    """ISO 8601: until then it waits, and expires if nobody has decided."""
+
+
+class ReviewNotice(Extensible):
+    """As `Notice`, of a job that came to review."""
+
+    type: Literal["review.waiting"] = "review.waiting"
+    timestamp: str
+    """ISO 8601, since when the job waits."""
+    data: ReviewWaiting

@@ -108,6 +108,17 @@ class Decision(Record):
     effect: Literal["allow", "flag", "redact", "deny", "review"]
     rules: tuple[str, ...] = ()
     score: int = 0
+    regions: tuple[str, ...] | None = None
+    """The job may go only to targets with one of these labels. None: anywhere."""
+    served: tuple[str, ...] | None = None
+    """Labels of the targets that served its model then, where rules asked for them."""
+
+
+class Approval(Record):
+    """Somebody let a job go on that policy had held for review."""
+
+    by: str
+    at_ms: int
 
 
 class State(Record):
@@ -139,6 +150,8 @@ class State(Record):
     """Request fields that DISPATCH sets, such as the output limit; None: leaves out."""
     estimate: Estimate | None = None
     decision: Decision | None = None
+    approval: Approval | None = None
+    """Of a decision with the effect `review`."""
     hold: Hold | None = None
     charges: tuple[Charge, ...] = ()
     """Of the attempts that are over; SETTLE writes them all with the terminal."""

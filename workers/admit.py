@@ -5,13 +5,14 @@ jobs.<lane>[.<application>]
   refused         → outcomes
   seen before     → outcomes, as a repeat or a conflict
   called off      → outcomes
+  to be reviewed  → parked, until somebody decides (`review`)
   else            → admitted.<lane>, under the broker's seal
 """
 
 import asyncio
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from time import monotonic
 from typing import NamedTuple
 
@@ -20,7 +21,7 @@ from broker.errors import AppendTimeRequired, JobRefused, NotBelieved
 from broker.identity.authenticate import Authentic, Freshness, authenticate
 from broker.identity.directory import Directory
 from broker.policy import tokens
-from broker.policy.decide import Policy, PolicyDenied
+from broker.policy.decide import Judgement, Policy, PolicyDenied
 from broker.policy.dlp.errors import TokenMapTooLarge
 from broker.pricing.project_books import ProjectBooks
 from broker.records import Incoming, Inner, Outgoing
@@ -34,6 +35,7 @@ from schemas.reasons import Refusal
 from schemas.state import State
 from schemas.topics import ReplyTo
 from workers.outlets import coordinate
+from workers.review import Held, Holding, held, run_key
 from workers.sampling import Sampler
 from workers.tools import Tools
 
@@ -55,9 +57,19 @@ class _Job(NamedTuple):
     authentic: Authentic
     state: State
     refused: JobRefused | None
+    judgement: Judgement | None
+    """None where no policy is active, or it was refused before."""
     rewritten: bytes | None = None
     """The value without what policy took out, where it took something."""
     tokens: bytes | None = None
+
+    @property
+    def inner(self) -> Inner:
+        """As it goes on."""
+        if self.rewritten is not None:
+            digest = hashlib.sha256(self.rewritten).digest()
+            return Inner(self.state, self.rewritten, digest, self.tokens)
+        return Inner(self.state, self.record.value or b"", self.authentic.sha256)
 
 
 class Admit:
@@ -70,6 +82,7 @@ class Admit:
         policy: Policy,
         jobs: Jobs,
         cancels: Cancels,
+        holding: Holding,
     ) -> None:
         admit = settings.admit
         self._directory = directory
@@ -77,6 +90,7 @@ class Admit:
         self._policy = policy
         self._jobs = jobs
         self._cancels = cancels
+        self._holding = holding
         self._producer = tools.producer
         self._sealer = tools.sealer
         self._clock = tools.clock
@@ -93,9 +107,36 @@ class Admit:
         jobs, cancels, strangers = await self._examine(records)
         await self._call_off(self._allowed(cancels))
         seen = await self._jobs.register([_row(job) for job in jobs])
-        onward = [self._next(job, how) for job, how in zip(jobs, seen, strict=True)]
+        onward, held = self._sorted(await self._going(zip(jobs, seen, strict=True)))
         asking = [self._outlets.outcome(cancel.state, Cancelling(), b"") for cancel in cancels]
-        await self._producer.send_all(strangers + asking + onward)
+        parked = [self._holding.record(one) for one in held]
+        sent = await self._producer.send_all(strangers + asking + onward + parked)
+        await self._holding.enter(held, sent[len(sent) - len(held) :])
+
+    async def _going(self, jobs: Iterable[tuple[_Job, Seen]]) -> list[tuple[_Job, Seen]]:
+        """Without those that were held for review when they were read before."""
+        every = list(jobs)
+        again = [job.state for job, seen in every if seen is Seen.REDELIVERED]
+        held = await self._holding.waiting(again)
+        return [
+            (job, seen)
+            for job, seen in every
+            if seen is not Seen.REDELIVERED or run_key(job.state) not in held
+        ]
+
+    def _sorted(self, jobs: Iterable[tuple[_Job, Seen]]) -> tuple[list[Outgoing], list[Held]]:
+        onward: list[Outgoing] = []
+        to_hold: list[Held] = []
+        for job, seen in jobs:
+            end = self._end(job, seen)
+            if end is not None:
+                onward.append(end)
+            elif job.judgement is not None and job.judgement.decision.effect == "review":
+                to_hold.append(held(job.inner, job.judgement))
+            else:
+                inner = job.inner
+                onward.append(self._outlets.onward(topics.admitted(job.state.lane), inner, inner.state))
+        return onward, to_hold
 
     def identify(self, record: Incoming) -> Inner | None:
         """The job of a record that ADMIT could not handle, so that it can be ended. None: nobody's."""
@@ -143,8 +184,11 @@ class Admit:
         state = _state(record, appended_ms, authentic, reply_to, admitted)
         if is_cancel:
             return _Cancel(state)
-        self._count(admitted, refused)
-        return self._sealed(_Job(record, authentic, _decided(state, refused), refused), admitted)
+        judgement = _judgement(admitted, refused)
+        if judgement is not None:
+            self._metrics.policy(judgement)
+        job = _Job(record, authentic, _decided(state, refused), refused, judgement)
+        return self._sealed(job, admitted)
 
     def _admitted(self, record: Incoming, authentic: Authentic) -> Admitted:
         """Raises JobRefused; DirectoryBehind."""
@@ -158,13 +202,6 @@ class Admit:
             value_sha256=authentic.sha256.hex(),
         )
         return judge(record.value or b"", sender, self._books.of(project), self._policy, self._bounds)
-
-    def _count(self, admitted: Admitted | None, refused: JobRefused | None) -> None:
-        judgement = None if admitted is None else admitted.judgement
-        if isinstance(refused, PolicyDenied):
-            judgement = refused.judgement
-        if judgement is not None:
-            self._metrics.policy(judgement)
 
     def _sealed(self, job: _Job, admitted: Admitted | None) -> _Job:
         """With what policy took out, and the tokens for the way back."""
@@ -233,7 +270,8 @@ class Admit:
         self._metrics.dead_letter("admit", error.reason)
         return [self._outlets.dead_record(record, "admit", error.reason.value)]
 
-    def _next(self, job: _Job, seen: Seen) -> Outgoing:
+    def _end(self, job: _Job, seen: Seen) -> Outgoing | None:
+        """Its outcome; None of a job that goes on."""
         self._metrics.job("admit", _name(job, seen))
         if seen is Seen.CONFLICT:
             code = Refusal.JOB_ID_CONFLICT.value
@@ -245,16 +283,22 @@ class Admit:
         if job.refused is not None:
             refused = job.refused
             return self._outlets.refused(job.state, "admit", refused.reason, refused.message, refused.param)
-        topic = topics.admitted(job.state.lane)
-        if job.rewritten is not None:
-            return self._sealer.seal(topic, job.state, job.rewritten, tokens=job.tokens)
-        return self._sealer.seal(topic, job.state, job.record.value or b"", job.authentic.sha256)
+        return None
 
 
 def _name(job: _Job, seen: Seen) -> str:
     if seen in (Seen.CONFLICT, Seen.REPEAT, Seen.CANCELLED):
         return str(seen.value)
-    return "passed" if job.refused is None else job.refused.reason.value
+    if job.refused is not None:
+        return str(job.refused.reason.value)
+    is_held = job.judgement is not None and job.judgement.decision.effect == "review"
+    return "held_for_review" if is_held else "passed"
+
+
+def _judgement(admitted: Admitted | None, refused: JobRefused | None) -> Judgement | None:
+    if isinstance(refused, PolicyDenied):
+        return refused.judgement
+    return None if admitted is None else admitted.judgement
 
 
 def _state(

@@ -39,6 +39,8 @@ from workers.parts import Parts
 from workers.poison import Poison
 from workers.reserve import Reserve
 from workers.retry import WAITING_MAX, Retry
+from workers.review import Holding, Rulings
+from workers.review_notices import ReviewNotices
 from workers.settle import Settle
 from workers.standings import Standings
 from workers.stream import Stream
@@ -144,6 +146,7 @@ class Worker:
             parts.policy,
             parts.jobs,
             parts.cancels,
+            Holding(parts.tools, parts.reviews, parts.parking),
         )
         sources = {
             lane.value: self._source(f"headworks.admit.{lane.value}", pattern=topics.jobs_pattern(lane))
@@ -231,6 +234,7 @@ class Worker:
             parts.parking,
             parts.reader,
             _room(parts),
+            Rulings(parts.tools, parts.reviews),
             parts.settings.reserve.park_recheck_ms / 1000,
             lambda: [at.partition for at in pump.partitions() if at.topic == first],
         )
@@ -238,8 +242,8 @@ class Worker:
     # what they share
 
     def _notifier(self, parts: Parts, webhooks: Webhooks) -> Notifier:
-        """Organizations are told of their budgets where their money is settled."""
-        return Notifier(
+        """Organizations are told of their budgets where their money is settled, and there of reviews too."""
+        notifier = Notifier(
             Standings(parts.directory, parts.gate).read,
             parts.notices,
             parts.tools.producer,
@@ -249,6 +253,8 @@ class Worker:
             self.metrics,
             self.settings.webhooks.look_every_s,
         )
+        notifier.also(ReviewNotices(parts.reviews, parts.notices).look)
+        return notifier
 
     def _limits(self, batch_max: int, under_way_max: int, span_max: int) -> Limits:
         commit_interval_s = self.settings.kafka.commit_interval_ms / 1000

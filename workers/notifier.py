@@ -1,4 +1,5 @@
-"""Tells organizations how far their budgets are used: looks, enters notices, and delivers those that are due.
+"""Tells organizations how far their budgets are used, and what else there is to tell: looks, enters notices,
+and delivers those that are due.
 
 Every process with SETTLE does so; the store lets each notice be entered once and delivered by one of them.
 """
@@ -78,8 +79,13 @@ class Notifier:
         self._clock = clock
         self._metrics = metrics
         self._every_s = every_s
+        self._others: list[Callable[[], Awaitable[None]]] = []
         self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+
+    def also(self, look: Callable[[], Awaitable[None]]) -> None:
+        """Before it is entered: `look` enters notices of other things, in each round."""
+        self._others.append(look)
 
     async def __aenter__(self) -> Self:
         self._task = asyncio.create_task(self._always(), name="notifier")
@@ -98,7 +104,7 @@ class Notifier:
     async def _always(self) -> None:
         rounds = 0
         while not self._stopping.is_set():
-            for act in (self.look, self.deliver):
+            for act in (self.look, *self._others, self.deliver):
                 await self._survived(act)
             if rounds % _FORGET_EVERY == 0:
                 await self._survived(self._forget)

@@ -34,6 +34,7 @@ from broker.store.migrate import check
 from broker.store.notices import Notices
 from broker.store.parking import Parking
 from broker.store.policies import Policies
+from broker.store.reviews import Reviews
 from broker.store.settlement import Settlements
 from broker.telemetry.metrics import Metrics
 from workers.attempts import AttemptBook
@@ -60,6 +61,7 @@ class Parts:
     jobs: Jobs
     cancels: Cancels
     parking: Parking
+    reviews: Reviews
     waiting: Waiting
     notices: Notices
     settlements: Settlements
@@ -118,6 +120,7 @@ class Parts:
                 jobs=Jobs(database),
                 cancels=cancels,
                 parking=Parking(database),
+                reviews=Reviews(database),
                 waiting=Waiting(database),
                 notices=Notices(database),
                 settlements=settlements,

@@ -14,11 +14,12 @@ from broker.identity.directory import Directory
 from broker.quota.gate import Gate, Granted, Over, Settled
 from broker.records import Incoming, Inner, Outgoing
 from broker.settings import Settings
-from broker.store.parking import CROWDED, ParkedRow, Parking
+from broker.store.parking import CROWDED, Parking
 from schemas import topics
 from schemas.reasons import Refusal
 from schemas.topics import Coordinate
 from workers.crowds import Crowds
+from workers.parked import park, parked_row
 from workers.requests import Requests
 from workers.tombstones import key_of
 from workers.tools import Tools
@@ -54,7 +55,7 @@ class Reserve:
         verdicts = await self._gate.reserve([self._requests.of(inner.state) for inner in waiting])
         for inner, verdict in zip(waiting, verdicts, strict=True):
             self._sort(inner, verdict, onward, parked)
-        sent = await self._producer.send_all(onward + [self._park(inner) for inner in parked])
+        sent = await self._producer.send_all(onward + [park(self._outlets, inner) for inner in parked])
         await self._index(parked, sent[len(onward) :])
 
     def _open(self, records: Sequence[Incoming], onward: list[Outgoing], now_ms: int) -> list[Inner]:
@@ -127,15 +128,11 @@ class Reserve:
         soon_ms = now_ms + self._recheck_ms
         return min(over.retry_at_ms, soon_ms) if over.retry_at_ms > now_ms else soon_ms
 
-    def _park(self, inner: Inner) -> Outgoing:
-        key = inner.state.project_id.to_bytes(8, "big")
-        return self._outlets.onward(topics.PARKED, inner, inner.state)._replace(key=key)
-
     async def _index(self, parked: Sequence[Inner], places: Sequence[Coordinate]) -> None:
         """Whoever calls a job off wakes it, so one that was parked at that very moment is looked for."""
         if parked:
             await self._parking.park(
-                [_row(inner, place) for inner, place in zip(parked, places, strict=True)]
+                [parked_row(inner, place) for inner, place in zip(parked, places, strict=True)]
             )
             await self._tombstones.refresh()
             called_off = [key_of(inner.state) for inner in parked if self._tombstones.covers(inner.state)]
@@ -144,21 +141,3 @@ class Reserve:
 
 def _limit(over: Over) -> str:
     return f"limit: {over.reason} of the {over.level}"
-
-
-def _row(inner: Inner, place: Coordinate) -> ParkedRow:
-    state = inner.state
-    return ParkedRow(
-        application_id=state.application_id,
-        job_id=state.job_id,
-        run=state.run,
-        attempt=state.attempt,
-        project_id=state.project_id,
-        lane=state.lane.value,
-        due_ms=state.due_ms or 0,
-        partition=place.partition,
-        offset=place.offset,
-        reason=state.parked_for or "",
-        appended_ms=state.appended_ms,
-        record_bytes=len(inner.value),
-    )

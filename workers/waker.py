@@ -3,6 +3,7 @@
 parked   its time has come                      → admitted.<lane>
          there is room: under a hold taken here → admitted.<lane>
          called off, or past its deadline       → outcomes
+        it waits for a reviewer                → as `review` says
 
 The hold is taken here, and not by RESERVE alone, so that a job that was woken counts at once: else, while
 RESERVE is slow or away, the same room would be given again and again.
@@ -16,12 +17,13 @@ from broker.errors import NotBelieved
 from broker.kafka.reading import CoordinateReader
 from broker.quota.gate import Granted, Over
 from broker.records import Inner, Outgoing
-from broker.store.parking import CROWDED, ParkedRow, Parking, Place
+from broker.store.parking import CROWDED, REVIEW, ParkedRow, Parking, Place
 from schemas import topics
 from schemas.topics import Coordinate
 from workers.crowds import Room
 from workers.insistence import insist
 from workers.retry import ended, onward
+from workers.review import Rulings
 from workers.tools import Tools
 
 _WAKE_MAX = 500
@@ -35,6 +37,14 @@ class _Parked(NamedTuple):
     inner: Inner
 
 
+class _Read(NamedTuple):
+    """`going`: the jobs that go on; `out`: the last of those that do not; `waiting`: where others stay."""
+
+    going: list[_Parked]
+    out: list[Outgoing]
+    waiting: set[Place]
+
+
 class Waker:
     """Wakes best lane first, then oldest, a bounded number at a time."""
 
@@ -44,6 +54,7 @@ class Waker:
         parking: Parking,
         reader: CoordinateReader,
         room: Room,
+        rulings: Rulings,
         every_s: float,
         partitions: Callable[[], Collection[int]],
     ) -> None:
@@ -51,6 +62,7 @@ class Waker:
         self._parking = parking
         self._reader = reader
         self._room = room
+        self._rulings = rulings
         self._producer = tools.producer
         self._sealer = tools.sealer
         self._clock = tools.clock
@@ -91,14 +103,13 @@ class Waker:
         return len(woken) == _WAKE_MAX or len(woken) < len(due)
 
     async def _let_go(self, rows: Sequence[ParkedRow]) -> None:
-        parked, out = await self._read(rows)
+        parked, out, waiting = await self._read(rows)
         out += [onward(each.inner, self._outlets) for each in parked]
-        await self._send(out, [row.place for row in rows])
+        await self._send(out, [row.place for row in rows if row.place not in waiting])
 
     async def _let_in(self, rows: Sequence[ParkedRow]) -> None:
         """What finds no room after all keeps its place; what is over another limit RESERVE is to judge."""
-        parked, out = await self._read(rows)
-        staying = set()
+        parked, out, staying = await self._read(rows)
         verdicts = await self._room.take([each.inner.state for each in parked])
         for each, verdict in zip(parked, verdicts, strict=True):
             if isinstance(verdict, Over) and verdict.code == CROWDED:
@@ -118,29 +129,43 @@ class Waker:
         if now_ms >= self._count_due_ms:
             self._count_due_ms = now_ms + _COUNT_EVERY_MS
             self._metrics.parked(await self._parking.count())
+            self._metrics.reviews(await self._rulings.count())
 
-    async def _read(self, rows: Sequence[ParkedRow]) -> tuple[list[_Parked], list[Outgoing]]:
-        """The jobs that go on, and the last of those that do not. One whose record is gone is neither."""
+    async def _read(self, rows: Sequence[ParkedRow]) -> _Read:
+        """One whose record is gone is nowhere in it."""
         coordinates = {Coordinate(topics.PARKED, *row.place): row.place for row in rows}
         found = await self._reader.read(coordinates) if rows else {}
-        going: list[_Parked] = []
-        out: list[Outgoing] = []
+        read = _Read([], [], set())
+        held: list[_Parked] = []
         for at, place in coordinates.items():
             if (record := found.get(at)) is None:
                 continue
             try:
-                inner = self._sealer.open(record)
+                each = _Parked(place, self._sealer.open(record))
             except NotBelieved as error:
                 self._metrics.dead_letter("retry", error.reason)
-                out.append(self._outlets.dead_record(record, "retry", error.reason.value))
+                read.out.append(self._outlets.dead_record(record, "retry", error.reason.value))
                 continue
-            is_off = self._tombstones.covers(inner.state)
-            end = ended(inner, self._outlets, self._clock(), is_off=is_off)
-            if end is None:
-                going.append(_Parked(place, inner))
+            held.append(each) if each.inner.state.parked_for == REVIEW else self._judge(each, read)
+        await self._follow(held, read)
+        return read
+
+    def _judge(self, each: _Parked, read: _Read) -> None:
+        is_off = self._tombstones.covers(each.inner.state)
+        end = ended(each.inner, self._outlets, self._clock(), is_off=is_off)
+        if end is None:
+            read.going.append(each)
+        else:
+            read.out.append(end)
+
+    async def _follow(self, held: Sequence[_Parked], read: _Read) -> None:
+        for each, way in zip(held, await self._rulings.follow([one.inner for one in held]), strict=True):
+            if way is None:
+                read.waiting.add(each.place)
+            elif isinstance(way, Inner):
+                self._judge(each._replace(inner=way), read)
             else:
-                out.append(end)
-        return going, out
+                read.out.append(way)
 
 
 def affordable(rows: Sequence[ParkedRow], bytes_max: int) -> Sequence[ParkedRow]:

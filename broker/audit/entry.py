@@ -41,6 +41,7 @@ def audit_entry(
         "decision_id": decision and decision.id,
         "decision_revision": decision and decision.revision,
         "decision_effect": decision and decision.effect,
+        "approved_by": state.approval and state.approval.by,
     }
 
 

@@ -7,7 +7,7 @@ from uuid import UUID
 from broker.admission import Bounds, read_envelope
 from broker.errors import Conflict, NotFound
 from broker.kafka.raw_batch import Record
-from broker.kafka.reading import CoordinateReader
+from broker.kafka.reading import CoordinateReader, Found
 from broker.ops import jobs, policies
 from broker.policy.decide import UNRESTRICTED, Job
 from broker.policy.decision import DecisionRecord
@@ -42,16 +42,27 @@ async def explain(
     """
     records = await jobs.show(database, job_id, application)
     origin, outcome = Coordinate.parse(records.job.origin), Coordinate.parse(_terminal(records).outcome)
-    reader = CoordinateReader(settings.kafka)
-    try:
-        await reader.start()
-        found = await reader.read([origin, outcome])
-    finally:
-        await reader.stop()
+    found = await _read(settings, origin, outcome)
     recorded = _recorded(found.get(outcome))
     stored = await policies.show(database, recorded.revision)
     judge = Judge(PolicyRevision.load(stored.text))
-    return Explained(recorded, judge.record(_job(records, _value(records, found.get(origin)))))
+    job = job_of(records, _value(records, found.get(origin)))
+    return Explained(recorded, judge.record(job))
+
+
+async def read_value(settings: Settings, records: JobRecords) -> bytes:
+    """The envelope as it was sent. Raises NotFound, Conflict, Unavailable."""
+    origin = Coordinate.parse(records.job.origin)
+    return _value(records, (await _read(settings, origin)).get(origin))
+
+
+async def _read(settings: Settings, *places: Coordinate) -> Found:
+    reader = CoordinateReader(settings.kafka)
+    try:
+        await reader.start()
+        return await reader.read(places)
+    finally:
+        await reader.stop()
 
 
 def _terminal(records: JobRecords) -> Terminal:
@@ -83,7 +94,8 @@ def _value(records: JobRecords, record: Record | None) -> bytes:
     return value
 
 
-def _job(records: JobRecords, value: bytes) -> Job:
+def job_of(records: JobRecords, value: bytes) -> Job:
+    """As ADMIT judged it."""
     organization, _, project = records.project.partition("/")
     return Job(
         organization=organization,

@@ -8,6 +8,7 @@ from broker.errors import Conflict, NotFound
 from broker.store.attempts import AttemptRow
 from broker.store.database import Database
 from broker.store.history import Histories, JobRecords
+from broker.store.parking import REVIEW
 
 Place = Literal["waiting", "parked", "calling", "lost", "retrying", "ending", "ended"]
 
@@ -54,7 +55,9 @@ def whereabouts(records: JobRecords, now_ms: int) -> Whereabouts:
     parked = [each for each in records.parked if each.run == run]
     if parked:
         due_ms = max(each.due_ms for each in parked)
-        return Whereabouts("parked", f"over {parked[-1].reason.replace('_', ' ')}", due_ms)
+        reason = parked[-1].reason
+        why = "for a reviewer" if reason == REVIEW else f"over {reason.replace('_', ' ')}"
+        return Whereabouts("parked", why, due_ms)
     attempts = [each for each in records.attempts if each.run == run]
     if not attempts:
         return Whereabouts("waiting", "for its first attempt")

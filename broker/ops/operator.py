@@ -5,12 +5,12 @@ import os
 from typing import Final
 
 VARIABLE: Final = "HEADWORKS_OPERATOR"
-_CHARS_MAX: Final = 128
+CHARS_MAX: Final = 128
 
 
 def operator() -> str:
     """What the environment variable says, else the login name; `unknown` where the system has none."""
     try:
-        return (os.environ.get(VARIABLE) or getpass.getuser())[:_CHARS_MAX]
+        return (os.environ.get(VARIABLE) or getpass.getuser())[:CHARS_MAX]
     except (KeyError, OSError):
         return "unknown"

@@ -131,6 +131,11 @@ async def live(database: Database, address: Address | None = None) -> Stored:
         return (await policies.find(connection, id_))[0]
 
 
+async def live_id(connection: AsyncConnection, project_id: int) -> str | None:
+    """The revision that decides a project's jobs. None: none does."""
+    return policy_set.after(PolicySet(), await policies.beyond(connection)).live(project_id)
+
+
 async def _do(
     connection: AsyncConnection, kind: Kind, revision: str | None, address: Address | None
 ) -> Changed:

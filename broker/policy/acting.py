@@ -1,6 +1,6 @@
 """Which documents may be activated: those whose every rule is acted on.
 
-Jobs are not held for review, targets have no regions to choose by, and answers are not judged.
+Targets have no regions to choose by, and answers are not judged.
 """
 
 from collections.abc import Iterator
@@ -30,8 +30,6 @@ def _not_acted_on(revision: "PolicyRevision") -> Iterator[tuple[str, Path]]:
 
 def _of_request(judged: "Judged") -> Iterator[tuple[str, Path]]:
     clause = judged.clause
-    if clause.effect == "review":
-        yield "jobs cannot be held for review: deny them, or flag them", clause.path
     if clause.regions:
         yield "regions: targets have no regions, so no job can be sent by them", clause.path
     if "regions" in judged.expression.reads:

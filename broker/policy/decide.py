@@ -43,6 +43,8 @@ class Judgement(NamedTuple):
     tokens: Mapping[str, str] = MappingProxyType({})
     """The values behind those placeholders that are put back into the answer."""
     comparison: Comparison | None = None
+    input_sha256: str = ""
+    """Of everything that the decision depends on."""
 
 
 class Policy(Protocol):

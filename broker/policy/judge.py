@@ -85,8 +85,10 @@ def judge(job: Job, live: Judge, candidate: Judge | None = None) -> Judgement:
     except TooMuchFound:
         return _unread(job, live)
     record = live.decide(job, looked)
-    judgement = Judgement(record.summary(), record.rule, record.reason == "policy_error")
-    if record.effect == "redact":
+    judgement = Judgement(
+        record.summary(), record.rule, record.reason == "policy_error", input_sha256=record.input_sha256
+    )
+    if record.effect in ("redact", "review"):
         request, tokens = _taken_out(job, looked, record.redactions)
         judgement = judgement._replace(request=request, tokens=tokens)
     if candidate is None:

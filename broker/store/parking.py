@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import bindparam, delete, func, select, update
@@ -18,6 +18,10 @@ from schemas.topics import Lane
 
 CROWDED: Reason = "jobs_in_flight"
 """What a job is parked for that waits for room: its project has as many in flight as it may."""
+REVIEW: Final = "review"
+"""What a job is parked for that waits for a reviewer (`broker.store.reviews`)."""
+_UNMOVED: Final = (CROWDED, REVIEW)
+"""By money."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +86,10 @@ class Parking:
 
     async def wake(self, project_id: int, after_ms: int = 0) -> int:
         """Make all that a project has parked due soon, when its budget was raised, but for those that wait
-        for room. Says how many.
+        for room or for a reviewer. Says how many.
         """
         due = now_ms() + after_ms
-        waits = parked.c.project_id == project_id, parked.c.due_ms > due, parked.c.reason != CROWDED
+        waits = parked.c.project_id == project_id, parked.c.due_ms > due, parked.c.reason.not_in(_UNMOVED)
         statement = update(parked).where(*waits).values(due_ms=due)
         async with self._database.connect() as connection:
             woken = await connection.execute(statement)

@@ -3,7 +3,7 @@
 identity     organizations, projects, applications, keys, directory_revision
 ledger       jobs, cancels, attempts, verdicts, terminals, charges, workers, positions, waiters
 on record    audit, dead_letters, parked
-policy       policy_revisions, policy_activations
+policy       policy_revisions, policy_activations, reviews, roles
 notices      webhooks, notices, deliveries
 
 The hot path only inserts: an attempt's end is a row of `verdicts`, not an update of `attempts`.
@@ -341,6 +341,55 @@ policy_activations = Table(
 
 `project_id`: None for the default. `revision`: of a rollback None, of a shadow None where it ends.
 """
+
+reviews = Table(
+    "reviews",
+    metadata,
+    Column("application_id", Integer, nullable=False),
+    Column("job_id", Uuid, nullable=False),
+    Column("run", SmallInteger, nullable=False),
+    Column("id", String(32), nullable=False),
+    Column("organization_id", Integer, nullable=False),
+    Column("project_id", Integer, nullable=False),
+    Column("lane", String(16), nullable=False),
+    Column("decision_id", String(32), nullable=False),
+    Column("revision", String(64), nullable=False),
+    Column("rule", String(128), nullable=False),
+    Column("rules", JSON, nullable=False),
+    Column("score", Integer, nullable=False),
+    Column("input_sha256", String(64), nullable=False),
+    Column("partition", Integer, nullable=False),
+    Column("offset", BigInteger, nullable=False),
+    Column("value_sha256", String(64), nullable=False),
+    Column("held_ms", BigInteger, nullable=False),
+    Column("deadline_ms", BigInteger, nullable=False),
+    Column("told_ms", BigInteger),
+    Column("verdict", String(16)),
+    Column("decided_ms", BigInteger),
+    Column("decided_by", String(128)),
+    Column("why", String(500)),
+    PrimaryKeyConstraint("application_id", "job_id", "run"),
+    UniqueConstraint("id"),
+    CheckConstraint("verdict IN ('approved', 'denied', 'expired', 'cancelled')", name="verdict"),
+    Index(None, "verdict", "deadline_ms"),
+    Index(None, "told_ms"),
+)
+"""Jobs that policy held until a reviewer decides. `verdict`: how that ended, written once; none before.
+
+`decision_id` to `input_sha256`: of the decision that holds it. `partition` and `offset`: of its record in
+`parked`, whose value has the digest `value_sha256`. `told_ms`: since when its notice is on record.
+"""
+
+roles = Table(
+    "roles",
+    metadata,
+    Column("operator", String(128), nullable=False),
+    Column("role", String(32), nullable=False),
+    Column("given_ms", BigInteger, nullable=False),
+    PrimaryKeyConstraint("operator", "role"),
+    CheckConstraint("role IN ('reviewer')", name="role"),
+)
+"""What operators may do beyond what everybody with access to the database may."""
 
 webhooks = Table(
     "webhooks",

@@ -95,15 +95,17 @@ class Metrics:
         self._undeliverable = self._event("undeliverable_replies_total", "Replies without topic or partition")
         self._gate_closed = self._event("gate_closed_total", "Times that the quota gate was found closed")
         self._notices = self._counter(
-            "notices_total", "Tries to tell an organization of its budgets", "destination", "code"
+            "notices_total", "Tries to tell an organization something", "destination", "code"
         )
         self._alarms = self._counter("alarms_total", "Things that must not happen", "code")
         self._troubles = self._counter("troubles_total", "Errors that were met and survived", "stage", "code")
         self._parked = Gauge(
             "headworks_parked_jobs",
-            "Jobs that wait for a budget's window, or for room",
+            "Jobs that wait for a budget's window, for room, or for a reviewer",
             registry=self.registry,
         )
+        self._reviews = self._gauge("reviews_waiting", "Jobs that wait for a reviewer", "lane")
+        self._reviewed = self._counter("reviews_total", "Reviews that ended", "verdict")
         self._in_flight = self._gauge("in_flight", "Slots in use", "stage")
         self._backlog = self._gauge("backlog", "Fetched records that are not finished", "stage")
         self._lag = self._gauge("lag", "Records published and not yet finished", "stage", "lane")
@@ -202,6 +204,14 @@ class Metrics:
 
     def parked(self, count: int) -> None:
         self._parked.set(count)
+
+    def reviews(self, waiting: Mapping[str, int]) -> None:
+        """`waiting`: by lane; none of a lane that is not named."""
+        for lane in Lane:
+            self._reviews[lane.value,].set(waiting.get(lane.value, 0))
+
+    def reviewed(self, verdict: str) -> None:
+        self._reviewed[verdict,].inc()
 
     def notice(self, destination: str, code: str) -> None:
         self._notices[destination, code].inc()

@@ -88,6 +88,12 @@ COMMANDS = {
     "policy": Place(
         "headworks.cli.policy", "app", "Policy: what may pass, tried out before it decides.", _OPERATING
     ),
+    "review": Place(
+        "headworks.cli.review",
+        "app",
+        "Reviews: jobs that policy holds until a reviewer decides.",
+        _OPERATING,
+    ),
     "budgets": Place("headworks.cli.budgets", "app", "Budgets: what is allowed, used, and left.", _OPERATING),
     "usage": Place("headworks.cli.usage", "usage", "Show what was spent, and by whom.", _OPERATING),
     "ledger": Place(

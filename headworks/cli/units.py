@@ -15,6 +15,16 @@ def duration(ms: int) -> str:
     return f"{ms} ms"
 
 
+def span(ms: int) -> str:
+    """In the two largest units, without the rest: `3 days 4 hours`, `12 seconds`."""
+    parts = []
+    for name, unit in _TIMES:
+        count, ms = divmod(ms, unit)
+        if count:
+            parts.append(f"{count} {name}{'' if count == 1 else 's'}")
+    return " ".join(parts[:2]) or "0 seconds"
+
+
 def size(count: int) -> str:
     """In the largest unit that fits without a rest: `12 MiB`, `1 KiB`, `1000 bytes`."""
     for name, unit in _SIZES:

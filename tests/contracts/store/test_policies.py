@@ -118,8 +118,6 @@ async def test_a_revision_is_found_by_the_beginning_of_its_id(database: Database
 @pytest.mark.parametrize(
     ("document", "reason"),
     [
-        ({"rules": [rule(effect="review")]}, r"line 1, rule r: jobs cannot be held for review"),
-        ({"injection": {"review_at": 50}}, "held for review"),
         ({"rules": [rule(regions=["eu"], effect="flag")]}, r"rule r: regions: targets have no regions"),
         ({"rules": [rule(when="size(regions) == 0")]}, "targets have no regions"),
     ],

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple, cast
 from uuid import UUID
 
@@ -14,7 +14,9 @@ from broker.providers.registry import Providers
 from broker.records import Outgoing, ReceivedHeaders, Sealer, partition_of
 from broker.settings import ProviderTarget, Settings
 from broker.store.cancels import Cancel, CancelRow
-from broker.store.keys import JobKey
+from broker.store.keys import JobKey, RunKey
+from broker.store.parking import ParkedRow, Parking
+from broker.store.reviews import End, ReviewRow, Reviews, Ruling, Verdict
 from broker.telemetry.metrics import Metrics
 from schemas.envelope import RetryPolicy
 from schemas.state import Charge, Estimate, Hold, State
@@ -22,6 +24,7 @@ from schemas.terms import Rates, Terms
 from schemas.topics import Coordinate, Lane
 from workers.lanes import LANE_WEIGHTS
 from workers.outlets import Outlets
+from workers.review import Holding, Rulings
 from workers.targets import Targets
 from workers.tombstones import Tombstones
 from workers.tools import Tools
@@ -110,6 +113,60 @@ class MemoryCancels:
 
     def call_off(self, job_id: UUID = JOB, until_ms: int = NOW_MS + 60_000) -> None:
         self.entered.append(Cancel(JobKey(1, job_id), until_ms, len(self.entered) + 1))
+
+
+class MemoryReviews:
+    """As `broker.store.reviews.Reviews`, whose contract `tests/contracts/store/test_reviews.py` has."""
+
+    def __init__(self) -> None:
+        self.rows: dict[RunKey, ReviewRow] = {}
+        self.parked: list[ParkedRow] = []
+        self.verdicts: dict[RunKey, Ruling] = {}
+
+    async def hold(self, held: Sequence[tuple[ReviewRow, ParkedRow]]) -> None:
+        for row, place in held:
+            if row.key not in self.rows:
+                self.rows[row.key] = row
+                self.parked.append(place)
+
+    async def known(self, keys: Collection[RunKey]) -> set[RunKey]:
+        return {key for key in keys if key in self.rows}
+
+    async def close(self, ends: Mapping[RunKey, End]) -> None:
+        for key, verdict in ends.items():
+            if key in self.rows:
+                self.verdicts.setdefault(key, self._ruling(key, verdict, None))
+
+    async def rulings(self, keys: Collection[RunKey]) -> dict[RunKey, Ruling]:
+        return {
+            key: self.verdicts.get(key) or self._ruling(key, None, None) for key in keys if key in self.rows
+        }
+
+    async def count(self) -> dict[str, int]:
+        return {}
+
+    def decide(self, said: Verdict, key: RunKey | None = None) -> None:
+        """Of the only one, if nothing is said."""
+        key = next(iter(self.rows)) if key is None else key
+        self.verdicts.setdefault(key, self._ruling(key, said, "ann"))
+
+    def _ruling(self, key: RunKey, verdict: Verdict | None, by: str | None) -> Ruling:
+        row = self.rows[key]
+        return Ruling(verdict, row.decision_id, row.rule, by, NOW_MS)
+
+
+def holding(kit: Tools, reviews: MemoryReviews | None = None) -> Holding:
+    index = cast(Parking, _Hastening())
+    return Holding(kit, cast(Reviews, reviews or MemoryReviews()), index)
+
+
+def rulings(kit: Tools, reviews: MemoryReviews | None = None) -> Rulings:
+    return Rulings(kit, cast(Reviews, reviews or MemoryReviews()))
+
+
+class _Hastening:
+    async def hasten(self, keys: Collection[JobKey]) -> None:
+        pass
 
 
 def tools(producer: MemoryProducer, cancels: MemoryCancels | None = None) -> Tools:

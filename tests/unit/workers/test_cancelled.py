@@ -31,6 +31,7 @@ from tests.unit.workers.memory import (
     MemoryCancels,
     MemoryProducer,
     Received,
+    holding,
     received,
     state,
     tools,
@@ -61,7 +62,9 @@ class Door:
         jobs, cancels, directory = cast(Jobs, self), cast(Cancels, self.cancels), cast(Directory, self)
         books = ProjectBooks(PriceBook.load())
         settings = Settings(admit=AdmitSettings(**admit))
-        self.admit = Admit(settings, self.tools, directory, books, Unrestricted(), jobs, cancels)
+        self.admit = Admit(
+            settings, self.tools, directory, books, Unrestricted(), jobs, cancels, holding(self.tools)
+        )
 
     def key(self, key_id: str) -> Key | None:
         return KEY

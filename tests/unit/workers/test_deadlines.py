@@ -22,7 +22,16 @@ from schemas.reasons import Failure, Refusal
 from schemas.state import State
 from schemas.topics import Coordinate, Lane, RetryDelay
 from tests.unit.workers.dispatching import Bench, OneProject, answered
-from tests.unit.workers.memory import HOLD, NOW_MS, MemoryProducer, Received, received, state, tools
+from tests.unit.workers.memory import (
+    HOLD,
+    NOW_MS,
+    MemoryProducer,
+    Received,
+    received,
+    rulings,
+    state,
+    tools,
+)
 from workers.crowds import Crowds, Room
 from workers.latency import ENOUGH
 from workers.reserve import Reserve
@@ -110,7 +119,7 @@ class Stages:
         reader, parking = cast(CoordinateReader, OneRecord(record)), cast(Parking, self.index)
         waiting, gate = cast(Waiting, NobodyWaits()), cast(Gate, self.gate)
         room = Room(waiting, gate, cast(Directory, OneProject()), ReserveSettings())
-        await Waker(self.tools, parking, reader, room, 1.0, lambda: [0]).wake()
+        await Waker(self.tools, parking, reader, room, rulings(self.tools), 1.0, lambda: [0]).wake()
 
     @property
     def ended(self) -> State:

@@ -14,7 +14,7 @@ from schemas import topics
 from schemas.topics import Lane, RetryDelay
 from tests.unit.workers.engine.turning import until
 from tests.unit.workers.logs import Log
-from tests.unit.workers.memory import NOW_MS, MemoryProducer, Received, received, state, tools
+from tests.unit.workers.memory import NOW_MS, MemoryProducer, Received, received, rulings, state, tools
 from tests.unit.workers.test_deadlines import Index
 from workers.app import Worker
 from workers.crowds import Room
@@ -75,7 +75,9 @@ class Delays(Worker):
 
     def _make_waker(self, parts: Parts, pump: Pump[Incoming]) -> Waker:
         index, reader = cast(Parking, Index()), cast(CoordinateReader, None)
-        return Waker(parts.tools, index, reader, cast(Room, NoRoom()), 3_600.0, lambda: [0])
+        return Waker(
+            parts.tools, index, reader, cast(Room, NoRoom()), rulings(parts.tools), 3_600.0, lambda: [0]
+        )
 
 
 async def test_records_that_wait_ten_minutes_do_not_hold_up_one_that_waits_a_second() -> None:

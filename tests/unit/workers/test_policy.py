@@ -26,7 +26,7 @@ from schemas.outcomes import Refused
 from schemas.reasons import Refusal
 from schemas.topics import Coordinate
 from tests.unit.broker.policy.jobs import revision, rule
-from tests.unit.workers.memory import ORGANIZATIONS, MemoryCancels, MemoryProducer, received, tools
+from tests.unit.workers.memory import ORGANIZATIONS, MemoryCancels, MemoryProducer, holding, received, tools
 from tests.unit.workers.signing import KEY, signed
 from workers import admit
 from workers.admit import Admit
@@ -51,7 +51,9 @@ class Door:
         self.tools = tools(self.producer)
         jobs, cancels, directory = cast(Jobs, self), cast(Cancels, MemoryCancels()), cast(Directory, self)
         books = ProjectBooks(PriceBook.load())
-        self.admit = Admit(Settings(), self.tools, directory, books, policy, jobs, cancels)
+        self.admit = Admit(
+            Settings(), self.tools, directory, books, policy, jobs, cancels, holding(self.tools)
+        )
 
     organizations = ORGANIZATIONS
 

@@ -34,6 +34,7 @@ from tests.unit.workers.memory import (
     ORGANIZATIONS,
     MemoryCancels,
     MemoryProducer,
+    holding,
     received,
     targets,
     tools,
@@ -145,7 +146,9 @@ class Way:
         self.tools = tools(self.producer)
         directory, books = cast(Directory, self.directory), ProjectBooks(book)
         jobs, cancels = cast(Jobs, MemoryJobs()), cast(Cancels, MemoryCancels())
-        self.admit = Admit(Settings(), self.tools, directory, books, Unrestricted(), jobs, cancels)
+        self.admit = Admit(
+            Settings(), self.tools, directory, books, Unrestricted(), jobs, cancels, holding(self.tools)
+        )
         self.dispatch = Dispatch(
             Settings(),
             self.tools,

@@ -23,7 +23,16 @@ from schemas.state import State
 from schemas.topics import Coordinate, Lane
 from tests.unit.workers.dispatching import OneProject
 from tests.unit.workers.engine.turning import until
-from tests.unit.workers.memory import HOLD, NOW_MS, MemoryCancels, MemoryProducer, received, state, tools
+from tests.unit.workers.memory import (
+    HOLD,
+    NOW_MS,
+    MemoryCancels,
+    MemoryProducer,
+    received,
+    rulings,
+    state,
+    tools,
+)
 from tests.unit.workers.test_deadlines import Index, OneRecord
 from workers.crowds import Room
 from workers.requests import hold_id
@@ -64,7 +73,7 @@ class Night:
         record = received(kit.sealer.seal(topics.PARKED, state(), b"{}"))
         self.index = Index(row(0, "requests_per_minute"))
         reader, parking = cast(CoordinateReader, OneRecord(record)), cast(Parking, self.index)
-        self.waker = Waker(kit, parking, reader, cast(Room, room), 0.0, lambda: [0])
+        self.waker = Waker(kit, parking, reader, cast(Room, room), rulings(kit), 0.0, lambda: [0])
 
 
 async def test_what_is_due_is_woken_while_the_gate_is_away() -> None:
@@ -152,7 +161,7 @@ class Crowd:
         settings = ReserveSettings(jobs_in_flight_max=MAX)
         room = Room(waiting, cast(Gate, self.gate), directory, settings)
         reader, parking = cast(CoordinateReader, self.records), cast(Parking, self.index)
-        self.waker = Waker(self.kit, parking, reader, room, 0.0, lambda: [0])
+        self.waker = Waker(self.kit, parking, reader, room, rulings(self.kit), 0.0, lambda: [0])
 
     def join(self, offset: int, record_bytes: int = 2, **fields: Any) -> None:
         waits = state(job_id=UUID(int=offset), hold=None, parked_for=CROWDED, **fields)

@@ -55,7 +55,7 @@ def test_a_candidate_goes_into_the_shadow_and_out_of_it(
     ("document", "told"),
     [
         ("version: 1\nrules: no\n", "error [policy_invalid]: line 2: rules"),
-        ("version: 1\ninjection: {review_at: 50}\n", "line 2: jobs cannot be held for review"),
+        ("version: 1\nanswer: {chars_max: 50}\n", "line 2: answers are not judged"),
     ],
 )
 def test_a_document_that_is_not_right_changes_nothing(
