@@ -11,6 +11,7 @@ from broker.identity.directory import Project
 from broker.policy.decide import UNRESTRICTED, Job, Judgement, Policy, PolicyDenied
 from broker.pricing.book import PriceBook
 from broker.pricing.estimate import upper_bound
+from broker.providers.routes import Routes
 from broker.quota.budget import Budget
 from schemas.depth import depth_within
 from schemas.envelope import TTL_S_DEFAULT, Envelope
@@ -54,9 +55,11 @@ class Admitted(NamedTuple):
         return {} if self.judgement is None else self.judgement.tokens
 
 
-def judge(value: bytes, sender: Sender, book: PriceBook, policy: Policy, bounds: Bounds) -> Admitted:
+def judge(
+    value: bytes, sender: Sender, book: PriceBook, policy: Policy, bounds: Bounds, routes: Routes
+) -> Admitted:
     """Every rule on a job's own content. Raises JobRefused with the first that it breaks; PolicyDenied, which
-    is one, where policy does not let it pass.
+    is one, where policy does not let it pass, or lets it go only where no target serves its model.
     """
     envelope = read_envelope(value, bounds)
     try:
@@ -68,11 +71,13 @@ def judge(value: bytes, sender: Sender, book: PriceBook, policy: Policy, bounds:
         raise JobRefused(Refusal.MODEL_NOT_ALLOWED, "the project does not allow this model", "model")
     priced = _estimate(envelope, model, sender, book)
     ttl_s = min(envelope.ttl_s, settings.ttl_s_max)
-    judgement = policy.judge(_job(envelope, sender))
+    judgement = policy.judge(_job(envelope, sender, routes.regions(model)))
     if judgement is None:
         return Admitted(envelope, model, *priced, UNRESTRICTED, ttl_s)
     if judgement.decision.effect == "deny":
         raise PolicyDenied(judgement)
+    if _is_out_of_reach(model, judgement.decision.regions, routes):
+        raise PolicyDenied(judgement, Refusal.NO_TARGET_IN_REGION)
     if judgement.request is None:
         return Admitted(envelope, model, *priced, judgement.decision, ttl_s, judgement)
     other = envelope.model_copy(update={"request": judgement.request})
@@ -80,7 +85,14 @@ def judge(value: bytes, sender: Sender, book: PriceBook, policy: Policy, bounds:
     return Admitted(other, model, *priced, judgement.decision, ttl_s, judgement, encoded(other))
 
 
-def _job(envelope: Envelope, sender: Sender) -> Job:
+def _is_out_of_reach(model: str, regions: tuple[str, ...] | None, routes: Routes) -> bool:
+    """Where this process knows targets for the model at all; else it is for DISPATCH to say."""
+    if regions is None or routes.target(model) is None:
+        return False
+    return routes.target(model, regions) is None
+
+
+def _job(envelope: Envelope, sender: Sender, regions: tuple[str, ...]) -> Job:
     return Job(
         organization=sender.organization,
         project_id=sender.project.id,
@@ -89,6 +101,7 @@ def _job(envelope: Envelope, sender: Sender) -> Job:
         lane=sender.lane,
         envelope=envelope,
         value_sha256=sender.value_sha256,
+        regions=regions,
     )
 
 

@@ -177,6 +177,8 @@ class ProviderTarget(Section):
     api_key: SecretStr | None = None
     models: dict[str, str] | list[str] = []
     """Served models; an empty list means every model that no other target names."""
+    region: str | None = Field(None, pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")
+    """Where it computes, as a label that policy rules ask for."""
     connect_timeout_s: float = Field(5, gt=0)
     timeout_s: float = Field(120, gt=0)
     response_bytes_max: int = Field(8 * _MEBIBYTE, ge=1024)

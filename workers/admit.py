@@ -24,6 +24,7 @@ from broker.policy import tokens
 from broker.policy.decide import Judgement, Policy, PolicyDenied
 from broker.policy.dlp.errors import TokenMapTooLarge
 from broker.pricing.project_books import ProjectBooks
+from broker.providers.routes import Routes
 from broker.records import Incoming, Inner, Outgoing
 from broker.settings import Settings
 from broker.store.cancels import CancelRow, Cancels
@@ -87,6 +88,7 @@ class Admit:
         admit = settings.admit
         self._directory = directory
         self._books = books
+        self._routes = Routes(settings.providers)
         self._policy = policy
         self._jobs = jobs
         self._cancels = cancels
@@ -201,7 +203,9 @@ class Admit:
             lane=authentic.lane.value,
             value_sha256=authentic.sha256.hex(),
         )
-        return judge(record.value or b"", sender, self._books.of(project), self._policy, self._bounds)
+        return judge(
+            record.value or b"", sender, self._books.of(project), self._policy, self._bounds, self._routes
+        )
 
     def _sealed(self, job: _Job, admitted: Admitted | None) -> _Job:
         """With what policy took out, and the tokens for the way back."""

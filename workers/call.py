@@ -35,7 +35,9 @@ def prepare(inner: Inner, routes: Routes, token_key: bytes) -> Prepared | Refusa
     `token_key`: a Sealer's. Raises TokenMapUnreadable where the answer could not be given back whole.
     """
     state = inner.state
-    target, estimate = routes.target(state.model or ""), state.estimate
+    target, estimate = routes.target(state.model or "", allowed_regions(state)), state.estimate
+    if target is None and routes.target(state.model or "") is not None:
+        return Refusal.NO_TARGET_IN_REGION
     if target is None or state.endpoint is None or estimate is None:
         return Refusal.NO_TARGET
     request: dict[str, Any] = orjson.loads(inner.value)["request"]
@@ -57,6 +59,11 @@ def _encoded(request: dict[str, Any]) -> bytes:
     written in, many times what is in it.
     """
     return bytes(memoryview(orjson.dumps(request)))
+
+
+def allowed_regions(state: State) -> tuple[str, ...] | None:
+    """Labels of targets, as policy decided. None: any."""
+    return None if state.decision is None else state.decision.regions
 
 
 def answered_charge(state: State, prepared: Prepared, answer: Answer) -> Charge:

@@ -21,6 +21,7 @@ _UNIT = 1024
 _APPLICATION = re.compile(rb'"application_id":(\d{1,19})[,}]')
 _JOB = re.compile(rb'"job_id":"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})"')
 _DEADLINE = re.compile(rb'"deadline_ms":(\d{1,19})[,}]')
+_REGIONS = re.compile(rb'"regions":(\[[^\]]*\])')
 _MODEL = re.compile(rb'"model":("(?:[^"\\]|\\.)*+")')
 _ESTIMATE = re.compile(
     rb'"estimate":\{"nanodollars":\d{1,19},"input_tokens":(\d{1,19}),"output_tokens":(\d{1,19})[,}]'
@@ -54,12 +55,12 @@ class Claims:
 
     def _target(self, state: bytes) -> str | None:
         """The target that the job is to be called at. None where it is not to be called, but ended: too late,
-        called off, or nobody serves its model.
+        called off, or nobody serves its model where it may go.
         """
         deadline = _DEADLINE.search(state)
         if deadline is None or self._clock() >= int(deadline[1]) or self._is_called_off(state):
             return None
-        target = self._routes.target(_model(state))
+        target = self._routes.target(_model(state), _regions(state))
         return None if target is None else target.name
 
     def _is_called_off(self, state: bytes) -> bool:
@@ -83,6 +84,15 @@ def _model(state: bytes) -> str:
         return "" if model is None else str(orjson.loads(model[1]))
     except orjson.JSONDecodeError:
         return ""
+
+
+def _regions(state: bytes) -> list[str] | None:
+    """As policy decided. None: any."""
+    regions = _REGIONS.search(state)
+    try:
+        return None if regions is None else list(orjson.loads(regions[1]))
+    except orjson.JSONDecodeError:
+        return []
 
 
 def _state(record: Incoming) -> bytes:

@@ -12,6 +12,7 @@ from broker.ops.explain import job_of, read_value
 from broker.policy.dlp.errors import TooMuchFound
 from broker.policy.judge import Judge
 from broker.policy.revision import PolicyRevision
+from broker.providers.routes import Routes
 from broker.settings import Settings
 from broker.store.database import Database
 from broker.store.reviews import Review
@@ -35,7 +36,8 @@ async def approve(settings: Settings, database: Database, prefix: str, why: str)
 
 async def _check(settings: Settings, database: Database, review: Review, live: str) -> None:
     records = await jobs.show(database, review.row.job_id, review.application)
-    job = job_of(records, await read_value(settings, records))
+    job = job_of(records, await read_value(settings, records), ())
+    job = job._replace(regions=Routes(settings.providers).regions(str(job.envelope.request["model"])))
     then, now = [
         Judge(PolicyRevision.load((await policies.show(database, id_)).text))
         for id_ in (review.row.revision, live)

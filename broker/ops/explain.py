@@ -46,7 +46,7 @@ async def explain(
     recorded = _recorded(found.get(outcome))
     stored = await policies.show(database, recorded.revision)
     judge = Judge(PolicyRevision.load(stored.text))
-    job = job_of(records, _value(records, found.get(origin)))
+    job = job_of(records, _value(records, found.get(origin)), recorded.served or ())
     return Explained(recorded, judge.record(job))
 
 
@@ -94,8 +94,8 @@ def _value(records: JobRecords, record: Record | None) -> bytes:
     return value
 
 
-def job_of(records: JobRecords, value: bytes) -> Job:
-    """As ADMIT judged it."""
+def job_of(records: JobRecords, value: bytes, served: tuple[str, ...]) -> Job:
+    """As ADMIT judged it. `served`: labels of the targets that served its model."""
     organization, _, project = records.project.partition("/")
     return Job(
         organization=organization,
@@ -105,4 +105,5 @@ def job_of(records: JobRecords, value: bytes) -> Job:
         lane=records.job.lane,
         envelope=read_envelope(value, Bounds(len(value), 200)),
         value_sha256=records.job.value_sha256,
+        regions=served,
     )

@@ -20,6 +20,8 @@ class Job(NamedTuple):
     lane: str
     envelope: Envelope
     value_sha256: str
+    regions: tuple[str, ...] = ()
+    """Labels of the targets that serve its model, sorted."""
 
 
 class Comparison(NamedTuple):
@@ -56,8 +58,9 @@ class Policy(Protocol):
 class PolicyDenied(JobRefused):
     """A job that policy does not let pass. The message names the decision and the rule, never a text."""
 
-    def __init__(self, judgement: Judgement) -> None:
-        reason = Refusal.POLICY_ERROR if judgement.failed else Refusal.POLICY_DENIED
+    def __init__(self, judgement: Judgement, reason: Refusal | None = None) -> None:
+        """`reason`: where the decision itself is none to deny."""
+        reason = reason or (Refusal.POLICY_ERROR if judgement.failed else Refusal.POLICY_DENIED)
         rule = f", rule {judgement.rule}" if judgement.rule else ""
         super().__init__(reason, f"decision {judgement.decision.id}{rule}")
         self.judgement = judgement

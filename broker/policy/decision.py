@@ -77,7 +77,12 @@ class DecisionRecord(Record):
         """What travels with the job: only the rules that count."""
         counting = tuple(rule.id for rule in self.rules if rule.standing == "counts")
         return Decision(
-            id=self.id, revision=self.revision, effect=self.effect, rules=counting, score=self.score
+            id=self.id,
+            revision=self.revision,
+            effect=self.effect,
+            rules=counting,
+            score=self.score,
+            regions=self.regions,
         )
 
 

@@ -39,14 +39,18 @@ class Judge:
     """One revision. Detectors that none of its rules asks are not run."""
 
     def __init__(self, revision: PolicyRevision) -> None:
-        """Takes a second where the detectors must be loaded. Raises DlpRulesInvalid, ModelBroken."""
+        """Takes a second where the detectors must be loaded. Raises DlpRulesInvalid, ModelBroken.
+
+        Where no rule asks for the regions of targets, a decision does not depend on them.
+        """
         self.revision = revision
         compiled = revision.compiled
         self._compiled: Compiled = compiled
         asks = _asked(compiled)
         self._injection: InjectionDetector | None = detectors.injection() if asks.injection else None
         self._finder: Finder | None = finder_of(revision.document.dlp) if asks.spans else None
-        self._version = detectors.version() if any(asks) else ""
+        self._version = detectors.version() if asks.injection or asks.spans else ""
+        self.asks_regions = asks.regions
 
     def look(self, job: Job, scans: dict[str, Detection]) -> Looked:
         """`scans`: of texts that were scanned already; the others are added. Raises TooMuchFound."""
@@ -67,6 +71,7 @@ class Judge:
             request=envelope.request,
             value_sha256=job.value_sha256,
             tags=envelope.tags,
+            regions=job.regions if self.asks_regions else (),
             detections=looked.detections,
             found=looked.texts,
         )
@@ -85,9 +90,11 @@ def judge(job: Job, live: Judge, candidate: Judge | None = None) -> Judgement:
     except TooMuchFound:
         return _unread(job, live)
     record = live.decide(job, looked)
-    judgement = Judgement(
-        record.summary(), record.rule, record.reason == "policy_error", input_sha256=record.input_sha256
-    )
+    decision = record.summary()
+    if live.asks_regions:
+        decision = decision.model_copy(update={"served": job.regions})
+    failed = record.reason == "policy_error"
+    judgement = Judgement(decision, record.rule, failed, input_sha256=record.input_sha256)
     if record.effect in ("redact", "review"):
         request, tokens = _taken_out(job, looked, record.redactions)
         judgement = judgement._replace(request=request, tokens=tokens)
@@ -99,6 +106,7 @@ def judge(job: Job, live: Judge, candidate: Judge | None = None) -> Judgement:
 class _Asked(NamedTuple):
     injection: bool
     spans: bool
+    regions: bool
 
 
 def _asked(compiled: Compiled) -> _Asked:
@@ -108,6 +116,7 @@ def _asked(compiled: Compiled) -> _Asked:
         injection=any(name.startswith("injection.") for name in reads),
         spans=any(name.startswith("dlp.") for name in reads)
         or any(judged.clause.effect == "redact" for judged in every),
+        regions="regions" in reads,
     )
 
 

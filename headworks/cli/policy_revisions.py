@@ -36,18 +36,20 @@ def check_document(
         headworks policy test policy.yaml
         headworks policy test policy.yaml --json
 
-    This is what is done before a document may decide, and needs no server. One that is not right is refused
-    with the line, the rule and the reason:
+    This is all that is done before a document may decide, and needs no server. One that is not right, or asks
+    for what is not acted on, is refused as `activate` would, with the line, the rule and the reason:
         line 12, rule hot: when: a job may lack `request.temperature`: ...
         line 31, rule model-approved: should not match and does
 
     Exit status: 0 it may be used; 1 it may not.
     """
     from broker.errors import PolicyInvalid
+    from broker.policy import acting
     from broker.policy.revision import PolicyRevision
 
     try:
         revision = PolicyRevision.load(file.read_bytes())
+        acting.check(revision)
     except PolicyInvalid as error:
         if not as_json:
             raise

@@ -118,8 +118,8 @@ async def test_a_revision_is_found_by_the_beginning_of_its_id(database: Database
 @pytest.mark.parametrize(
     ("document", "reason"),
     [
-        ({"rules": [rule(regions=["eu"], effect="flag")]}, r"rule r: regions: targets have no regions"),
-        ({"rules": [rule(when="size(regions) == 0")]}, "targets have no regions"),
+        ({"rules": [rule(when="answer.chars > 9")]}, r"rule r: answers are not judged"),
+        ({"answer": {"chars_max": 9}}, "answers are not judged"),
     ],
 )
 async def test_what_is_not_acted_on_is_refused_and_changes_nothing(

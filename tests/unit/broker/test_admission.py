@@ -22,8 +22,10 @@ from broker.identity.directory import Project, ProjectSettings
 from broker.policy.decide import Job, Judgement, Policy, PolicyDenied, Unrestricted
 from broker.pricing.book import PriceBook
 from broker.pricing.estimate import upper_bound
+from broker.providers.routes import Routes
 from broker.quota.budget import Budget
 from broker.quota.limits import Limits
+from broker.settings import ProviderTarget
 from schemas.envelope import TTL_S_DEFAULT, TTL_S_MAX, RetryPolicy, Tags
 from schemas.reasons import Refusal
 from schemas.requests import FAULTS_MAX
@@ -33,6 +35,7 @@ from schemas.topics import ReplyTo
 BOOK = PriceBook.load()
 BOUNDS = Bounds(request_bytes_max=10_000, depth_max=16)
 BOUNDED, UNBOUNDED, EMBEDDER = "gpt-4o-mini", "claude-sonnet-4-0", "text-embedding-3-small"
+NOWHERE = Routes({})
 SECRET = "sesame-open-1701"
 CHAT = {"model": BOUNDED, "messages": [{"role": "user", "content": SECRET}]}
 
@@ -55,15 +58,17 @@ def sender(project: Project, budget: Budget) -> Sender:
     return Sender("acme", project, budget, "shop", "standard", "11" * 32)
 
 
-def judged(value: bytes, policy: Policy | None = None, **settings: Any) -> Admitted:
+def judged(value: bytes, policy: Policy | None = None, routes: Routes = NOWHERE, **settings: Any) -> Admitted:
     project = Project(3, 2, "p", ProjectSettings(**settings))
     budget = Budget(project.organization_id, project.id, "k", project=project.settings)
-    return judge(value, sender(project, budget), BOOK, policy or Unrestricted(), BOUNDS)
+    return judge(value, sender(project, budget), BOOK, policy or Unrestricted(), BOUNDS, routes)
 
 
-def refused(value: bytes, policy: Policy | None = None, **settings: Any) -> JobRefused:
+def refused(
+    value: bytes, policy: Policy | None = None, routes: Routes = NOWHERE, **settings: Any
+) -> JobRefused:
     with pytest.raises(JobRefused) as caught:
-        judged(value, policy, **settings)
+        judged(value, policy, routes, **settings)
     return caught.value
 
 
@@ -165,10 +170,10 @@ def test_an_envelope_is_refused_by_the_name_of_its_field(value: bytes, param: st
 @pytest.mark.parametrize("limit", ["nanodollars_per_month", "tokens_per_day"])
 def test_a_model_without_a_bound_is_refused_under_a_hard_budget_of_any_level(level: str, limit: str) -> None:
     value, project = envelope(CHAT | {"model": UNBOUNDED}), Project(3, 2, "p", ProjectSettings())
-    judge(value, sender(project, Budget(2, 3, "k")), BOOK, Unrestricted(), BOUNDS)
+    judge(value, sender(project, Budget(2, 3, "k")), BOOK, Unrestricted(), BOUNDS, NOWHERE)
     hard = Budget(2, 3, "k", **{level: Limits.model_validate({limit: 10**15})})
     with pytest.raises(JobRefused) as caught:
-        judge(value, sender(project, hard), BOOK, Unrestricted(), BOUNDS)
+        judge(value, sender(project, hard), BOOK, Unrestricted(), BOUNDS, NOWHERE)
     assert caught.value.reason is Refusal.UNBOUNDED_MODEL
 
 
@@ -238,6 +243,26 @@ def test_a_rule_that_failed_refuses_by_a_reason_of_its_own() -> None:
     error = refused(envelope(), Asking(allowing("deny", rule="hot", failed=True)))
     assert isinstance(error, PolicyDenied)
     assert (error.reason, error.message) == (Refusal.POLICY_ERROR, "decision d-8, rule hot")
+
+
+def serving(**regions: str) -> Routes:
+    """Targets for the model, by their regions."""
+    return Routes(
+        {
+            name: ProviderTarget(base_url="http://x/v1", models=[BOUNDED], region=region)
+            for name, region in regions.items()
+        }
+    )
+
+
+def test_policy_is_told_where_the_targets_are_and_says_where_the_job_may_go() -> None:
+    policy = Asking(Judgement(Decision(id="d-8", revision="r", effect="flag", regions=("eu",))))
+    assert judged(envelope(), policy, serving(a="us", b="eu")).decision.regions == ("eu",)
+    assert policy.asked[0].regions == ("eu", "us")
+    error = refused(envelope(), policy, serving(a="us"))
+    assert isinstance(error, PolicyDenied)
+    assert (error.reason, error.message) == (Refusal.NO_TARGET_IN_REGION, "decision d-8")
+    assert judged(envelope(), policy, NOWHERE).decision.regions == ("eu",)
 
 
 def test_what_policy_took_out_is_neither_sent_nor_reckoned() -> None:

@@ -14,7 +14,7 @@ from broker.providers.routes import Routes
 from broker.records import Inner
 from broker.settings import ProviderTarget
 from schemas.reasons import Disbelief, Failure, Refusal
-from schemas.state import State, Usage
+from schemas.state import Decision, State, Usage
 from tests.unit.workers.memory import HOLD, JOB, TERMS, state
 from workers.call import Prepared, answered_charge, failed_charge, prepare
 
@@ -110,6 +110,37 @@ def test_the_terms_are_those_of_the_estimate_whatever_the_target_calls_the_model
 )
 def test_what_cannot_be_sent_or_charged_is_refused(of: State, to: Routes, reason: Refusal) -> None:
     assert prepare(inner(of=of), to, TOKEN_KEY) is reason
+
+
+EUROPE = Decision(id="d", revision="r", effect="flag", regions=("eu",))
+PLACES = Routes(
+    {
+        "here": ProviderTarget(base_url="http://x/v1", models=["gpt-4o-mini"], region="us"),
+        "there": ProviderTarget(base_url="http://x/v1", models={"gpt-4o-mini": "mini-eu"}, region="eu"),
+        "other": ProviderTarget(base_url="http://x/v1", models=["gpt-4o"], region="us"),
+    }
+)
+
+
+def test_a_job_goes_only_to_a_target_in_a_region_that_policy_allows() -> None:
+    assert prepared(inner(), PLACES).target.name == "here"
+    made = prepared(inner(of=state(decision=EUROPE)), PLACES)
+    assert made.target.name == "there"
+    assert orjson.loads(made.call.body)["model"] == "mini-eu"
+
+
+@pytest.mark.parametrize(
+    ("model", "to", "reason"),
+    [
+        ("gpt-4o", PLACES, Refusal.NO_TARGET_IN_REGION),
+        ("gpt-4o-mini", ANY, Refusal.NO_TARGET_IN_REGION),
+        ("gpt-none", PLACES, Refusal.NO_TARGET),
+    ],
+)
+def test_without_a_target_in_an_allowed_region_it_is_sent_nowhere(
+    model: str, to: Routes, reason: Refusal
+) -> None:
+    assert prepare(inner(of=state(decision=EUROPE, model=model)), to, TOKEN_KEY) is reason
 
 
 # charges

@@ -12,9 +12,10 @@ from broker.settings import ProviderTarget
 from broker.store.keys import JobKey
 from schemas import headers
 from schemas.envelope import Tags
-from schemas.state import Charge, Estimate, Hold, State
+from schemas.state import Charge, Decision, Estimate, Hold, State
 from schemas.terms import Rates, Terms
 from schemas.topics import Lane
+from workers.call import allowed_regions
 from workers.engine.tenants import Claim, Tenant
 from workers.tenancy import Claims, claimed_tenant
 from workers.tombstones import Tombstones
@@ -127,12 +128,33 @@ def test_a_job_that_is_not_to_be_called_takes_no_place() -> None:
     assert claims(1, JobKey(7, job), b=[]).of(record).resource is None
 
 
+@given(
+    st.none() | st.lists(st.sampled_from(["eu", "us", "ap-1"]), unique=True).map(tuple),
+    st.sampled_from(["m", "n", '"regions":["us"]']),
+)
+def test_a_job_takes_its_place_where_it_will_be_called(regions: tuple[str, ...] | None, model: str) -> None:
+    """As `prepare` looks it up, of the state itself."""
+    routes = Routes(
+        {
+            "us": ProviderTarget(base_url="http://x/v1", models=["m"], region="us"),
+            "eu": ProviderTarget(base_url="http://x/v1", models=["m"], region="eu"),
+            "rest": ProviderTarget(base_url="http://x/v1", region="ap-1"),
+        }
+    )
+    decision = Decision(id="d", revision="r", effect="flag", regions=regions, served=("eu",))
+    state = state_of(7, None, model).model_copy(update={"decision": decision})
+    target = routes.target(model, allowed_regions(state))
+    place = Claims(routes, cast(Tombstones, Called()), lambda: 1).of(sealed(state)).resource
+    assert place == (None if target is None else target.name)
+
+
 names = st.sampled_from([headers.STATE, headers.SEAL, "x"])
 contents = st.one_of(
     st.none(),
     st.binary(),
     st.from_regex(rb'"application_id":\d{0,25}[,}]'),
     st.from_regex(rb'"deadline_ms":9[,}]"model":".*"'),
+    st.from_regex(rb'"deadline_ms":9,"regions":\[.*\]'),
 )
 
 

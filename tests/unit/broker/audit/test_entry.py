@@ -87,6 +87,7 @@ def test_an_answer() -> None:
         "decision_id": "d-1",
         "decision_revision": "r-1",
         "decision_effect": "redact",
+        "approved_by": None,
     }
 
 

@@ -171,3 +171,36 @@ def test_a_text_that_comes_again_is_not_scanned_again() -> None:
     long = "x" * (REMEMBERED_CHARS_MAX + 1)
     assert [remembering.scan(text).score for text in ("a", "b", "a", long, long)] == [7] * 5
     assert scanned == ["a", "b", long, long]
+
+
+# regions
+
+EUROPE = rule("eu-only", "'us' in regions", effect="flag", regions=["eu"])
+
+
+def test_the_regions_that_rules_demand_travel_with_what_they_saw() -> None:
+    decision = judge(job()._replace(regions=("eu", "us")), of(EUROPE)).decision
+    assert (decision.effect, decision.regions, decision.served) == ("flag", ("eu",), ("eu", "us"))
+    other = judge(job()._replace(regions=("eu",)), of(EUROPE)).decision
+    assert (other.effect, other.regions, other.served) == ("allow", None, ("eu",))
+    assert other.id != decision.id
+
+
+def test_a_decision_that_asks_for_no_regions_does_not_change_with_the_targets() -> None:
+    demanding = of(rule("eu-only", effect="flag", regions=["eu"]))
+    here, there = (judge(job()._replace(regions=regions), demanding).decision for regions in (("eu",), ()))
+    assert here == there
+    assert (here.regions, here.served) == (("eu",), None)
+
+
+def test_rules_that_no_region_satisfies_deny() -> None:
+    split = of(rule("a", effect="flag", regions=["eu"]), rule("b", effect="flag", regions=["us"]))
+    judgement = judge(job(), split)
+    assert (judgement.decision.effect, judgement.rule) == ("deny", "a")
+
+
+def test_what_is_held_for_review_is_held_without_what_is_taken_out() -> None:
+    judgement = judge(job(f"Mail {MAIL}."), of(rule(effect="review"), dlp={"request": {"EMAIL": "redact"}}))
+    assert judgement.decision.effect == "review"
+    assert contents(judgement) == ["Mail [EMAIL_1]."]
+    assert len(judgement.input_sha256) == 64
