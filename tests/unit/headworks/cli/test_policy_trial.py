@@ -7,7 +7,10 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from broker.errors import PolicyInvalid
+from broker.policy import acting
 from broker.policy.injection import Detector
+from broker.policy.revision import PolicyRevision
 from headworks.cli import app
 from tests.unit.broker.policy.jobs import rule
 from tests.unit.headworks.cli.conftest import Invoke
