@@ -10,10 +10,14 @@ import pytest
 from pydantic import SecretStr
 
 from broker.identity.credential import Credential
-from broker.ops import applications
+from broker.ops import applications, projects
 from broker.ops.projects import Address
+from broker.policy.revision import PolicyRevision
 from broker.settings import DatabaseSettings
 from broker.store.database import Database
+from broker.store.keys import RunKey
+from broker.store.parking import REVIEW, ParkedRow
+from broker.store.reviews import ReviewRow, Reviews, review_id
 from tests.unit.headworks.cli.conftest import Invoke
 from tests.unit.headworks.cli.test_commands import LEAVES
 
@@ -22,9 +26,9 @@ READING = {
     *("projects list", "apps list", "keys show", "keys list", "webhooks list", "jobs show", "prices list"),
     *("prices diff", "policy test", "policy diff", "policy eval", "policy scan", "policy list"),
     *("policy show", "policy explain", "budgets show", "budgets history", "usage", "ledger verify"),
-    *("dead list", "keys generate-secret"),
+    *("dead list", "keys generate-secret", "review list", "review show", "review reviewers"),
 }
-"""What changes nothing."""
+"""What changes nothing. `review show --prompt` leaves an entry: `tests/integration/test_review.py` has it."""
 
 ELSEWHERE = {
     **dict.fromkeys(("run", "submit", "jobs cancel"), "an application does it, and the ledger has it"),
@@ -46,6 +50,10 @@ CHANGING = {
     "keys revoke {key}": "key.revoke",
     "webhooks add acme https://hooks.example.com/hush?token=hush": "webhook.add",
     "webhooks remove {webhook}": "webhook.remove",
+    "review approve {held} --why Fine": "review.approve",
+    "review deny {other} --why No": "review.deny",
+    "review appoint bob": "reviewer.appoint",
+    "review dismiss bob": "reviewer.dismiss",
     "policy activate other.yaml": "policy.activate",
     "policy rollback --project acme/search": "policy.rollback",
     "policy shadow other.yaml": "policy.shadow",
@@ -75,6 +83,46 @@ async def _make_application(url: str, name: str) -> None:
         await database.close()
 
 
+async def _hold(url: str, revision: str) -> list[str]:
+    """Two jobs for review; their ids."""
+    database = await Database.open(DatabaseSettings(url=SecretStr(url)))
+    try:
+        [shop] = [each for each in await applications.list_all(database) if each.name.startswith("a")]
+        project = next(each for each in await projects.list_all(database) if each.address == shop.project)
+        rows = [_review(RunKey(shop.id, uuid4(), 1), project.id, revision, offset) for offset in range(2)]
+        await Reviews(database).hold([(row, _place(row)) for row in rows])
+        return [row.id for row in rows]
+    finally:
+        await database.close()
+
+
+def _review(key: RunKey, project_id: int, revision: str, offset: int) -> ReviewRow:
+    return ReviewRow(
+        *key,
+        id=review_id(key),
+        organization_id=1,
+        project_id=project_id,
+        lane="bulk",
+        decision_id="d",
+        revision=revision,
+        rule="all",
+        rules=("all",),
+        score=0,
+        input_sha256="1",
+        partition=0,
+        offset=offset,
+        value_sha256="2",
+        held_ms=1,
+        deadline_ms=4_000_000_000_000,
+    )
+
+
+def _place(row: ReviewRow) -> ParkedRow:
+    return ParkedRow(
+        row.partition, row.offset, *row.key, 1, row.project_id, row.lane, row.deadline_ms, REVIEW, 1, 2
+    )
+
+
 def _entries(invoke: Invoke) -> list[dict[str, Any]]:
     """The latest first."""
     done = invoke("budgets history --limit 999 --json")
@@ -87,18 +135,24 @@ def _entries(invoke: Invoke) -> list[dict[str, Any]]:
 def known(buried: str, invoke: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """One of everything that can be changed, by its name."""
     monkeypatch.setenv("HEADWORKS_OPERATOR", "ann")
-    asyncio.run(_make_application(f"sqlite+aiosqlite:///{tmp_path}/headworks.db", f"a{uuid4().hex[:8]}"))
+    url = f"sqlite+aiosqlite:///{tmp_path}/headworks.db"
+    asyncio.run(_make_application(url, f"a{uuid4().hex[:8]}"))
     _policy(tmp_path / "policy.yaml", "allow")
     _policy(tmp_path / "other.yaml", "flag")
     for command in (
         "policy activate policy.yaml --project acme/search",
+        "review appoint ann",
         "budgets set acme/search --dollars-per-day 5",
     ):
         done = invoke(command)
         assert done.exit_code == 0, done.output
     added = invoke("webhooks add acme https://hooks.example.com/")
+    revision = PolicyRevision.load((tmp_path / "policy.yaml").read_text()).id
+    held, other = asyncio.run(_hold(url, revision))
     return {
         "buried": buried,
+        "held": held,
+        "other": other,
         "fresh": f"a{uuid4().hex[:8]}",
         "key": Credential.parse(invoke("keys create indexer").stdout).key_id,
         "webhook": added.stderr.removeprefix("Added webhook ").partition(".")[0],
