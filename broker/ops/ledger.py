@@ -8,8 +8,8 @@ does not agree is looked at again, and told if it stays.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from typing import Final, NamedTuple
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from typing import Final, NamedTuple, TypeVar
 
 from broker.errors import GateClosed
 from broker.quota.calendar import Calendar
@@ -20,6 +20,8 @@ from broker.quota.rebuild import OnRecord, on_record
 from broker.quota.redis_gate import RedisGate
 from broker.store.database import Database
 from broker.store.ledger_check import Difference, Progress, differences
+
+T = TypeVar("T")
 
 PATIENCE_S: Final = 10.0
 """How long a difference of gate and ledger may take to go away: SETTLE writes the one, then the other."""
@@ -79,21 +81,22 @@ async def _look(
     async with source.exclusive() as ledger:
         nodes = await ledger.nodes(organization_id)
     asked = [NodeOf(organization_id, node) for node in nodes]
-    before = await _counters(gate, source, asked)
-    inspected = await gate.inspect(organization_id, nodes)
+    before = await _told(gate, source, lambda: gate.counters(asked))
+    inspected = await _told(gate, source, lambda: gate.inspect(organization_id, nodes))
     async with source.exclusive() as ledger:
         windows = calendar.open_at(before[0].windows.minute * 60_000)
         record = await on_record(organization_id, windows, ledger)
-    return nodes, _Seen(before, inspected, record, await _counters(gate, source, asked))
+    after = await _told(gate, source, lambda: gate.counters(asked))
+    return nodes, _Seen(before, inspected, record, after)
 
 
-async def _counters(gate: RedisGate, source: LedgerSource, nodes: Sequence[NodeOf]) -> list[Counters]:
+async def _told(gate: RedisGate, source: LedgerSource, ask: Callable[[], Awaitable[T]]) -> T:
     """Of a gate that has lost its counters nothing passes; they are brought back as any worker would."""
     try:
-        return await gate.counters(nodes)
+        return await ask()
     except GateClosed:
         await gate.rebuild(source)
-        return await gate.counters(nodes)
+        return await ask()
 
 
 def _compared(organization_id: int, nodes: Sequence[str], seen: _Seen) -> list[Difference]:
