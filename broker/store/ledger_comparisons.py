@@ -13,6 +13,7 @@ from sqlalchemy import (
     Select,
     Table,
     and_,
+    case,
     cast,
     exists,
     func,
@@ -53,6 +54,16 @@ def _text(document: ColumnElement[Any], name: str) -> ColumnElement[str]:
 
 def _number(document: ColumnElement[Any], name: str) -> ColumnElement[int]:
     return cast(_text(document, name), BigInteger)
+
+
+_TOKENS: Final = case(
+    (
+        charges.c.estimated,
+        _number(attempts.c.hold, "input_tokens") + _number(attempts.c.hold, "output_tokens"),
+    ),
+    else_=func.coalesce(charges.c.input_tokens, 0) + func.coalesce(charges.c.output_tokens, 0),
+)
+"""As `schemas.state.Charge.tokens` counts them."""
 
 
 def _of_verdicts(*amounts: ColumnElement[int]) -> Select[Any]:
@@ -121,6 +132,35 @@ COMPARISONS: Final = (
             )
         ),
         "attempt {} is charged for hold {} of {} nanodollars, and was begun with {} of {}",
+    ),
+    (
+        "charge_place",
+        select(
+            *(charges.c[name] for name in ATTEMPT_COLUMNS),
+            charges.c.project_id,
+            charges.c.day,
+            charges.c.minute,
+            attempts.c.project_id,
+            _number(attempts.c.hold, "day"),
+            _number(attempts.c.hold, "minute"),
+        )
+        .select_from(charges.join(attempts, _same(charges, attempts, ATTEMPT_COLUMNS)))
+        .where(
+            or_(
+                charges.c.project_id != attempts.c.project_id,
+                charges.c.key_id != attempts.c.key_id,
+                charges.c.day != _number(attempts.c.hold, "day"),
+                charges.c.minute != _number(attempts.c.hold, "minute"),
+            )
+        ),
+        "attempt {} is charged to project {}, day {}, minute {}; it was begun in {}, {}, {}, or by another key",
+    ),
+    (
+        "charge_tokens",
+        select(*(charges.c[name] for name in ATTEMPT_COLUMNS), charges.c.tokens, _TOKENS)
+        .select_from(charges.join(attempts, _same(charges, attempts, ATTEMPT_COLUMNS)))
+        .where(charges.c.tokens != _TOKENS),
+        "attempt {} counts {} tokens, and used or held {}",
     ),
     (
         "verdict_without_charge",

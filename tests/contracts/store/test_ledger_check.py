@@ -99,6 +99,13 @@ async def test_a_charge_that_came_late_is_no_difference(database: Database) -> N
             update(charges).where(charges.c.job_id == FIRST).values(hold_nanodollars=9_001),
             {"charge_hold"},
         ),
+        *(
+            (update(charges).where(charges.c.job_id == FIRST).values(**moved), {"charge_place"})
+            for moved in ({"project_id": 4}, {"key_id": "key-2"}, {"day": 20_001}, {"minute": 1})
+        ),
+        (update(charges).where(charges.c.job_id == FIRST).values(tokens=101), {"charge_tokens"}),
+        (update(charges).where(charges.c.job_id == FIRST).values(input_tokens=81), {"charge_tokens"}),
+        (update(charges).where(charges.c.job_id == FIRST).values(estimated=True), {"charge_tokens"}),
         (delete(dead_letters), {"dead_letter"}),
         (update(dead_letters).values(reason="rate_limited"), {"dead_letter"}),
         (update(dead_letters).values(job_id=THIRD), {"dead_letter"}),
