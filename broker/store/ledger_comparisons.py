@@ -153,7 +153,7 @@ COMPARISONS: Final = (
                 charges.c.minute != _number(attempts.c.hold, "minute"),
             )
         ),
-        "attempt {} is charged to project {}, day {}, minute {}; it was begun in {}, {}, {}, or by another key",
+        "attempt {} is charged to project {}, day {}, minute {}; it was begun in {}, {}, {}, or by another",
     ),
     (
         "charge_tokens",
