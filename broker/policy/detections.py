@@ -4,14 +4,12 @@ The detectors themselves are named by what is asked of them, so that a policy ca
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Final, NamedTuple, Protocol
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, Protocol
 
+from broker.policy.dlp.spans import Span
+from broker.policy.passages import passages
 from broker.policy.texts import Role, Text
-
-ALONE_MAX: Final = 32
-PASSAGE_CHARS_MAX: Final = 800
-"""Of several texts together; one that is longer stays by itself."""
 
 
 class Hit(Protocol):
@@ -36,25 +34,6 @@ class InjectionDetector(Protocol):
     def scan(self, text: str) -> Detection: ...
 
 
-class Span(Protocol):
-    """`start` and `end`: positions in the text as Python counts them."""
-
-    @property
-    def start(self) -> int: ...
-
-    @property
-    def end(self) -> int: ...
-
-    @property
-    def type(self) -> str: ...
-
-
-class SpanFinder(Protocol):
-    def every(self, text: str) -> Sequence[Span]:
-        """Of all types, whether or not they overlap others."""
-        ...
-
-
 class Detections(NamedTuple):
     """Of one request. All in sorted order, so that equal findings are equal bytes."""
 
@@ -74,33 +53,15 @@ class Detections(NamedTuple):
         return max((score for _, score in self.scores), default=0)
 
 
-def passages(texts: Sequence[Text]) -> Iterator[tuple[Role, str]]:
-    """What is scanned for orders to the model: each text by itself, as long as there are few. Of many, short
-    ones of one role that follow one another go together, a line each: a scan has its price however short
-    the text, and thousands of messages of a word would hold up everybody else's jobs.
-    """
-    if len(texts) <= ALONE_MAX:
-        yield from ((text.role, text.text) for text in texts)
-        return
-    held: list[str] = []
-    role: Role = "user"
-    for text in texts:
-        if held and (text.role != role or sum(map(len, held)) + len(text.text) > PASSAGE_CHARS_MAX):
-            yield role, "\n".join(held)
-            held = []
-        held.append(text.text)
-        role = text.role
-    if held:
-        yield role, "\n".join(held)
-
-
 def detect(
-    texts: Iterable[Text], injection: InjectionDetector, finder: SpanFinder, detectors: str
+    texts: Sequence[Text],
+    spans: Mapping[Text, Sequence[Span]],
+    injection: InjectionDetector,
+    detectors: str,
 ) -> Detections:
-    """Looks into each text by itself; for orders to the model, into `passages`. Time: the sum of what the
-    detectors take for each.
+    """Looks into `passages` for orders to the model, and counts the personal and secret data in `spans`. It
+    takes what the detector takes for all passages.
     """
-    texts = tuple(texts)
     scores: dict[Role, int] = {}
     ids: set[str] = set()
     score, leading = 0, list[tuple[str, int]]()
@@ -111,7 +72,7 @@ def detect(
         ids.update(id_ for id_, _ in hits)
         if found.score > score:
             score, leading = found.score, hits
-    types = Counter(span.type for text in texts for span in finder.every(text.text))
+    types = Counter(span.type for found_in in spans.values() for span in found_in)
     return Detections(
         scores=tuple(sorted(scores.items())),
         hits=tuple(leading),

@@ -15,6 +15,8 @@ REMEMBERED_MAX: Final = 512
 REMEMBERED_CHARS_MAX: Final = 16_384
 
 _PARTS: Final = ("injection", "views", "dlp")
+_READERS: Final = ("passages.py", "spotting.py", "texts.py")
+"""They say what the detectors are given."""
 _SUFFIXES: Final = (".py", ".json", ".toml")
 
 
@@ -39,6 +41,10 @@ def injection() -> InjectionDetector:
 def version() -> str:
     """12 hexadecimal digits over the detectors' code, rules and models: others may find something else."""
     digest = hashlib.sha256()
+    for name in _READERS:
+        digest.update(
+            f"{name} ".encode() + hashlib.sha256((files("broker.policy") / name).read_bytes()).digest()
+        )
     for part in _PARTS:
         for file in _sources(files("broker.policy") / part):
             digest.update(f"{part}/{file.name} ".encode() + hashlib.sha256(file.read_bytes()).digest())

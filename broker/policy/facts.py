@@ -65,7 +65,8 @@ class Facts:
 
     @cached_property
     def shape(self) -> Shape:
-        lengths = [len(text.text) for text in (texts(self.request) if self.found is None else self.found)]
+        found = texts(self.request) if self.found is None else self.found
+        lengths = [len(text.text) for text in found if not (text.is_key or text.is_name)]
         messages = self.request.get("messages") or ()
         contents = [content for message in messages if isinstance(content := message.get("content"), list)]
         return Shape(
@@ -211,7 +212,10 @@ FACTS: Final[Mapping[str, Fact]] = {
     "request.messages.audios": Fact("int", "parts that are audio", _parts("input_audio")),
     "request.messages.files": Fact("int", "parts that are files", _parts("file")),
     "injection.score": Fact(
-        "int", "the highest score of any one text", lambda facts: facts.detections.score, phases=_REQUEST
+        "int",
+        "the highest score of any one text, or of some that follow one another",
+        lambda facts: facts.detections.score,
+        phases=_REQUEST,
     ),
     "injection.system": Fact("int", "the same of system messages", _score("system"), phases=_REQUEST),
     "injection.user": Fact("int", "the same of user messages", _score("user"), phases=_REQUEST),

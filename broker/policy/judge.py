@@ -1,8 +1,8 @@
 """A revision, ready to judge jobs: it looks into their texts, decides, and takes out what must not go out."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
-from typing import Any, Final, Generic, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple
 
 from broker.policy import detectors
 from broker.policy.compiled import Compiled
@@ -17,13 +17,16 @@ from broker.policy.dlp.spans import Kind, Span, cover
 from broker.policy.facts import Facts
 from broker.policy.finding import finder_of
 from broker.policy.revision import PolicyRevision
-from broker.policy.texts import Path, Text, rewritten, texts
+from broker.policy.rewriting import rewritten
+from broker.policy.spotting import spot
+from broker.policy.texts import Text, texts
 from schemas.state import Decision
-
-T = TypeVar("T")
 
 TOO_MUCH: Final = TooMuchFound.code
 """Named as the rule where one text holds more data than can be told apart: it must not pass unread."""
+
+_BRACKETS: Final = str.maketrans("", "", "[]")
+"""The name of a function takes none: there a placeholder stands without them, and is not put back."""
 
 
 class Looked(NamedTuple):
@@ -31,8 +34,8 @@ class Looked(NamedTuple):
 
     texts: Sequence[Text]
     detections: Detections
-    spans: Mapping[str, Sequence[Span]]
-    """By text."""
+    spans: Mapping[Text, Sequence[Span]]
+    """Of each text that has some."""
 
 
 class Judge:
@@ -55,10 +58,9 @@ class Judge:
     def look(self, job: Job, scans: dict[str, Detection]) -> Looked:
         """`scans`: of texts that were scanned already; the others are added. Raises TooMuchFound."""
         found = tuple(texts(job.envelope.request))
-        spans: dict[str, Sequence[Span]] = {}
-        injection = _NOTHING if self._injection is None else _Once(self._injection.scan, scans)
-        finder = _NOTHING if self._finder is None else _Once(self._finder.every, spans)
-        return Looked(found, detect(found, injection, finder, self._version), spans)
+        spans = {} if self._finder is None else spot(found, self._finder)
+        injection = _NOTHING if self._injection is None else _Once(self._injection, scans)
+        return Looked(found, detect(found, spans, injection, self._version), spans)
 
     def decide(self, job: Job, looked: Looked) -> DecisionRecord:
         envelope = job.envelope
@@ -149,12 +151,13 @@ def _taken_out(
         keeps = how[type_] == "tokenize"
         return placeholders.tokenize(type_, value) if keeps else placeholders.redact(type_, value)
 
-    changes: dict[Path, str] = {}
+    changes: list[tuple[Text, str]] = []
     for text in looked.texts:
-        chosen = (span for span in looked.spans.get(text.text, ()) if span.type in how)
+        chosen = (span for span in looked.spans.get(text, ()) if span.type in how)
         spans = cover(chosen, lambda type_: how[type_] == "redact")
         if spans:
-            changes[text.path] = replace(text.text, spans, placeholder)
+            without = replace(text.text, spans, placeholder)
+            changes.append((text, without.translate(_BRACKETS) if text.is_name else without))
     return (rewritten(job.envelope.request, changes) if changes else None), placeholders.mapping
 
 
@@ -167,23 +170,18 @@ class _Nothing:
     def scan(self, text: str) -> Detection:
         return self
 
-    def every(self, text: str) -> Sequence[Span]:
-        return ()
 
-
-class _Once(Generic[T]):
+class _Once:
     """A detector that looks into each text of a job once. `known`: what it has seen, grown by each."""
 
-    def __init__(self, look: Callable[[str], T], known: dict[str, T]) -> None:
-        self._look = look
+    def __init__(self, detector: InjectionDetector, known: dict[str, Detection]) -> None:
+        self._detector = detector
         self._known = known
 
-    def __call__(self, text: str) -> T:
+    def scan(self, text: str) -> Detection:
         if text not in self._known:
-            self._known[text] = self._look(text)
+            self._known[text] = self._detector.scan(text)
         return self._known[text]
-
-    scan = every = __call__
 
 
 _NOTHING: Final = _Nothing()

@@ -1,8 +1,7 @@
 """The texts of a request, each by itself, with its role and where it stands.
 
-A message, a tool's result and a retrieved document are scanned apart, so that one cannot hide in the length
-of another: a part of a message is a text of its own. Addresses and bytes of images, audio and files are no
-texts; nobody looks into them here.
+A part of a message is a text of its own, and so are the names that an application gives: of functions, of
+properties, of files. Addresses and bytes of images, audio and files are no texts: nobody looks into them.
 """
 
 from collections.abc import Iterator, Mapping
@@ -15,8 +14,8 @@ DEPTH_MAX: Final = 64
 
 Role = Literal["system", "user", "assistant", "tool", "input", "definition", "metadata"]
 """`developer` counts as system; `input` is what embeddings are made of; `definition` is the words of declared
-tools and answer schemas; `metadata` what the application wrote beside the conversation, and the ids of tool
-calls."""
+tools and answer schemas, names among them; `metadata` what the application wrote beside the conversation, and
+the ids of tool calls."""
 ROLES: Final[tuple[Role, ...]] = get_args(Role)
 
 Path = tuple[str | int, ...]
@@ -28,6 +27,14 @@ _MESSAGE_ROLES: Final[Mapping[str, Role]] = {
     "assistant": "assistant",
     "tool": "tool",
 }
+_SCHEMA_WORDS: Final = frozenset({
+    "$schema", "$id", "$ref", "$defs", "definitions", "type", "properties", "required", "items",
+    "description", "title", "enum", "const", "default", "examples", "format", "pattern", "nullable",
+    "additionalProperties", "anyOf", "oneOf", "allOf", "not", "minimum", "maximum", "minLength",
+    "maxLength", "minItems", "maxItems", "uniqueItems", "exclusiveMinimum", "exclusiveMaximum",
+    "multipleOf",
+})  # fmt: skip
+"""They say nothing of anybody."""
 _PART_FIELDS: Final[Mapping[str, str]] = {"text": "text", "refusal": "refusal"}
 
 
@@ -36,6 +43,10 @@ class Text(NamedTuple):
     path: Path
     """Keys and positions from the request's body on."""
     text: str
+    is_key: bool = False
+    """It is the last key of the path, and not what stands under it."""
+    is_name: bool = False
+    """The name of a function or of a schema, which takes letters, digits, `_` and `-` alone."""
 
 
 def texts(request: Mapping[str, Any]) -> Iterator[Text]:
@@ -60,14 +71,6 @@ def _step(step: str | int) -> str:
     return f".{step}" if step.isidentifier() else f"[{orjson.dumps(step).decode()}]"
 
 
-def rewritten(request: dict[str, Any], changes: Mapping[Path, str]) -> dict[str, Any]:
-    """A copy with other texts at some paths. What leads to no change is shared with the original."""
-    body = dict(request)
-    for path, text in changes.items():
-        body = _with(body, path, text)
-    return body
-
-
 def _message(message: Mapping[str, Any], at: Path) -> Iterator[Text]:
     role = _MESSAGE_ROLES.get(message["role"], "user")
     content = message.get("content")
@@ -83,6 +86,7 @@ def _message(message: Mapping[str, Any], at: Path) -> Iterator[Text]:
     for position, call in enumerate(message.get("tool_calls") or ()):
         path = (*at, "tool_calls", position)
         yield Text("metadata", (*path, "id"), call["id"])
+        yield from _name(call["function"], (*path, "function"))
         yield Text(role, (*path, "function", "arguments"), call["function"]["arguments"])
 
 
@@ -91,6 +95,8 @@ def _parts(parts: list[Mapping[str, Any]], at: Path, role: Role) -> Iterator[Tex
         field = _PART_FIELDS.get(part["type"])
         if field is not None:
             yield Text(role, (*at, position, field), part[field])
+        elif part["type"] == "file":
+            yield from _strings(part["file"].get("filename"), (*at, position, "file", "filename"), "metadata")
 
 
 def _inputs(given: Any) -> Iterator[Text]:
@@ -102,31 +108,38 @@ def _inputs(given: Any) -> Iterator[Text]:
 def _definitions(request: Mapping[str, Any]) -> Iterator[Text]:
     for position, tool in enumerate(request.get("tools") or ()):
         at: Path = ("tools", position, "function")
-        for field in ("description", "parameters"):
-            yield from _strings(tool["function"].get(field), (*at, field), "definition")
-    schema = (request.get("response_format") or {}).get("json_schema") or {}
-    for field in ("description", "schema"):
-        yield from _strings(schema.get(field), ("response_format", "json_schema", field), "definition")
+        yield from _definition(tool["function"], at, "parameters")
+    choice = request.get("tool_choice")
+    if isinstance(choice, dict):
+        yield from _name(choice["function"], ("tool_choice", "function"))
+    schema = (request.get("response_format") or {}).get("json_schema")
+    if schema:
+        yield from _definition(schema, ("response_format", "json_schema"), "schema")
+
+
+def _definition(given: Mapping[str, Any], at: Path, schema: str) -> Iterator[Text]:
+    yield from _name(given, at)
+    for field in ("description", schema):
+        yield from _strings(given.get(field), (*at, field), "definition")
+
+
+def _name(given: Mapping[str, Any], at: Path) -> Iterator[Text]:
+    yield Text("definition", (*at, "name"), given["name"], is_name=True)
 
 
 def _strings(value: Any, at: Path, role: Role) -> Iterator[Text]:
-    """Every string in `value`, depth first, without recursion."""
-    waiting = [(value, at)]
+    """Every string in `value`, keys too but for the words of JSON Schema, depth first, without recursion."""
+    waiting: list[tuple[Any, Path, bool]] = [(value, at, False)]
     while waiting:
-        node, path = waiting.pop()
+        node, path, is_key = waiting.pop()
         if isinstance(node, str):
-            yield Text(role, path, node)
+            yield Text(role, path, node, is_key)
         elif len(path) >= DEPTH_MAX:
             continue
         elif isinstance(node, dict):
-            waiting += [(child, (*path, key)) for key, child in reversed(node.items())]
+            for key, child in reversed(node.items()):
+                waiting.append((child, (*path, key), False))
+                if key not in _SCHEMA_WORDS:
+                    waiting.append((key, (*path, key), True))
         elif isinstance(node, list):
-            waiting += [(node[index], (*path, index)) for index in range(len(node) - 1, -1, -1)]
-
-
-def _with(node: Any, path: Path, text: str) -> Any:
-    if not path:
-        return text
-    copy = node.copy()
-    copy[path[0]] = _with(node[path[0]], path[1:], text)
-    return copy
+            waiting += [(node[index], (*path, index), False) for index in range(len(node) - 1, -1, -1)]

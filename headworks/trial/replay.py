@@ -18,6 +18,7 @@ from broker.policy.evaluation import RowInvalid
 from broker.policy.facts import Facts
 from broker.policy.finding import finder_of
 from broker.policy.revision import PolicyRevision
+from broker.policy.spotting import spot
 from broker.policy.texts import texts
 from headworks.batch.lines import Line
 from headworks.batch.requests import Request, parse
@@ -97,7 +98,8 @@ class Side:
 
     def decide(self, job: Job, whose: Whose) -> DecisionRecord:
         """Raises TooMuchFound where a text holds more than the finder tells apart."""
-        found = detect(texts(job.request), self._injection, self._finder, "")
+        read = tuple(texts(job.request))
+        found = detect(read, spot(read, self._finder), self._injection, "")
         facts = Facts(
             organization=whose.organization,
             project=whose.project,
@@ -109,6 +111,7 @@ class Side:
             tags=job.tags,
             regions=whose.regions,
             detections=found,
+            found=read,
         )
         return decide(facts, self._compiled)
 

@@ -1,5 +1,6 @@
 """What a customer names in the policy document: words and phrases, and patterns of its own."""
 
+import re
 from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
@@ -22,6 +23,7 @@ _WITHOUT_SPACES = 0x2E80
 """From this code point on scripts do not set words apart by spaces."""
 _EDGES = (b"", b"a", b" ", b"\n\na aa  \n")
 """Every kind of place at which a pattern without characters may match."""
+_ANCHOR = re.compile(r"[$^]|\\[Az]")
 _CONTINUATIONS = bytes(range(0x80, 0xC0))
 
 
@@ -44,6 +46,8 @@ def utf8(text: str) -> Utf8:
 
 class Dictionary:
     """Whole words and phrases in any case; between the words of a phrase any white space may stand."""
+
+    is_anchored = False
 
     def __init__(self, name: str, phrases: Collection[str]) -> None:
         self._name = _checked_name(name)
@@ -69,6 +73,8 @@ class Expression:
 
     def __init__(self, name: str, source: str) -> None:
         self._name = _checked_name(name)
+        self.is_anchored = _ANCHOR.search(source) is not None
+        """It may ask where the text begins or ends."""
         if not 0 < len(source) <= PATTERN_CHARACTERS_MAX:
             raise DlpRulesInvalid(f"pattern {name!r}: give 1 to {PATTERN_CHARACTERS_MAX} characters")
         self._pattern = _compiled(name, source, _PATTERN_MEMORY_BYTES)

@@ -59,6 +59,8 @@ class Finder:
             *(Expression(name, source) for name, source in patterns.items()),
         )
         self._names = names if Kind.PERSON in kinds else None
+        self.reads_apart = names is not None or any(customer.is_anchored for customer in self._customers)
+        """What it finds in a text depends on where the text begins and ends."""
 
     def find(self, text: str) -> tuple[Span, ...]:
         """Sorted and disjoint. Where findings overlap, the longest and then the most specific stands.

@@ -6,6 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from broker.policy.detections import Detections, detect
+from broker.policy.dlp.spans import Span
+from broker.policy.spotting import spot
 from broker.policy.texts import ROLES, Text
 
 
@@ -19,12 +21,6 @@ class Found(NamedTuple):
     rules: tuple[Hit, ...]
 
 
-class Span(NamedTuple):
-    start: int
-    end: int
-    type: str
-
-
 class Shouting:
     """A point a capital letter."""
 
@@ -34,17 +30,19 @@ class Shouting:
 
 
 class Digits:
+    reads_apart = False
+
     def every(self, text: str) -> tuple[Span, ...]:
         return tuple(Span(at, at + 1, "DIGIT") for at, letter in enumerate(text) if letter.isdigit())
 
 
 def found(*pairs: tuple[str, str]) -> Detections:
     given_ = [Text(role, ("messages", at, "content"), text) for at, (role, text) in enumerate(pairs)]  # type: ignore[arg-type]  # roles by name
-    return detect(given_, Shouting(), Digits(), "v1")
+    return detect(given_, spot(given_, Digits()), Shouting(), "v1")
 
 
 def test_the_highest_score_of_each_role_and_the_hits_of_the_highest_of_all() -> None:
-    detections = found(("user", "Aa"), ("user", "CAB1"), ("tool", "AD23"), ("system", "quiet"))
+    detections = found(("user", "Aa"), ("system", "quiet"), ("user", "CAB1"), ("tool", "AD23"))
     assert detections == Detections(
         scores=(("system", 0), ("tool", 2), ("user", 3)),
         hits=(("capital.A", 1), ("capital.B", 1), ("capital.C", 1)),
@@ -55,8 +53,9 @@ def test_the_highest_score_of_each_role_and_the_hits_of_the_highest_of_all() -> 
     assert detections.score == 3
 
 
-def test_one_text_does_not_add_to_another() -> None:
-    assert found(("user", "AB"), ("user", "CD")).score == 2
+def test_one_text_does_not_add_to_another_unless_they_follow_one_another_in_a_role() -> None:
+    assert found(("user", "AB"), ("assistant", "a"), ("user", "CD")).score == 2
+    assert found(("user", "AB"), ("user", "CD")).score == 4
     assert found().score == 0
 
 

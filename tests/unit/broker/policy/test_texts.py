@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.policy.texts import DEPTH_MAX, Path, Text, json_path, rewritten, texts
+from broker.policy.rewriting import rewritten
+from broker.policy.texts import DEPTH_MAX, Text, json_path, texts
 from schemas.requests import validate_request
 
 CHAT: dict[str, Any] = {
@@ -20,7 +21,7 @@ CHAT: dict[str, Any] = {
                 {"type": "text", "text": "u1"},
                 {"type": "image_url", "image_url": {"url": "https://example.com/x"}},
                 {"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}},
-                {"type": "file", "file": {"file_data": "AAAA"}},
+                {"type": "file", "file": {"file_data": "AAAA", "filename": "fn"}},
                 {"type": "text", "text": "u2"},
             ],
         },
@@ -42,6 +43,7 @@ CHAT: dict[str, Any] = {
             },
         }
     ],
+    "tool_choice": {"type": "function", "function": {"name": "f"}},
     "response_format": {
         "type": "json_schema",
         "json_schema": {"name": "j", "description": "jd", "schema": {"title": "jt"}},
@@ -55,35 +57,44 @@ EXPECTED = [
     ("system", "$.messages[1].content[0].text", "s"),
     ("system", "$.messages[1].name", "n"),
     ("user", "$.messages[2].content[0].text", "u1"),
+    ("metadata", "$.messages[2].content[3].file.filename", "fn"),
     ("user", "$.messages[2].content[4].text", "u2"),
     ("metadata", "$.messages[3].tool_calls[0].id", "c"),
+    ("definition", "$.messages[3].tool_calls[0].function.name", "f"),
     ("assistant", "$.messages[3].tool_calls[0].function.arguments", "{}"),
     ("assistant", "$.messages[4].content[0].refusal", "r1"),
     ("assistant", "$.messages[4].refusal", "r2"),
     ("tool", "$.messages[5].content", "t"),
     ("metadata", "$.messages[5].tool_call_id", "c"),
+    ("definition", "$.tools[0].function.name", "f"),
     ("definition", "$.tools[0].function.description", "fd"),
+    ("definition", '$.tools[0].function.parameters.properties["a b"]', "a b"),
     ("definition", '$.tools[0].function.parameters.properties["a b"].description', "pd"),
     ("definition", "$.tools[0].function.parameters.required[0]", "q"),
+    ("definition", "$.tool_choice.function.name", "f"),
+    ("definition", "$.response_format.json_schema.name", "j"),
     ("definition", "$.response_format.json_schema.description", "jd"),
     ("definition", "$.response_format.json_schema.schema.title", "jt"),
+    ("metadata", "$.metadata.k", "k"),
     ("metadata", "$.metadata.k", "mv"),
     ("metadata", "$.user", "usr"),
     ("metadata", "$.stop[0]", "st"),
 ]
 
 
-def at(body: Any, path: Path) -> Any:
-    for step in path:
+def at(body: Any, text: Text) -> Any:
+    """What stands where a text says that it does."""
+    for step in text.path[:-1]:
         body = body[step]
-    return body
+    last = text.path[-1]
+    return next(key for key in body if key == last) if text.is_key else body[last]
 
 
 def test_every_text_of_a_chat_has_its_role_and_place() -> None:
     validate_request("/v1/chat/completions", CHAT)
     found = list(texts(CHAT))
     assert [(text.role, json_path(text.path), text.text) for text in found] == EXPECTED
-    assert all(at(CHAT, text.path) == text.text for text in found)
+    assert all(at(CHAT, text) == text.text for text in found)
 
 
 @pytest.mark.parametrize(
@@ -100,12 +111,11 @@ def test_embeddings_are_made_of_texts_or_of_tokens(given_: Any, found: list[Text
 
 
 def test_texts_are_rewritten_in_a_copy() -> None:
-    changes = {text.path: f"<{text.text}>" for text in texts(CHAT)}
-    copy = rewritten(CHAT, changes)
+    copy = rewritten(CHAT, [(text, f"<{text.text}>") for text in texts(CHAT)])
     assert [text.text for text in texts(copy)] == [f"<{text}>" for _, _, text in EXPECTED]
     assert [text.text for text in texts(CHAT)] == [text for _, _, text in EXPECTED]
     assert copy["messages"][2]["content"][1] is CHAT["messages"][2]["content"][1]
-    assert rewritten(CHAT, {}) == CHAT
+    assert rewritten(CHAT, []) == CHAT
 
 
 def test_depth_is_bounded() -> None:
@@ -117,7 +127,7 @@ def test_depth_is_bounded() -> None:
         "messages": [],
         "tools": [{"type": "function", "function": {"name": "f", "parameters": deep}}],
     }
-    assert list(texts(body)) == []
+    assert [text.text for text in texts(body) if not text.is_key] == ["f"]
 
 
 PARAMETERS = st.recursive(
@@ -128,8 +138,9 @@ PARAMETERS = st.recursive(
 
 
 def strings(value: Any) -> list[str]:
+    """The members' names are too short to be words of JSON Schema."""
     if isinstance(value, dict):
-        return [text for child in value.values() for text in strings(child)]
+        return [text for key, child in value.items() for text in (key, *strings(child))]
     if isinstance(value, list):
         return [text for child in value for text in strings(child)]
     return [value] if isinstance(value, str) else []
@@ -143,6 +154,8 @@ def test_no_string_of_a_definition_is_missed(parameters: dict[str, Any]) -> None
         "tools": [{"type": "function", "function": {"name": "f", "parameters": parameters}}],
     }
     found = list(texts(body))
-    assert [text.text for text in found] == strings(parameters)
-    assert all(at(body, text.path) == text.text for text in found)
-    assert len({json_path(text.path) for text in found}) == len(found)
+    assert [text.text for text in found] == ["f", *strings(parameters)]
+    assert all(at(body, text) == text.text for text in found)
+    assert len({(json_path(text.path), text.is_key) for text in found}) == len(found)
+    marked = rewritten(body, [(text, f"<{text.text}>") for text in found])
+    assert [text.text for text in texts(marked)] == [f"<{text.text}>" for text in found]
