@@ -78,6 +78,8 @@ def judge(
         raise PolicyDenied(judgement)
     if _is_out_of_reach(model, judgement.decision.regions, routes):
         raise PolicyDenied(judgement, Refusal.NO_TARGET_IN_REGION)
+    if judgement.uncheckable is not None:
+        raise JobRefused(Refusal.ANSWER_SCHEMA_UNCHECKABLE, *judgement.uncheckable)
     if judgement.request is None:
         return Admitted(envelope, model, *priced, judgement.decision, ttl_s, judgement)
     other = envelope.model_copy(update={"request": judgement.request})

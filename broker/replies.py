@@ -15,6 +15,7 @@ WORDING = {
     "job_id_conflict": "another value was already sent under this job id",
     "result_expired": "the answer is no longer retained; its digest and cost are on record",
     "deadline_unreachable": "the provider's answers take longer just now than is left before the deadline",
+    "policy_error": "a rule of policy could not be judged",
     "no_target": "no provider serves this model",
     "provider_refused": "the provider refused the request",
     "provider_authentication": "the provider refused the broker's credentials",

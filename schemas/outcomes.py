@@ -25,6 +25,9 @@ class Refused(Record):
     kind: Literal["refused"] = "refused"
     reason: Refusal
     stage: StageName
+    request_sha256: str | None = None
+    """Of an answer that policy withheld: as of one that was given."""
+    response_sha256: str | None = None
 
 
 class Expired(Record):

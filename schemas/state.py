@@ -112,6 +112,8 @@ class Decision(Record):
     """The job may go only to targets with one of these labels. None: anywhere."""
     served: tuple[str, ...] | None = None
     """Labels of the targets that served its model then, where rules asked for them."""
+    answers: Literal[True] | None = None
+    """Rules of the revision are about the job's answer too: it goes to nobody before they have judged it."""
 
 
 class Approval(Record):
@@ -119,6 +121,22 @@ class Approval(Record):
 
     by: str
     at_ms: int
+
+
+class AnswerDecision(Decision):
+    """What policy decided on the answer that came. No text of it, and no name that it made up, is here."""
+
+    reason: str
+    rule: str | None = None
+    """The id of the rule that decided, or of the one that failed."""
+    monitored: tuple[str, ...] = ()
+    """Rules in monitor mode that fired, and those of them that failed."""
+    types: tuple[tuple[str, int], ...] = ()
+    """How many spans of each type of data were found."""
+    redacted: tuple[str, ...] = ()
+    """Types of data that were taken out."""
+    response_sha256: str
+    """Of the bytes that the provider answered."""
 
 
 class State(Record):
@@ -152,6 +170,8 @@ class State(Record):
     decision: Decision | None = None
     approval: Approval | None = None
     """Of a decision with the effect `review`."""
+    answer: AnswerDecision | None = None
+    """Where policy judged the answer of the last attempt."""
     hold: Hold | None = None
     charges: tuple[Charge, ...] = ()
     """Of the attempts that are over; SETTLE writes them all with the terminal."""

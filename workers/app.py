@@ -183,6 +183,7 @@ class Worker:
             succession,
             parts.lease,
             parts.targets,
+            parts.policy,
         )
         slot_bytes = max(_SLOT_BYTES, settings.bytes_in_flight_max // settings.slots)
         limits = replace(

@@ -14,6 +14,7 @@ from broker.records import Inner
 from schemas.reasons import Failure, Refusal
 from schemas.state import Charge, Hold, State
 from schemas.terms import Terms
+from workers.judging import Judging
 
 
 class Prepared(NamedTuple):
@@ -27,6 +28,8 @@ class Prepared(NamedTuple):
     """Of the book that the terms are from."""
     kept: Mapping[str, str]
     """The values behind the tokens of the request, to be put back into the answer."""
+    judging: Judging | None = None
+    """Who judges the answer; None where no rule is about it."""
 
 
 def prepare(inner: Inner, routes: Routes, token_key: bytes) -> Prepared | Refusal:

@@ -11,9 +11,9 @@ from broker.quota.gate import Settlement
 from broker.records import Incoming, Inner
 from broker.store.attempts import VerdictRow
 from schemas import topics
-from schemas.outcomes import Answered, Dead, Unknown
+from schemas.outcomes import Answered, Dead, Refused, Unknown
 from schemas.reasons import Failure, Notice, Refusal
-from schemas.state import Charge, Hold, State
+from schemas.state import AnswerDecision, Charge, Hold, State
 from schemas.topics import RetryDelay
 from workers.attempts import AttemptBook, attempt_key
 from workers.call import Prepared, answered_charge, failed_charge, held, rejected_charge
@@ -33,11 +33,11 @@ class Completer:
         self._metrics = tools.metrics
         self._outlets = tools.outlets
 
-    async def answered(self, state: State, prepared: Prepared, answer: Answer) -> None:
-        charge = answered_charge(state, prepared, answer)
-        if charge.reason is not None:
-            self._metrics.estimated(charge.target, charge.reason)
-        ended = _charged(state, charge)
+    async def answered(
+        self, state: State, prepared: Prepared, answer: Answer, decision: AnswerDecision | None = None
+    ) -> None:
+        """`decision`: policy's, where rules are about the answer."""
+        ended = self._paid(state, prepared, answer, decision)
         outcome = Answered(
             model=prepared.target.model,
             request_sha256=prepared.request_sha256,
@@ -45,6 +45,22 @@ class Completer:
         )
         record = self._outlets.answered(ended, outcome, answer.body, answer.status)
         self._metrics.job("dispatch", "answered")
+        await self._insist(lambda: self._producer.send(record))
+
+    async def withheld(
+        self, state: State, prepared: Prepared, answer: Answer, decision: AnswerDecision
+    ) -> None:
+        """An answer that policy lets nobody have: it was given, and costs what it costs."""
+        ended = self._paid(state, prepared, answer, decision)
+        is_error = decision.reason == "policy_error"
+        outcome = Refused(
+            reason=Refusal.POLICY_ERROR if is_error else Refusal.ANSWER_REFUSED,
+            stage="dispatch",
+            request_sha256=prepared.request_sha256,
+            response_sha256=answer.response_sha256,
+        )
+        record = self._outlets.withheld(ended, outcome, f"decision {decision.id}, rule {decision.rule}")
+        self._metrics.job("dispatch", outcome.reason.value)
         await self._insist(lambda: self._producer.send(record))
 
     async def rejected(self, state: State, prepared: Prepared, rejected: Rejected) -> None:
@@ -201,6 +217,14 @@ class Completer:
         """Free the hold, or count what it cost, before the next attempt takes its own."""
         settlement = Settlement.of(state, charge)
         await self._insist(lambda: self._attempts.settle(settlement))
+
+    def _paid(
+        self, state: State, prepared: Prepared, answer: Answer, decision: AnswerDecision | None
+    ) -> State:
+        charge = answered_charge(state, prepared, answer)
+        if charge.reason is not None:
+            self._metrics.estimated(charge.target, charge.reason)
+        return _charged(state, charge).model_copy(update={"answer": decision})
 
     async def _insist(self, act: Callable[[], Awaitable[T]]) -> T:
         return await insist(act, self._metrics, "dispatch")

@@ -18,6 +18,7 @@ from dataclasses import replace
 from broker.errors import NotBelieved
 from broker.identity.directory import Directory
 from broker.policy import tokens
+from broker.policy.decide import AnswerPolicy
 from broker.providers.provider import Answer, Failed, Rejected, Result
 from broker.quota.gate import Granted, Release, StartRequest
 from broker.records import Incoming, Inner
@@ -30,6 +31,7 @@ from workers.attempts import AttemptBook, attempt_key
 from workers.call import Prepared, held, prepare
 from workers.completer import Completer
 from workers.insistence import insist
+from workers.judging import judging
 from workers.latency import RecentLatency
 from workers.lease import Lease
 from workers.succession import Succession
@@ -48,6 +50,7 @@ class Dispatch:
         succession: Succession,
         lease: Lease,
         targets: Targets,
+        policy: AnswerPolicy,
     ) -> None:
         self._retry = settings.retry
         self._directory = directory
@@ -55,6 +58,7 @@ class Dispatch:
         self._succession = succession
         self._lease = lease
         self._targets = targets
+        self._policy = policy
         self._producer = tools.producer
         self._sealer = tools.sealer
         self._clock = tools.clock
@@ -94,7 +98,7 @@ class Dispatch:
 
     async def _attempt(self, record: Incoming, inner: Inner, key: AttemptKey) -> Awaitable[None] | None:
         state = inner.state
-        prepared = prepare(inner, self._targets.routes, self._sealer.token_key)
+        prepared = await self._prepared(inner)
         if isinstance(prepared, Refusal):
             return await self._end_uncalled(record, inner, key, prepared, prepared)
         if (bar := self._bar(state, prepared)) is not None:
@@ -110,6 +114,13 @@ class Dispatch:
         if row is None or row.owner != incarnation:
             row = self._tried[key] = self._row(state, prepared, incarnation)
         return row
+
+    async def _prepared(self, inner: Inner) -> Prepared | Refusal:
+        prepared = prepare(inner, self._targets.routes, self._sealer.token_key)
+        if isinstance(prepared, Refusal):
+            return prepared
+        judges = await judging(self._policy, self._directory, inner.state)
+        return judges if isinstance(judges, Refusal) else prepared._replace(judging=judges)
 
     def _bar(self, state: State, prepared: Prepared) -> Failure | Refusal | None:
         """Why the provider is not to be called: for certain, or by what can be expected."""
@@ -221,8 +232,7 @@ class Dispatch:
         match result:
             case Answer():
                 self._latency.note(prepared.target, result.latency_ms, self._clock())
-                body = tokens.put_back(result.body, prepared.kept)
-                await self._completer.answered(state, prepared, replace(result, body=body))
+                await self._answered(inner, prepared, result)
             case Rejected():
                 await self._completer.rejected(state, prepared, result)
             case Failed():
@@ -235,6 +245,19 @@ class Dispatch:
                     wait_ms=self._wait_ms(state, prepared, result),
                     latency_ms=result.latency_ms,
                 )
+
+    async def _answered(self, inner: Inner, prepared: Prepared, answer: Answer) -> None:
+        """Judged as it came, so that what is put back is not taken for what the provider said."""
+        decision, body = None, answer.body
+        if prepared.judging is not None:
+            judgement = await prepared.judging.judged(inner, answer, prepared.kept)
+            decision, body = judgement.decision, judgement.body
+            self._metrics.answer(decision)
+            if judgement.is_withheld:
+                await self._completer.withheld(inner.state, prepared, answer, decision)
+                return
+        body = tokens.put_back(body, prepared.kept)
+        await self._completer.answered(inner.state, prepared, replace(answer, body=body), decision)
 
     async def _result(self, state: State, prepared: Prepared) -> Result:
         """A call that is cut off, because its job is called off, may have been served."""

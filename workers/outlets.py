@@ -37,6 +37,10 @@ class Outlets:
     def answered(self, state: State, outcome: Answered, body: bytes, status_code: int) -> Outgoing:
         return self.outcome(state, outcome, answer(state, body, status_code, outcome.model, spent(state)))
 
+    def withheld(self, state: State, outcome: Refused, message: str) -> Outgoing:
+        reply = failure(state, "refused", outcome.reason.value, message, nanodollars=spent(state))
+        return self.outcome(state, outcome, reply)
+
     def refused(
         self,
         state: State,

@@ -11,7 +11,6 @@ from broker.identity.directory import Directory
 from broker.kafka import topics
 from broker.kafka.producing import Producer
 from broker.kafka.reading import CoordinateReader
-from broker.policy.decide import Policy
 from broker.policy.following import Following
 from broker.pricing.book import SHIPPED, PriceBook
 from broker.pricing.counters import load_counters
@@ -52,7 +51,7 @@ class Parts:
     settings: Settings
     tools: Tools
     books: ProjectBooks
-    policy: Policy
+    policy: Following
     directory: Directory
     reader: CoordinateReader
     gate: Gate

@@ -16,8 +16,8 @@ def audit_entry(
 
     `terminal`: the outcome is the one that the run ended with.
     """
-    decision = state.decision
-    answered = outcome if isinstance(outcome, Answered) else None
+    decision, judged = state.decision, state.answer
+    answered = outcome if isinstance(outcome, Answered | Refused) else None
     return {
         "at_ms": at_ms,
         "application": state.application,
@@ -42,6 +42,11 @@ def audit_entry(
         "decision_revision": decision and decision.revision,
         "decision_effect": decision and decision.effect,
         "approved_by": state.approval and state.approval.by,
+        "answer_decision_id": judged and judged.id,
+        "answer_decision_effect": judged and judged.effect,
+        "answer_decision_rule": judged and judged.rule,
+        "answer_decision_rules": judged and [*judged.rules, *judged.monitored],
+        "answer_decision_score": judged and judged.score,
     }
 
 

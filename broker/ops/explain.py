@@ -18,7 +18,7 @@ from broker.store.database import Database
 from broker.store.history import JobRecords
 from broker.store.settlement_rows import Terminal
 from schemas import headers
-from schemas.state import Decision, State
+from schemas.state import AnswerDecision, Decision, State
 from schemas.topics import Coordinate
 
 
@@ -27,6 +27,8 @@ class Explained(NamedTuple):
 
     recorded: Decision
     again: DecisionRecord
+    answer: AnswerDecision | None = None
+    """What was decided on the answer, as it is on record: the answer is not kept to be judged again."""
 
     @property
     def same(self) -> bool:
@@ -43,11 +45,12 @@ async def explain(
     records = await jobs.show(database, job_id, application)
     origin, outcome = Coordinate.parse(records.job.origin), Coordinate.parse(_terminal(records).outcome)
     found = await _read(settings, origin, outcome)
-    recorded = _recorded(found.get(outcome))
+    state = _ended(found.get(outcome))
+    recorded = _recorded(state)
     stored = await policies.show(database, recorded.revision)
     judge = Judge(PolicyRevision.load(stored.text))
     job = job_of(records, _value(records, found.get(origin)), recorded.served or ())
-    return Explained(recorded, judge.record(job))
+    return Explained(recorded, judge.record(job), state.answer)
 
 
 async def read_value(settings: Settings, records: JobRecords) -> bytes:
@@ -73,11 +76,15 @@ def _terminal(records: JobRecords) -> Terminal:
     return found
 
 
-def _recorded(outcome: Record | None) -> Decision:
+def _ended(outcome: Record | None) -> State:
     if outcome is None:
         raise NotFound("the job's outcome is no longer kept in Kafka, and its decision went with it")
     named = {name: content or b"" for name, content in outcome.headers}
-    decision = State.model_validate_json(named[headers.STATE]).decision
+    return State.model_validate_json(named[headers.STATE])
+
+
+def _recorded(state: State) -> Decision:
+    decision = state.decision
     if decision is None:
         raise NotFound("the job was refused before policy was asked")
     if decision.revision == UNRESTRICTED.revision:

@@ -9,7 +9,7 @@ from broker.ops import projects
 from broker.ops.changes import change
 from broker.ops.operator import operator
 from broker.ops.projects import Address
-from broker.policy import acting, policy_set
+from broker.policy import policy_set
 from broker.policy.policy_set import Activation, Kind, PolicySet
 from broker.store import policies
 from broker.store.database import Database
@@ -50,9 +50,8 @@ async def add(database: Database, revision: "PolicyRevision") -> bool:
 async def activate(database: Database, revision: "PolicyRevision", address: Address | None = None) -> Changed:
     """It decides the jobs of the project, or of all that have no policy of their own.
 
-    Raises NotFound; PolicyInvalid where the document asks for what is not acted on.
+    Raises NotFound.
     """
-    acting.check(revision)
     async with change(database) as connection:
         await _add(connection, revision)
         return await _do(connection, "activate", revision.id, address)
@@ -72,11 +71,10 @@ async def shadow(
 ) -> Changed:
     """It decides beside the live one, and what it says is counted alone; None ends that.
 
-    Raises NotFound; PolicyInvalid as `activate` does.
+    Raises NotFound.
     """
     async with change(database) as connection:
         if revision is not None:
-            acting.check(revision)
             await _add(connection, revision)
         return await _do(connection, "shadow", None if revision is None else revision.id, address)
 

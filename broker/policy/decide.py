@@ -2,12 +2,15 @@
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from broker.errors import JobRefused
 from schemas.envelope import Envelope
 from schemas.reasons import Refusal
 from schemas.state import Decision
+
+if TYPE_CHECKING:
+    from broker.policy.answers.judge import AnswerJudge
 
 
 class Job(NamedTuple):
@@ -32,6 +35,13 @@ class Comparison(NamedTuple):
     same: bool
 
 
+class Uncheckable(NamedTuple):
+    """Why, in words without a value of the request; `param`: the field at fault."""
+
+    reason: str
+    param: str
+
+
 class Judgement(NamedTuple):
     """A decision, and what is done for it."""
 
@@ -47,11 +57,21 @@ class Judgement(NamedTuple):
     comparison: Comparison | None = None
     input_sha256: str = ""
     """Of everything that the decision depends on."""
+    uncheckable: Uncheckable | None = None
+    """The job's answer could not be checked as policy demands."""
 
 
 class Policy(Protocol):
     def judge(self, job: Job) -> Judgement | None:
         """Pure: the same job under the same revision is decided the same way. None: no rules are active."""
+        ...
+
+
+class AnswerPolicy(Protocol):
+    async def answers(self, revision: str) -> "AnswerJudge | None":
+        """Who judges the answers of jobs that this revision let pass, whatever decides by now. None where it
+        is not kept, or is not about answers. Raises Unavailable.
+        """
         ...
 
 
@@ -74,4 +94,7 @@ class Unrestricted:
     """No rules."""
 
     def judge(self, job: Job) -> Judgement | None:
+        return None
+
+    async def answers(self, revision: str) -> "AnswerJudge | None":
         return None

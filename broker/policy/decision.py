@@ -157,7 +157,8 @@ def _fire(facts: Facts, chosen: Selection) -> list[_Fired]:
     fired: list[_Fired] = []
     for clause, held in chosen.told(facts):
         contribution = facts.detections.score if clause.contribution is None else clause.contribution
-        standing: Standing = "failed" if held is None else _standing(clause)
+        is_broken = held is None or clause.id in facts.answer.broken
+        standing: Standing = "failed" if is_broken else _standing(clause)
         fired.append(_Fired(clause, contribution, standing))
     return fired
 

@@ -63,6 +63,10 @@ class Scores(Part):
 
 class ExampleAnswer(Part):
     chars: Count = 0
+    choices: Count = 1
+    refusals: Count = 0
+    tool_calls: Count = 0
+    prompt_overlap: Count = 0
     finish_reason: Name = "stop"
     tools: Names = ()
     findings: Names = ()

@@ -113,7 +113,7 @@ def probes(types: Iterable[str]) -> Iterator[Facts]:
             tags=Tags(department="example", feature="example", user="example"),
             regions=("eu", "us"),
             detections=Detections(scores, (("example", 50),), ("example",), found),
-            answer=Answer(100, "stop", ("weather",), ("length",), found),
+            answer=Answer(100, "stop", ("weather",), ("length",), found, 2, 1, 1, 20),
         )
 
 
@@ -137,5 +137,13 @@ def _detections(example: Example) -> Detections:
 def _answer(example: Example) -> Answer:
     answer = example.answer
     return Answer(
-        answer.chars, answer.finish_reason, answer.tools, answer.findings, tuple(sorted(answer.dlp.items()))
+        chars=answer.chars,
+        finish_reason=answer.finish_reason,
+        tools=answer.tools,
+        findings=answer.findings,
+        types=tuple(sorted(answer.dlp.items())),
+        choices=answer.choices,
+        refusals=answer.refusals,
+        tool_calls=answer.tool_calls or len(answer.tools),
+        prompt_overlap=answer.prompt_overlap,
     )

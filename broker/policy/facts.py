@@ -25,6 +25,16 @@ class Answer(NamedTuple):
     """Checks of the document's section `answer` that it failed, sorted."""
     types: tuple[tuple[str, int], ...] = ()
     """How many spans of each type of personal or secret data, sorted."""
+    choices: int = 0
+    refusals: int = 0
+    """Choices in which the model declined."""
+    tool_calls: int = 0
+    prompt_overlap: int = 0
+    """Words in the longest stretch that it shares with a system prompt."""
+    broken: tuple[str, ...] = ()
+    """Ids of the section's rules whose check could not be made, sorted."""
+    sha256: str = ""
+    """Of its bytes, in hexadecimal."""
 
 
 class Shape(NamedTuple):
@@ -247,6 +257,21 @@ FACTS: Final[Mapping[str, Fact]] = {
         "list of strings",
         "names of the functions that the answer calls",
         lambda facts: facts.answer.tools,
+        phases=_ANSWER,
+    ),
+    "answer.choices": Fact(
+        "int", "how many choices it has", lambda facts: facts.answer.choices, phases=_ANSWER
+    ),
+    "answer.refusals": Fact(
+        "int", "choices in which the model declined", lambda facts: facts.answer.refusals, phases=_ANSWER
+    ),
+    "answer.tool_calls": Fact(
+        "int", "calls of functions, in all choices", lambda facts: facts.answer.tool_calls, phases=_ANSWER
+    ),
+    "answer.prompt_overlap": Fact(
+        "int",
+        "words in the longest stretch that it shares with a system prompt; 0 below five",
+        lambda facts: facts.answer.prompt_overlap,
         phases=_ANSWER,
     ),
     "answer.findings": Fact(

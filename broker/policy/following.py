@@ -5,6 +5,7 @@ under the one that it began with. Without any, nothing of the rules and detector
 """
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Mapping
 from contextlib import suppress
 from types import TracebackType
@@ -20,9 +21,12 @@ from broker.telemetry.events import Event
 from broker.telemetry.metrics import Metrics
 
 if TYPE_CHECKING:
+    from broker.policy.answers.judge import AnswerJudge
     from broker.policy.judge import Judge
 
 ALARM = "policy_not_compiled"
+PAST_MAX = 16
+"""Revisions that are kept compiled for the answers of jobs that they let pass."""
 _log = structlog.stdlib.get_logger(__name__)
 
 
@@ -73,6 +77,10 @@ class Following:
         self._number = 0
         self._standing = PolicySet()
         self._bench = _Bench()
+        self._past: OrderedDict[str, Judge] = OrderedDict()
+        """Those whose jobs' answers came of late, the last one last."""
+        self._uncompiled: set[str] = set()
+        self._fetching = asyncio.Lock()
         self._following: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -104,6 +112,41 @@ class Following:
         from broker.policy.judge import judge  # noqa: PLC0415  # loaded already, with the first revision
 
         return judge(job, live, candidate)
+
+    async def answers(self, revision: str) -> "AnswerJudge | None":
+        """See `AnswerPolicy`: a job that an earlier revision let pass has its answer judged by that one.
+
+        Raises Unavailable; also where this process cannot compile the revision: the job waits then.
+        """
+        judge = self._past.get(revision)
+        if judge is None:
+            async with self._fetching:
+                judge = self._past.get(revision) or await self._fetched(revision)
+        if judge is None or judge.answers is None:
+            return None
+        self._past.move_to_end(revision)
+        return judge.answers
+
+    async def _fetched(self, revision: str) -> "Judge | None":
+        judge = self._judges().get(revision)
+        if judge is None:
+            if revision in self._uncompiled:
+                raise DirectoryBehind(f"policy {revision} cannot be compiled here")
+            text = (await self._policies.texts([revision])).get(revision)
+            judge = None if text is None else await self._compiled(revision, text)
+        if judge is not None:
+            self._past[revision] = judge
+            while len(self._past) > PAST_MAX:
+                self._past.popitem(last=False)
+        return judge
+
+    async def _compiled(self, revision: str, text: str) -> "Judge":
+        try:
+            return await asyncio.to_thread(_compile, text)
+        except Exception as error:
+            self._uncompiled.add(revision)
+            self._alarm(revision, error)
+            raise DirectoryBehind(f"policy {revision} cannot be compiled here") from error
 
     async def _follow(self) -> None:
         while True:

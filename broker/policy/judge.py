@@ -5,7 +5,10 @@ from hashlib import sha256
 from typing import Any, Final, NamedTuple
 
 from broker.policy import detectors
-from broker.policy.compiled import Compiled
+from broker.policy.answers.asking import uncheckable, with_canary
+from broker.policy.answers.judge import AnswerJudge
+from broker.policy.answers.overlap import canary
+from broker.policy.compiled import Compiled, Stage
 from broker.policy.decide import Comparison, Job, Judgement
 from broker.policy.decision import DecisionRecord, Redaction, decide
 from broker.policy.detections import Detection, Detections, Hit, InjectionDetector, detect
@@ -49,11 +52,17 @@ class Judge:
         self.revision = revision
         compiled = revision.compiled
         self._compiled: Compiled = compiled
-        asks = _asked(compiled)
+        asks, asks_answers = _asked(compiled.stages["request"]), _asked(compiled.stages["answer"])
+        finder = finder_of(revision.document.dlp) if asks.spans or asks_answers.spans else None
         self._injection: InjectionDetector | None = detectors.injection() if asks.injection else None
-        self._finder: Finder | None = finder_of(revision.document.dlp) if asks.spans else None
-        self._version = detectors.version() if asks.injection or asks.spans else ""
-        self.asks_regions = asks.regions
+        self._finder: Finder | None = finder if asks.spans else None
+        needs_version = asks.injection or asks.spans or asks_answers.spans
+        self._version = detectors.version() if needs_version else ""
+        self.asks_regions = asks.regions or asks_answers.regions
+        self.answers: AnswerJudge | None = None
+        """None where no rule is about answers."""
+        if compiled.stages["answer"].every:
+            self.answers = AnswerJudge(revision, finder if asks_answers.spans else None, self._version)
 
     def look(self, job: Job, scans: dict[str, Detection]) -> Looked:
         """`scans`: of texts that were scanned already; the others are added. Raises TooMuchFound."""
@@ -63,8 +72,16 @@ class Judge:
         return Looked(found, detect(found, spans, injection, self._version), spans)
 
     def decide(self, job: Job, looked: Looked) -> DecisionRecord:
+        return decide(self._facts(job, looked), self._compiled)
+
+    def answers_of(self, job: Job, looked: Looked) -> AnswerJudge | None:
+        """Who judges the job's answer; None where no rule is about it."""
+        answers = self.answers
+        return answers if answers is not None and answers.concerns(self._facts(job, looked)) else None
+
+    def _facts(self, job: Job, looked: Looked) -> Facts:
         envelope = job.envelope
-        facts = Facts(
+        return Facts(
             organization=job.organization,
             project=job.project,
             application=job.application,
@@ -77,7 +94,6 @@ class Judge:
             detections=looked.detections,
             found=looked.texts,
         )
-        return decide(facts, self._compiled)
 
     def record(self, job: Job) -> DecisionRecord:
         """The whole decision on a job. Raises TooMuchFound."""
@@ -100,6 +116,8 @@ def judge(job: Job, live: Judge, candidate: Judge | None = None) -> Judgement:
     if record.effect in ("redact", "review"):
         request, tokens = _taken_out(job, looked, record.redactions)
         judgement = judgement._replace(request=request, tokens=tokens)
+    if (answers := live.answers_of(job, looked)) is not None and record.effect != "deny":
+        judgement = _with_answers(job, judgement, answers)
     if candidate is None:
         return judgement
     return judgement._replace(comparison=_compared(job, record, candidate, scans))
@@ -111,13 +129,12 @@ class _Asked(NamedTuple):
     regions: bool
 
 
-def _asked(compiled: Compiled) -> _Asked:
-    every = compiled.stages["request"].every
-    reads = {name for judged in every for name in judged.expression.reads}
+def _asked(stage: Stage) -> _Asked:
+    reads = {name for judged in stage.every for name in judged.expression.reads}
     return _Asked(
         injection=any(name.startswith("injection.") for name in reads),
         spans=any(name.startswith("dlp.") for name in reads)
-        or any(judged.clause.effect == "redact" for judged in every),
+        or any(judged.clause.effect == "redact" for judged in stage.every),
         regions="regions" in reads,
     )
 
@@ -159,6 +176,17 @@ def _taken_out(
             without = replace(text.text, spans, placeholder)
             changes.append((text, without.translate(_BRACKETS) if text.is_name else without))
     return (rewritten(job.envelope.request, changes) if changes else None), placeholders.mapping
+
+
+def _with_answers(job: Job, judgement: Judgement, answers: AnswerJudge) -> Judgement:
+    """What is to be done that the job's answer can be judged."""
+    request = job.envelope.request if judgement.request is None else judgement.request
+    marked = with_canary(request, canary(job.value_sha256)) if answers.demands.canary else None
+    return judgement._replace(
+        decision=judgement.decision.model_copy(update={"answers": True}),
+        request=judgement.request if marked is None else marked,
+        uncheckable=uncheckable(request, answers.demands),
+    )
 
 
 class _Nothing:

@@ -3,6 +3,7 @@
 from hashlib import sha256
 from typing import Final, NamedTuple
 
+from broker.policy.answers.checks import unusable
 from broker.policy.compiled import Compiled, Judged, compile_source
 from broker.policy.document import Document, Source, canonical, read_document
 from broker.policy.examples import Trial, probes, trials
@@ -33,6 +34,7 @@ class PolicyRevision(NamedTuple):
         id_ = sha256(canonical(source.document)).hexdigest()
         compiled = compile_source(source, id_)
         _check_dlp(source)
+        _check_words(source)
         _check_probes(source, compiled)
         _check_tests(source, compiled)
         decoded = text if isinstance(text, str) else text.decode()
@@ -41,6 +43,11 @@ class PolicyRevision(NamedTuple):
 
 def _check_dlp(source: Source) -> None:
     for reason, path in faults(source.document.dlp):
+        raise source.invalid(reason, path)
+
+
+def _check_words(source: Source) -> None:
+    for reason, path in unusable(source.document.answer):
         raise source.invalid(reason, path)
 
 

@@ -90,14 +90,22 @@ class Dlp(Part):
         )
 
 
+REQUIRED_WORDS_MAX: Final = 50
+"""Each is looked for by itself."""
+
 Check = Literal["length", "forbidden_words", "required_words", "json_schema", "prompt_leak", "tools"]
 
 
 class PromptLeak(Part):
-    """An answer leaks where it has this many characters in a row from the system prompt, or a canary."""
+    """An answer leaks where it has so many words in a row from the system prompt, all of a prompt that is
+    shorter, or a canary.
+    """
 
-    overlap_chars: Annotated[int, Field(ge=20, le=10_000)] = 80
+    overlap_words: Annotated[int, Field(ge=5, le=1_000)] = 16
+    canary: bool = False
+    """ADMIT puts a token of the job's own at the end of its system prompt."""
     canaries: Words = ()
+    """Texts that stand in system prompts and nowhere else."""
 
 
 class AnswerTools(Part):
@@ -105,6 +113,8 @@ class AnswerTools(Part):
 
     declared: bool = True
     allowed: Names = ()
+    arguments: bool = False
+    """They must fit the parameters that the request declares."""
 
 
 class AnswerChecks(Part):
@@ -112,7 +122,7 @@ class AnswerChecks(Part):
 
     chars_max: Annotated[int, Field(ge=1, le=CHARS_MAX)] | None = None
     forbidden_words: Words = ()
-    required_words: Words = ()
+    required_words: Annotated[Words, Field(max_length=REQUIRED_WORDS_MAX)] = ()
     json_schema: bool = False
     """Where the request asks for structured output."""
     prompt_leak: PromptLeak | None = None

@@ -15,6 +15,7 @@ from broker.errors import HeadworksError
 from broker.policy.decide import Judgement
 from broker.providers.provider import Answer, Failed, Rejected, Result
 from broker.telemetry.events import Event
+from schemas.state import AnswerDecision
 from schemas.topics import Lane, RetryDelay
 
 Child = TypeVar("Child")
@@ -72,6 +73,7 @@ class Metrics:
         self._stages = self._seconds("stage_seconds", "From a batch's start to its acknowledged end", "stage")
         self._holds = self._counter("holds_total", "What became of requests to hold a budget", "verdict")
         self._decisions = self._counter("policy_decisions_total", "Jobs that policy decided", "effect")
+        self._answers = self._counter("policy_answers_total", "Answers that policy judged", "effect")
         self._compared = self._counter(
             "policy_shadow_total", "Jobs that a candidate decided too", "live", "candidate", "same"
         )
@@ -154,6 +156,9 @@ class Metrics:
         if judgement.comparison is not None:
             live, candidate, same = judgement.comparison
             self._compared[live, candidate, "yes" if same else "no"].inc()
+
+    def answer(self, decision: AnswerDecision) -> None:
+        self._answers[decision.effect,].inc()
 
     def dead_letter(self, stage: str, reason: str) -> None:
         self._dead[stage, str(reason)].inc()

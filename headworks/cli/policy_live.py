@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from broker.ops.projects import Address
     from broker.policy.revision import PolicyRevision
     from broker.store.database import Database
+    from schemas.state import AnswerDecision
 
 _FileArgument = Annotated[
     Path, typer.Argument(metavar="FILE", exists=True, dir_okay=False, help="The policy document.")
@@ -36,7 +37,7 @@ def activate(file: _FileArgument, project: _ProjectOption = None) -> None:
         headworks policy activate policy.yaml
         headworks policy activate strict.yaml --project acme/search
 
-    A document that is not right, or asks for what is not acted on, is refused with the line, the rule and the
+    A document that is not right is refused with the line, the rule and the
     reason, and what decided before goes on deciding. Who did it is on record: the environment variable
     HEADWORKS_OPERATOR, else the login name.
     """
@@ -134,7 +135,8 @@ def explain(
         headworks policy explain 019b76da-a800-7d3f-8a5b-1c2d3e4f5061
 
     It needs Kafka, the database and a job that has ended, and shows no text of it. The decision comes out the
-    same, id and all, as long as the same detectors look.
+    same, id and all, as long as the same detectors look. What was decided on the answer is shown as it is on
+    record.
 
     Exit status: 0 the same; 1 another one, or it cannot be told.
     """
@@ -192,8 +194,9 @@ def _record(row: "Listed", *, whole: bool) -> dict[str, Any]:
 def _explanation(found: "Explained", *, whole: bool) -> dict[str, Any]:
     record = found.again.model_dump(mode="json")
     told = {"same": found.same, "recorded_id": found.recorded.id}
+    answer = found.answer
     if whole:
-        return told | record
+        return told | record | {"answer": answer and answer.model_dump(mode="json", exclude_none=True)}
     rules = [
         f"{rule.id} ({rule.effect}, {rule.contribution:+}, {rule.standing})" for rule in found.again.rules
     ]
@@ -201,4 +204,21 @@ def _explanation(found: "Explained", *, whole: bool) -> dict[str, Any]:
     types = [f"{count} {type_}" for type_, count in found.again.types]
     redactions = [f"{each.type}: {each.how}" for each in found.again.redactions]
     lists = {"rules": rules, "injection": injection, "types": types, "redactions": redactions}
-    return told | {name: lists.get(name, value) for name, value in record.items()}
+    shown = told | {name: lists.get(name, value) for name, value in record.items()}
+    return shown if answer is None else shown | told_of_answer(answer)
+
+
+def told_of_answer(answer: "AnswerDecision") -> dict[str, Any]:
+    """For people; each name begins with `answer`."""
+    told = {
+        "effect": answer.effect,
+        "reason": answer.reason,
+        "rule": answer.rule,
+        "score": answer.score,
+        "rules": list(answer.rules),
+        "monitored": list(answer.monitored),
+        "types": [f"{count} {type_}" for type_, count in answer.types],
+        "redacted": list(answer.redacted),
+        "sha256": answer.response_sha256,
+    }
+    return {f"answer_{name}": value for name, value in told.items()}

@@ -28,35 +28,75 @@ def _document(metavar: str, told: str) -> Any:
 
 
 def check_document(
-    file: Annotated[Path, _document("FILE.yaml", "The policy document.")], as_json: JsonOption = False
+    file: Annotated[Path, _document("FILE.yaml", "The policy document.")],
+    answers: Annotated[
+        str | None,
+        typer.Option(metavar="FILE.jsonl", help="Judge these answers by it; `-` is standard input."),
+    ] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Check a policy document and run the tests in it; say which revision it is.
 
     Examples:
         headworks policy test policy.yaml
         headworks policy test policy.yaml --json
+        headworks policy test policy.yaml --answers answers.jsonl
 
     This is all that is done before a document may decide, and needs no server. One that is not right, or asks
     for what is not acted on, is refused as `activate` would, with the line, the rule and the reason:
         line 12, rule hot: when: a job may lack `request.temperature`: ...
         line 31, rule model-approved: should not match and does
 
+    With --answers, each line of the file is a JSON object with a `request` and the provider's `response` to
+    it (and an `endpoint`, where it is not that of chats); what would be decided on it is shown.
+
     Exit status: 0 it may be used; 1 it may not.
     """
     from broker.errors import PolicyInvalid
-    from broker.policy import acting
     from broker.policy.revision import PolicyRevision
 
     try:
         revision = PolicyRevision.load(file.read_bytes())
-        acting.check(revision)
     except PolicyInvalid as error:
         if not as_json:
             raise
         broken = {"line": error.line, "rule": error.rule, "reason": error.reason}
         typer.echo(json.dumps({"valid": False, **broken}, indent=2))
         raise typer.Exit(1) from None
-    show_one({"valid": True, "revision": revision.id, **_contents(revision.document)}, as_json=as_json)
+    told = {"valid": True, "revision": revision.id, **_contents(revision.document)}
+    judged = [] if answers is None else _judged(revision, answers)
+    if as_json:
+        told |= {} if answers is None else {"answers": [{"line": line, **each} for line, each in judged]}
+        show_one(told, as_json=True)
+        return
+    show_one(told, as_json=False)
+    if answers is not None:
+        rows = [(str(line), *(_cell(each[name]) for name in _ANSWER_HEADINGS)) for line, each in judged]
+        show_table(("line", *_ANSWER_HEADINGS), rows, folded=False)
+
+
+_ANSWER_HEADINGS = ("effect", "reason", "rules", "monitored", "types", "redacted")
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "-"
+    return str(value)
+
+
+def _judged(revision: "PolicyRevision", file: str) -> list[tuple[int, dict[str, Any]]]:
+    """Raises RowInvalid."""
+    from headworks.batch.lines import numbered
+    from headworks.cli.policy_live import told_of_answer
+    from headworks.trial.answers import judge_answers
+    from headworks.trial.scan import LINE_BYTES_MAX
+
+    with opened(file) as source:
+        decided = list(judge_answers(numbered(source, LINE_BYTES_MAX), revision))
+    return [
+        (line, {name.removeprefix("answer_"): told for name, told in told_of_answer(decision).items()})
+        for line, decision in decided
+    ]
 
 
 def diff(

@@ -12,6 +12,7 @@ import orjson
 
 from broker.errors import DatabaseUnavailable, RedisUnavailable, Unavailable
 from broker.identity.directory import Directory, Project, ProjectSettings
+from broker.policy.decide import AnswerPolicy, Unrestricted
 from broker.providers.provider import Answer, Call, Result
 from broker.providers.routes import Routes, Target
 from broker.quota.budget import Budget
@@ -149,6 +150,7 @@ class Bench:
         the targets as ours does, and by `later_s`.
         """
         self.ledger = Ledger()
+        self.policy: AnswerPolicy = Unrestricted()
         self.provider = Provider()
         self.producer = MemoryProducer()
         self.later_s = 0.0
@@ -171,6 +173,7 @@ class Bench:
             cast(Succession, Waiting()),
             cast(Lease, HeldLease()),
             self.targets,
+            self.policy,
         )
         self.bring(**fields)
 

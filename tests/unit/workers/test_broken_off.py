@@ -8,6 +8,7 @@ from typing import Any, cast
 import pytest
 
 from broker.errors import DatabaseUnavailable
+from broker.policy.decide import Unrestricted
 from broker.providers.provider import Failed
 from broker.records import Incoming, Outgoing
 from broker.settings import Settings
@@ -75,6 +76,7 @@ class Dispatching(Worker):
                 targets=targets(self.provider),
                 reader=None,
                 settlements=None,
+                policy=Unrestricted(),
             ),
         )
 

@@ -157,6 +157,7 @@ class Way:
             cast(Succession, None),
             cast(Lease, HeldLease()),
             targets(self.providers),
+            Unrestricted(),
         )
 
     async def admitted(self, model: str = "in-house") -> State:

@@ -8,7 +8,7 @@ from broker.audit.entry import audit_entry
 from schemas.envelope import Tags
 from schemas.outcomes import Answered, Conflict, Dead, Expired, Outcome, Refused, Repeat, Unknown
 from schemas.reasons import Failure, Refusal
-from schemas.state import Charge, Decision, Hold, State
+from schemas.state import AnswerDecision, Charge, Decision, Hold, State
 from schemas.topics import Lane
 
 HOLD = Hold(id="c0" * 16, nanodollars=9, input_tokens=1, output_tokens=1, day=1, minute=1)
@@ -88,6 +88,40 @@ def test_an_answer() -> None:
         "decision_revision": "r-1",
         "decision_effect": "redact",
         "approved_by": None,
+        "answer_decision_id": None,
+        "answer_decision_effect": None,
+        "answer_decision_rule": None,
+        "answer_decision_rules": None,
+        "answer_decision_score": None,
+    }
+
+
+def test_what_was_decided_on_an_answer_is_told_with_its_digest() -> None:
+    decision = AnswerDecision(
+        id="a-1",
+        revision="r-1",
+        effect="deny",
+        rules=("leak",),
+        score=5,
+        reason="rule",
+        rule="leak",
+        monitored=("length",),
+        response_sha256="bb" * 32,
+    )
+    outcome = Refused(
+        reason=Refusal.ANSWER_REFUSED,
+        stage="dispatch",
+        request_sha256="aa" * 32,
+        response_sha256="bb" * 32,
+    )
+    entry = _entry(outcome, _state().model_copy(update={"answer": decision}))
+    assert (entry["request_sha256"], entry["response_sha256"]) == ("aa" * 32, "bb" * 32)
+    assert {name: told for name, told in entry.items() if name.startswith("answer_")} == {
+        "answer_decision_id": "a-1",
+        "answer_decision_effect": "deny",
+        "answer_decision_rule": "leak",
+        "answer_decision_rules": ["leak", "length"],
+        "answer_decision_score": 5,
     }
 
 

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from broker.policy import acting
 from broker.policy.decision import decide
 from broker.policy.detections import Detections
 from broker.policy.document import Document, Example, Rule, RuleTests, Scope
@@ -96,8 +95,4 @@ def test_every_document_in_the_guide_loads() -> None:
     documents = [text for text in re.findall(r"```yaml\n(.*?)```", GUIDE, re.DOTALL) if "version: 1" in text]
     assert len(documents) > 1
     for text in documents:
-        acting.check(PolicyRevision.load(text))
-
-
-def test_it_may_be_activated_as_it_is() -> None:
-    acting.check(SHIPPED)
+        PolicyRevision.load(text)

@@ -7,10 +7,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from broker.errors import PolicyInvalid
-from broker.policy import acting
 from broker.policy.injection import Detector
-from broker.policy.revision import PolicyRevision
 from headworks.cli import app
 from tests.unit.broker.policy.jobs import rule
 from tests.unit.headworks.cli.conftest import Invoke
@@ -81,23 +78,6 @@ def test_a_broken_document_is_told_by_line_rule_and_reason(
         f"error [policy_invalid]: line {told['line']}, rule {rule_id}: {told['reason']}\n"
     )
     assert invoke("policy test --json", str(path)).exit_code == 1
-
-
-def test_a_document_that_could_not_be_activated_fails_its_test(
-    invoke: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(revision: PolicyRevision) -> None:
-        raise PolicyInvalid("nothing would come of it", 7, "idle")
-
-    monkeypatch.setattr(acting, "check", refuse)
-    path = str(document(tmp_path / "p.yaml"))
-    failed = invoke("policy test", path)
-    assert (failed.exit_code, failed.stderr) == (
-        1,
-        "error [policy_invalid]: line 7, rule idle: nothing would come of it\n",
-    )
-    told = json.loads(invoke("policy test --json", path).stdout)
-    assert told == {"valid": False, "line": 7, "rule": "idle", "reason": "nothing would come of it"}
 
 
 def test_labelled_rows_are_judged(invoke: Invoke, tmp_path: Path) -> None:

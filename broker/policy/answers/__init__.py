@@ -1,0 +1,1 @@
+"""An answer, judged before anybody gets it."""

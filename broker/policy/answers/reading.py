@@ -1,0 +1,204 @@
+"""A provider's answer as it is judged: its choices, and every text in it with its place.
+
+Providers add fields of their own, such as a model's reasoning, so no list of fields is kept: every string is
+a text, but for the few that stand outside the model's reach, for embeddings, and for names of properties.
+Nothing here fails on any JSON.
+"""
+
+from collections.abc import Collection, Iterable, Iterator
+from typing import Any, Final, NamedTuple
+
+import orjson
+
+TEXTS_MAX: Final = 10_000
+"""In one answer; each has its price, however short."""
+DEPTH_MAX: Final = 128
+"""Of the answer's JSON."""
+NAME_CHARS_MAX: Final = 128
+
+_OUTSIDE: Final = frozenset(
+    {"choices", "id", "object", "created", "model", "system_fingerprint", "service_tier", "usage"}
+)
+"""Fields of the answer that the provider's server fills in, and its choices, which are read one by one."""
+_KINDS: Final = frozenset({"finish_reason", "id", "object", "role", "type"})
+LOGPROBS: Final = "logprobs"
+_TOKENS: Final = frozenset({"token", "tokens"})
+_ALTERNATIVES: Final = "top_logprobs"
+_VECTOR: Final = "embedding"
+"""Numbers, or base64, of which nobody can read anything."""
+
+
+class TooMuch(Exception):
+    """An answer that is too deep, or has too many texts, to be judged."""
+
+
+class Place(NamedTuple):
+    """A text of the answer: `holder[key]`. `choice`: its choice's position; None outside of choices."""
+
+    holder: Any
+    key: Any
+    text: str
+    choice: int | None
+
+
+class Call(NamedTuple):
+    """Of a function; `name` and `arguments` are empty where the answer has no such texts."""
+
+    name: str
+    arguments: str
+
+
+class Choice(NamedTuple):
+    content: str
+    """The texts of its content, one after another."""
+    refusal: str
+    """What the model says where it declines."""
+    finish_reason: str
+    calls: tuple[Call, ...]
+
+
+class Reading(NamedTuple):
+    choices: tuple[Choice, ...]
+    places: tuple[Place, ...]
+    plain: tuple[str, ...]
+    """Every text once, as `plain` has it."""
+
+    @property
+    def chars(self) -> int:
+        """In all texts, but for those that tell of what kind something is."""
+        return sum(len(place.text) for place in self.places if place.key not in _KINDS)
+
+
+def read(document: dict[str, Any]) -> Reading:
+    """`document`: the answer's JSON, parsed. Raises TooMuch."""
+    choices = _list(_of(document, "choices"))
+    places = tuple(_bounded(_places(document, choices)))
+    return Reading(
+        tuple(map(_choice, choices)), places, tuple(map(plain, dict.fromkeys(place.text for place in places)))
+    )
+
+
+def plain(text: str) -> str:
+    """Of a text that is JSON, such as the arguments of a call, its own texts and names without any escape, a
+    line each; of any other the text.
+    """
+    if text.lstrip()[:1] not in {"{", "["}:
+        return text
+    try:
+        return "\n".join(_words_of(orjson.loads(text)))
+    except orjson.JSONDecodeError:
+        return text
+
+
+def _words_of(value: Any) -> Iterator[str]:
+    waiting = [value]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, str):
+            yield node
+        elif isinstance(node, dict):
+            waiting += [part for pair in reversed(node.items()) for part in reversed(pair)]
+        elif isinstance(node, list):
+            waiting += reversed(node)
+
+
+def _choice(raw: Any) -> Choice:
+    message = _of(raw, "message")
+    content = _of(message, "content")
+    calls = [_call(each) for each in _list(_of(message, "tool_calls"))]
+    if isinstance(single := _of(message, "function_call"), dict):
+        calls.append(_called(single))
+    return Choice(
+        content=content if isinstance(content, str) else "".join(map(_part, _list(content))),
+        refusal=_text(_of(message, "refusal")),
+        finish_reason=_text(_of(raw, "finish_reason"))[:NAME_CHARS_MAX],
+        calls=tuple(calls),
+    )
+
+
+def _part(part: Any) -> str:
+    return _text(_of(part, "text"))
+
+
+def _call(raw: Any) -> Call:
+    """Of any kind: a call that is no function's has its name under its own type."""
+    inner = _of(raw, "function")
+    return _called(inner if isinstance(inner, dict) else _of(raw, _text(_of(raw, "type"))))
+
+
+def _called(raw: Any) -> Call:
+    return Call(_text(_of(raw, "name"))[:NAME_CHARS_MAX], _text(_of(raw, "arguments")))
+
+
+def _bounded(places: Iterable[Place]) -> Iterator[Place]:
+    for number, place in enumerate(places):
+        if number >= TEXTS_MAX:
+            raise TooMuch(f"an answer may have {TEXTS_MAX} texts")
+        yield place
+
+
+def _places(document: Any, choices: list[Any]) -> Iterator[Place]:
+    for position, choice in enumerate(choices):
+        if isinstance(choice, str):
+            yield Place(choices, position, choice, position)
+        elif isinstance(choice, dict | list):
+            yield from _of_choice(choice, position)
+    yield from _strings(document, None, of_root=_OUTSIDE, anywhere=(_VECTOR,))
+
+
+def _of_choice(choice: Any, position: int) -> Iterator[Place]:
+    """Its tokens are its other texts once more, and count as a text where they are not."""
+    told: set[str] = set()
+    for place in _strings(choice, position, of_root=(LOGPROBS,)):
+        told.add(place.text)
+        yield place
+    for tokens in _token_texts(_of(choice, LOGPROBS)):
+        if tokens and tokens not in told:
+            yield Place(choice, LOGPROBS, tokens, position)
+
+
+def _token_texts(logprobs: Any) -> Iterator[str]:
+    """Of each list of tokens the text that they make up. Alternatives to them are passed over."""
+    if isinstance(logprobs, str):
+        yield logprobs
+    for child in logprobs.values() if isinstance(logprobs, dict) else _list(logprobs):
+        found = _strings([child], None, anywhere=(_ALTERNATIVES,))
+        yield "".join(place.text for place in found if place.key in _TOKENS or isinstance(place.holder, list))
+
+
+def _strings(
+    root: Any, choice: int | None, of_root: Collection[str] = (), anywhere: Collection[str] = ()
+) -> Iterator[Place]:
+    """Every string below `root`, depth first and in order, without recursion. `of_root`, `anywhere`: names of
+    fields that are passed over.
+    """
+    waiting: list[tuple[Any, int]] = [(root, 0)]
+    while waiting:
+        node, depth = waiting.pop()
+        if isinstance(node, Place):
+            yield node
+            continue
+        if depth > DEPTH_MAX:
+            raise TooMuch(f"an answer may nest {DEPTH_MAX} levels")
+        passed_over = {*anywhere, *of_root} if depth == 0 else anywhere
+        found: list[tuple[Any, int]] = []
+        for key, child in node.items() if isinstance(node, dict) else enumerate(node):
+            if key in passed_over:
+                continue
+            if isinstance(child, str):
+                found.append((Place(node, key, child, choice), depth))
+            elif isinstance(child, dict | list):
+                found.append((child, depth + 1))
+        waiting += reversed(found)
+
+
+def _of(node: Any, key: str) -> Any:
+    return node.get(key) if isinstance(node, dict) else None
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""

@@ -1,0 +1,69 @@
+"""Policy on the way back: who judges an answer is found before the call, so that none is paid for in vain."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import orjson
+
+from broker.identity.directory import Directory
+from broker.policy.decide import AnswerPolicy
+from broker.providers.provider import Answer
+from broker.records import Inner
+from schemas.reasons import Refusal
+from schemas.state import State
+
+if TYPE_CHECKING:
+    from broker.policy.answers.judge import AnswerJudge, AnswerJudgement
+
+AT_ONCE_BYTES_MAX: Final = 32 * 1024
+"""Of request and answer together; more is judged beside the event loop."""
+
+
+class Judging(NamedTuple):
+    """The rules of the revision that let the job pass, and the names of whose job it is."""
+
+    judge: "AnswerJudge"
+    organization: str
+    project: str
+
+    async def judged(self, inner: Inner, answer: Answer, tokens: Mapping[str, str]) -> "AnswerJudgement":
+        """`tokens`: what will be put back into the answer, by placeholder."""
+        if len(answer.body) + len(inner.value) <= AT_ONCE_BYTES_MAX:
+            return self._judged(inner, answer, tokens)
+        return await asyncio.to_thread(self._judged, inner, answer, tokens)
+
+    def _judged(self, inner: Inner, answer: Answer, tokens: Mapping[str, str]) -> "AnswerJudgement":
+        from broker.policy.answers.judge import Answered  # noqa: PLC0415  # loaded already, with the judge
+
+        state = inner.state
+        return self.judge.judge(
+            Answered(
+                organization=self.organization,
+                project=self.project,
+                application=state.application,
+                lane=state.lane.value,
+                endpoint=state.endpoint or "",
+                request=orjson.loads(inner.value)["request"],
+                tags=state.tags,
+                regions=() if state.decision is None else state.decision.served or (),
+                value_sha256=state.value_sha256,
+                body=answer.body,
+                response_sha256=answer.response_sha256,
+                tokens=tokens,
+            )
+        )
+
+
+async def judging(policy: AnswerPolicy, directory: Directory, state: State) -> Judging | Refusal | None:
+    """None where no rule is about the job's answer; a refusal where the revision that has such rules is not
+    kept: an answer that nobody can judge is not asked for. Raises Unavailable.
+    """
+    decision = state.decision
+    if decision is None or not decision.answers:
+        return None
+    judge = await policy.answers(decision.revision)
+    if judge is None:
+        return Refusal.POLICY_ERROR
+    project = directory.project(state.project_id)
+    return Judging(judge, directory.organizations[project.organization_id].name, project.name)
