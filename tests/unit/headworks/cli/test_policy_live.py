@@ -55,7 +55,7 @@ def test_a_candidate_goes_into_the_shadow_and_out_of_it(
     ("document", "told"),
     [
         ("version: 1\nrules: no\n", "error [policy_invalid]: line 2: rules"),
-        ("version: 1\nanswer: {chars_max: 50}\n", "line 2: answers are not judged"),
+        ("version: 1\nanswer: {forbidden_words: [' ']}\n", "line 2: a word is something other than spaces"),
     ],
 )
 def test_a_document_that_is_not_right_changes_nothing(

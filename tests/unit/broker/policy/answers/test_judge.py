@@ -75,7 +75,7 @@ def test_data_is_taken_out_wherever_it_stands(dlp: AnswerJudge) -> None:
 
 
 def test_log_probabilities_do_not_spell_what_was_taken_out(dlp: AnswerJudge) -> None:
-    tokens = [
+    tokens: list[dict[str, Any]] = [
         {"token": piece, "logprob": -1, "top_logprobs": []} for piece in ("joe.", "doe@", "example.com")
     ]
     judgement = judged(dlp, chat(MAIL, "Nothing here.", logprobs={"content": tokens}))
