@@ -18,7 +18,8 @@
 --                                        state: h held, s started; nodes are joined by commas
 --             ...:held           zset    ids of the holds not started, by the millisecond they expire at
 --             ...:settled:<day>  hash    ids of the settled holds of that day -> month minute
--- ARGV[1]   identity: empty on Redis. The embedded server has no run id: there it stands for one.
+-- ARGV[1]   identity: the run id of the Redis process, where the caller knows it of its connection; else empty.
+--           The embedded server has none: there it stands for one.
 -- ARGV[2]   seen: greatest stamp that the caller has been given
 -- ARGV[3]   now: milliseconds, or empty for the clock of Redis
 -- ARGV[4]   batch: JSON, {calendar, ...}, the rest described at each verb
@@ -43,6 +44,7 @@ local clock = redis.call('TIME')
 local STAMP = clock[1] * 1000000 + clock[2]
 local NOW = tonumber(ARGV[3]) or math.floor(STAMP / 1000)
 local MINUTE = math.floor(NOW / MINUTE_MS)
+local NEXT_MINUTE = (MINUTE + 1) * MINUTE_MS
 
 -- The number of the window that holds `at`, where the next one begins and where the one before began.
 local function locate(first, starts, at)
@@ -62,7 +64,7 @@ local FIRST_OPEN_MONTH = YESTERDAY and locate(calendar[3], calendar[4], YESTERDA
 
 -- Lua's own conversion would round amounts beyond 14 digits.
 local function decimal(number)
-  return string.format('%.0f', number)
+  return string.format('%d', number)
 end
 
 local function present_epoch()
@@ -94,8 +96,7 @@ local function settled_key(day) return BASE .. 'settled:' .. decimal(day) end
 local function settled_ttl(day) return decimal((day + 3) * DAY_S - math.floor(NOW / 1000)) end
 
 local function pack_hold(state, names, nanodollars, input, output, day, month, minute)
-  return table.concat({state, names, decimal(nanodollars), decimal(input), decimal(output), day, month, minute},
-    '|')
+  return string.format('%s|%s|%d|%d|%d|%d|%d|%d', state, names, nanodollars, input, output, day, month, minute)
 end
 
 local function unpack_hold(record)
@@ -118,17 +119,18 @@ local THIS_DAY, THIS_MONTH, THIS_MINUTE =
 
 local nodes, splits, holds_there = {}, {}, nil
 
-local function window(node, field)
-  local counters = node.windows[field]
+local function numbers_of(stored)
+  if not stored then return {0, 0, 0, 0} end
+  local one, two, three, four = string.match(stored, '^(%S+) (%S+) ?(%S*) ?(%S*)$')
+  return {tonumber(one), tonumber(two), tonumber(three), tonumber(four)}
+end
+
+-- A window of a node, as it is after what the script has changed so far.
+local function window(found, field)
+  local counters = found.windows[field]
   if not counters then
-    local stored = node.stored[field]
-    if stored then
-      local one, two, three, four = string.match(stored, '^(%S+) (%S+) ?(%S*) ?(%S*)$')
-      counters = {tonumber(one), tonumber(two), tonumber(three), tonumber(four)}
-    else
-      counters = {0, 0, 0, 0}
-    end
-    node.windows[field] = counters
+    counters = numbers_of(redis.call('HGET', found.key, field))
+    found.windows[field] = counters
   end
   return counters
 end
@@ -138,47 +140,49 @@ end
 -- took the other's place, would stay for ever. Before the script changes a hold.
 local function right_jobs(stored)
   holds_there = holds_there or redis.call('HLEN', HOLDS)
-  return math.max(0, math.min(tonumber(stored or 0), holds_there))
+  return math.max(0, math.min(stored, holds_there))
 end
 
-local function forget_closed_windows(name, stored)
+local function forget_closed_windows(key)
   local closed = {}
-  for field in pairs(stored) do
+  for _, field in ipairs(redis.call('HKEYS', key)) do
     local kind, number = string.match(field, '^(%a):(%d+)$')
     local first = kind == 'd' and FIRST_OPEN_DAY or kind == 'm' and FIRST_OPEN_MONTH or MINUTE
     if kind and tonumber(number) < first then closed[#closed + 1] = field end
   end
-  if #closed > 0 then redis.call('HDEL', node_key(name), unpack(closed)) end
+  if #closed > 0 then redis.call('HDEL', key, unpack(closed)) end
 end
 
 -- A node's counters; changes are written by `write_nodes`.
 local function node(name)
   local found = nodes[name]
   if not found then
-    local flat, stored = redis.call('HGETALL', node_key(name)), {}
-    for index = 1, #flat, 2 do stored[flat[index]] = flat[index + 1] end
-    if not stored[THIS_MINUTE] then forget_closed_windows(name, stored) end
-    found = {stored = stored, windows = {}, changed = {}, jobs = right_jobs(stored.jobs)}
-    found.day, found.month = window(found, THIS_DAY), window(found, THIS_MONTH)
-    found.minute = window(found, THIS_MINUTE)
+    local key = node_key(name)
+    local stored = redis.call('HMGET', key, THIS_DAY, THIS_MONTH, THIS_MINUTE, 'jobs')
+    if not stored[3] then forget_closed_windows(key) end
+    local day, month, minute = numbers_of(stored[1]), numbers_of(stored[2]), numbers_of(stored[3])
+    local stored_jobs = tonumber(stored[4] or 0)
+    found = {key = key, day = day, month = month, minute = minute, jobs = right_jobs(stored_jobs),
+      stored_jobs = stored_jobs, changed = {},
+      windows = {[THIS_DAY] = day, [THIS_MONTH] = month, [THIS_MINUTE] = minute}}
     nodes[name] = found
   end
   return found
 end
 
 local function write_nodes()
-  for name, found in pairs(nodes) do
+  for _, found in pairs(nodes) do
     local values = {}
     for field, counters in pairs(found.changed) do
       values[#values + 1] = field
-      local form = string.sub(field, 1, 1) == 'i' and '%.0f %.0f' or '%.0f %.0f %.0f %.0f'
+      local form = counters == found.minute and '%d %d' or '%d %d %d %d'
       values[#values + 1] = string.format(form, unpack(counters))
     end
-    if found.jobs ~= tonumber(found.stored.jobs or 0) then
+    if found.jobs ~= found.stored_jobs then
       values[#values + 1] = 'jobs'
       values[#values + 1] = decimal(found.jobs)
     end
-    if #values > 0 then redis.call('HSET', node_key(name), unpack(values)) end
+    if #values > 0 then redis.call('HSET', found.key, unpack(values)) end
   end
 end
 
@@ -262,9 +266,8 @@ local function longer(one, other)
   return one.held <= other.held and one or other
 end
 
--- Of `worst` and the refusal that a limit gives, if it gives one: the one that lasts.
-local function over(worst, depth, reason, cap, amount, spent, held, retry_at)
-  if spent + held + amount <= cap then return worst end
+-- Of `worst` and the refusal of a limit that would be exceeded: the one that lasts.
+local function over(worst, depth, reason, cap, amount, spent, retry_at)
   return longer(worst, {reason = reason, depth = depth, retry_at = retry_at,
     never = amount > cap and 1 or 0, held = spent + amount <= cap and 1 or 0})
 end
@@ -275,14 +278,28 @@ end
 local function refuse(worst, depth, level, nanodollars, tokens)
   local found = node(level[1])
   local day, month, minute = found.day, found.month, found.minute
-  local next_minute = (MINUTE + 1) * MINUTE_MS
-  worst = over(worst, depth, 1, level[2], nanodollars, day[SPENT], day[HELD], NEXT_DAY)
-  worst = over(worst, depth, 2, level[3], 1, minute[REQUESTS], 0, next_minute)
-  worst = over(worst, depth, 3, level[4], 1, 0, found.jobs, NOW)
-  worst = over(worst, depth, 4, level[5], tokens, minute[TOKENS_OF_MINUTE], 0, next_minute)
-  worst = over(worst, depth, 5, level[6], tokens, day[TOKENS], day[TOKENS_HELD], NEXT_DAY)
-  worst = over(worst, depth, 6, level[7], tokens, month[TOKENS], month[TOKENS_HELD], NEXT_MONTH)
-  return over(worst, depth, 7, level[8], nanodollars, month[SPENT], month[HELD], NEXT_MONTH)
+  if day[SPENT] + day[HELD] + nanodollars > level[2] then
+    worst = over(worst, depth, 1, level[2], nanodollars, day[SPENT], NEXT_DAY)
+  end
+  if minute[REQUESTS] + 1 > level[3] then
+    worst = over(worst, depth, 2, level[3], 1, minute[REQUESTS], NEXT_MINUTE)
+  end
+  if found.jobs + 1 > level[4] then
+    worst = over(worst, depth, 3, level[4], 1, 0, NOW)
+  end
+  if minute[TOKENS_OF_MINUTE] + tokens > level[5] then
+    worst = over(worst, depth, 4, level[5], tokens, minute[TOKENS_OF_MINUTE], NEXT_MINUTE)
+  end
+  if day[TOKENS] + day[TOKENS_HELD] + tokens > level[6] then
+    worst = over(worst, depth, 5, level[6], tokens, day[TOKENS], NEXT_DAY)
+  end
+  if month[TOKENS] + month[TOKENS_HELD] + tokens > level[7] then
+    worst = over(worst, depth, 6, level[7], tokens, month[TOKENS], NEXT_MONTH)
+  end
+  if month[SPENT] + month[HELD] + nanodollars > level[8] then
+    worst = over(worst, depth, 7, level[8], nanodollars, month[SPENT], NEXT_MONTH)
+  end
+  return worst
 end
 
 local branches = {}
@@ -324,8 +341,10 @@ end
 -- refusal says.
 local KIND_OVER, KIND_HELD, KIND_STARTED, KIND_SETTLED = 0, 1, 2, 3
 
-local function answer(reply, ...)
-  for _, number in ipairs({...}) do reply[#reply + 1] = number end
+local function answer(reply, kind, one, two, three, four, five, six)
+  local last = #reply
+  reply[last + 1], reply[last + 2], reply[last + 3], reply[last + 4] = kind, one, two, three
+  reply[last + 5], reply[last + 6], reply[last + 7] = four, five, six
 end
 
 local function answer_hold(reply, hold)

@@ -15,6 +15,7 @@ from redis.exceptions import NoScriptError
 from broker.errors import GateClosed, RedisUnavailable, RedisUnfit
 from broker.quota import closed_transport
 from broker.quota.calendar import Calendar
+from broker.quota.calls import Command, calls_of
 from broker.quota.counters import Counters, NodeOf, unpack_counters
 from broker.quota.gate import (
     Granted,
@@ -40,19 +41,25 @@ from broker.quota.rebuild import RebuildSource, rebuild_organization
 from broker.quota.scripts import Script, Scripts
 from broker.quota.translation import translated
 from broker.settings import RedisSettings
+from broker.store.grouped import Grouped
 
 BATCH_MAX = 1_000
 """Requests in one run of a script, which holds up everybody else on that Redis meanwhile."""
-
-CONNECTIONS_MAX = 16
-"""Batches under way at a time; the others wait their turn."""
 
 _CLOSED = "Redis lost its counters; nothing passes until they are rebuilt from the ledger"
 _EMBEDDED_IDENTITY = "embedded"
 _BEYOND_CALENDAR = -1
 """Stands for the stamp of an answer: the calendar did not hold the script's time, which follows."""
 
+GROUP_MAX = 100
+"""Reservations of callers that are sent together: a run of a script costs Redis as much as two or three
+requests in it, and from here on that is little of the whole.
+"""
+
 Client = Redis | RedisCluster
+
+_Arguments = tuple[str, int, str, bytes]
+"""Of a script: its key, then all but the identity."""
 
 
 class _OfOrganization(Protocol):
@@ -103,7 +110,8 @@ class RedisGate:
         self._seen: dict[int, int] = {}
         self._closed: set[int] = set()
         self._rebuilding = asyncio.Lock()
-        self._slots = asyncio.Semaphore(CONNECTIONS_MAX)
+        self._reserving = Grouped(self._reserve, GROUP_MAX)
+        self._calls = calls_of(client, is_embedded=bool(identity))
 
     @classmethod
     async def open(cls, settings: RedisSettings, time_zone_of: Callable[[int], str] = _utc) -> Self:
@@ -132,6 +140,7 @@ class RedisGate:
         return cls(client, prefix, time_zone_of=time_zone_of, identity=_EMBEDDED_IDENTITY, clock=clock)
 
     async def close(self) -> None:
+        await self._reserving.close()
         await self._client.aclose()
 
     async def check(self) -> None:
@@ -155,6 +164,10 @@ class RedisGate:
         return frozenset(self._closed)
 
     async def reserve(self, requests: Sequence[ReserveRequest]) -> list[Granted | Over | Settled]:
+        """What comes while one round trip is under way goes together in the next."""
+        return await self._reserving.submit(requests)
+
+    async def _reserve(self, requests: Sequence[ReserveRequest]) -> list[Granted | Over | Settled]:
         groups = _by_organization(requests)
         replies = await self._run(self._scripts.reserve, groups, pack_reserve)
         return _in_order(groups, replies, [request.hold_id for request in requests])
@@ -271,9 +284,9 @@ class RedisGate:
         now_ms = self._now_ms()
         arguments = [self._arguments(organization_id, now_ms, batch) for organization_id, batch in calls]
         with translated():
-            replies = await self._pipeline("EVALSHA", script.sha, arguments)
+            replies = await self._called("EVALSHA", script.sha, arguments)
             unknown = [index for index, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
-            loaded = await self._pipeline("EVAL", script.source, [arguments[index] for index in unknown])
+            loaded = await self._called("EVAL", script.source, [arguments[index] for index in unknown])
             for index, reply in zip(unknown, loaded, strict=True):
                 replies[index] = reply
             for reply in replies:
@@ -290,24 +303,19 @@ class RedisGate:
             self._calendars[name] = Calendar(name)
         return self._calendars[name]
 
-    def _arguments(
-        self, organization_id: int, now_ms: int, batch: list[Any]
-    ) -> tuple[str | int | bytes, ...]:
+    def _arguments(self, organization_id: int, now_ms: int, batch: list[Any]) -> _Arguments:
         key = f"{self._prefix}:{{o{organization_id}}}:gate"
         calendar = self._calendar(organization_id).around(now_ms)
         given = "" if self._clock is None else str(now_ms)
         seen = self._seen.get(organization_id, 0)
-        return 1, key, self._identity, seen, given, orjson.dumps([calendar, *batch])
+        return key, seen, given, orjson.dumps([calendar, *batch])
 
-    async def _pipeline(
-        self, command: str, script: str, arguments: Sequence[tuple[str | int | bytes, ...]]
-    ) -> list[Any]:
-        if not arguments:
-            return []
-        async with self._slots, self._client.pipeline(transaction=False) as pipeline:
-            for one in arguments:
-                pipeline.execute_command(command, script, *one)
-            return await pipeline.execute(raise_on_error=False)
+    async def _called(self, command: str, script: str, arguments: Sequence[_Arguments]) -> list[Any]:
+        def commands(run_id: str) -> list[Command]:
+            identity = self._identity or run_id
+            return [(command, script, 1, each[0], identity, *each[1:]) for each in arguments]
+
+        return await self._calls.run(commands) if arguments else []
 
 
 def connect(settings: RedisSettings) -> Client:

@@ -1,0 +1,191 @@
+"""What SETTLE costs: `python -m benchmarks.settle`.
+
+Outcomes of answered jobs, each with a hold that was started, go through the stage in batches of 1, 10 and
+100, one batch at a time: opened, put on record in PostgreSQL, their holds settled in Redis, their replies
+published to Kafka and acknowledged. What it costs to fetch records and to commit their offsets is not in it.
+The floor, measured in the same run, writes as many bytes by as many statements, runs a script returning 1,
+and publishes the same replies, and does nothing else. CPU is that of this process.
+"""
+
+import argparse
+import hashlib
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from itertools import count
+from pathlib import Path
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import orjson
+import uvloop
+from redis.asyncio import Redis
+from rich.console import Console
+from rich.table import Table
+from sqlalchemy import text
+
+from benchmarks import report
+from broker.identity.credential import Credential
+from broker.identity.directory import Directory
+from broker.quota.gate import Granted, ReserveRequest, StartRequest
+from broker.records import Outgoing, ReceivedHeaders
+from broker.store.database import Database
+from broker.telemetry.metrics import Metrics
+from schemas import topics
+from schemas.envelope import Tags
+from schemas.outcomes import Answered
+from schemas.state import Charge, Decision, Estimate, Hold, State, Usage
+from schemas.topics import Lane
+from tests.services import KafkaServer, PostgresServer, RedisServer
+from tests.stack import RealStack
+from workers.parts import Parts
+from workers.settle import Settle
+
+BATCHES = (1, 10, 100)
+APPLICATION = "bench"
+REPLY_BYTES = 1024
+CPU_US_MAX = 120.0
+_RECORD_BYTES = 1400
+"""What the rows of a job come to, as they are sent."""
+_HOLDS_AT_ONCE = 500
+
+Send = Callable[[Sequence[Any]], Awaitable[None]]
+
+
+@dataclass(frozen=True)
+class Measured:
+    batch: int
+    jobs_per_s: float
+    cpu_us: float
+    floor_cpu_us: float
+
+    @property
+    def times_the_floor(self) -> float:
+        return self.cpu_us / self.floor_cpu_us
+
+
+class _Fetched(NamedTuple):
+    """A record of `outcomes`, as a consumer gives it."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int
+    timestamp_type: int | None
+    key: bytes | None
+    value: bytes | None
+    headers: ReceivedHeaders
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.settle", description=__doc__)
+    parser.add_argument("--jobs", type=int, default=6_000, help="in batches of 100; fewer in smaller ones")
+    parser.add_argument("--json", type=Path, default=Path("build/settle.json"), help="where the figures go")
+    options = parser.parse_args()
+    rows = uvloop.run(_measure(options.jobs))
+    _show(rows)
+    figures = [asdict(row) | {"times_the_floor": row.times_the_floor} for row in rows]
+    report.save({"cpu_us_max": CPU_US_MAX, "rows": figures}, options.json)
+
+
+async def _measure(jobs: int) -> list[Measured]:
+    with (
+        tempfile.TemporaryDirectory(prefix="headworks-bench-") as folder,
+        KafkaServer() as kafka,
+        PostgresServer() as postgres,
+        RedisServer() as redis,
+    ):
+        async with postgres.fresh_database() as database_url:
+            stack = RealStack(kafka.bootstrap_servers, database_url, redis.url, Path(folder))
+            await stack.prepare()
+            credential = await stack.application(APPLICATION)
+            async with (
+                Parts.open(stack.settings, Metrics(), with_calls=False) as parts,
+                Redis.from_url(redis.url) as client,
+            ):
+                database = await Database.open(stack.settings.database)
+                try:
+                    return await _rows(parts, client, database, credential, jobs)
+                finally:
+                    await database.close()
+
+
+async def _rows(
+    parts: Parts, client: Redis, database: Database, credential: Credential, jobs: int
+) -> list[Measured]:
+    settle = Settle(parts.tools, parts.settlement_book, parts.gate, parts.reader)
+    floor = await _Floor.prepared(parts, client, database)
+    offsets = count()
+    rows = []
+    for batch in BATCHES:
+        outcomes = [each async for each in _outcomes(parts, credential, jobs // (100 // batch) // 2 + 500, offsets)]
+        await _timed(outcomes[:200], batch, settle.handle)
+        await _timed(outcomes[:200], batch, floor.write)
+        floor_cpu_us, _ = await _timed(outcomes[200:], batch, floor.write)
+        cpu_us, jobs_per_s = await _timed(outcomes[200:], batch, settle.handle)
+        rows.append(Measured(batch, jobs_per_s, cpu_us, floor_cpu_us))
+    return rows
+
+
+async def _timed(outcomes: Sequence[_Fetched], batch: int, send: Send) -> tuple[float, float]:
+    """CPU of a job in microseconds, and jobs a second."""
+    batches = [outcomes[start : start + batch] for start in range(0, len(outcomes), batch)]
+    cpu_s, began_s = time.process_time(), time.perf_counter()
+    for each in batches:
+        await send(each)
+    cpu_s, elapsed_s = time.process_time() - cpu_s, time.perf_counter() - began_s
+    return cpu_s / len(outcomes) * 1e6, len(outcomes) / elapsed_s
+
+
+class _Floor:
+    def __init__(self, parts: Parts, client: Redis, database: Database, sha: str) -> None:
+        self._parts = parts
+        self._client = client
+        self._database = database
+        self._sha = sha
+        self._rows = "x" * _RECORD_BYTES
+
+    @classmethod
+    async def prepared(cls, parts: Parts, client: Redis, database: Database) -> "_Floor":
+        async with database.connect() as connection:
+            await connection.execute(text("CREATE TABLE floor (row text)"))
+        return cls(parts, client, database, await client.script_load("return 1"))
+
+    async def write(self, outcomes: Sequence[_Fetched]) -> None:
+        rows = orjson.dumps([self._rows] * len(outcomes)).decode()
+        async with self._database.begin() as connection:
+            await connection.execute(_INSERT, {"rows": rows})
+            await connection.execute(text("SELECT 1"))
+        await self._client.evalsha(self._sha, 0)
+        await self._parts.tools.producer.send_all([_reply(each) for each in outcomes])
+
+
+_INSERT = text("INSERT INTO floor SELECT * FROM json_array_elements_text(CAST(:rows AS json))")
+
+
+def _reply(outcome: _Fetched) -> Outgoing:
+    return Outgoing(topics.reply(APPLICATION), outcome.key, outcome.value or b"", [], partition=0)
+
+
+async def _outcomes(
+    parts: Parts, credential: Credential, jobs: int, offsets: Iterator[int]
+) -> "AsyncIterator[_Fetched]":
+    directory = parts.directory
+    for start in range(0, jobs, _HOLDS_AT_ONCE):
+        states = [
+            _state(directory, credential, next(offsets)) for _ in range(start, min(start + _HOLDS_AT_ONCE, jobs))
+        ]
+        for state, hold in zip(states, await _started(parts, states), strict=True):
+            yield _fetched(parts, _ended(state, hold))
+
+
+async def _started(parts: Parts, states: Sequence[State]) -> list[Hold]:
+    budgets = [parts.directory.budget(state.key_id) for state in states]
+    requests = [
+        ReserveRequest(state.job_id.hex, budget, 500_000, 400, 600, 900_000)
+        for state, budget in zip(states, budgets, strict=True)
+    ]
+    held = [each.hold for each in await parts.gate.reserve(requests) if isinstance(each, Granted)]
+    await parts.gate.start([StartRequest(*pair) for pair in zip(held, budgets, strict=True)])
+    return held
