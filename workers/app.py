@@ -35,6 +35,7 @@ from workers.engine.source import Source
 from workers.engine.tenants import Sharing
 from workers.lanes import LANE_WEIGHTS
 from workers.notifier import Notifier
+from workers.parked_share import SHARED_BY
 from workers.parts import Parts
 from workers.poison import Poison
 from workers.reserve import Reserve
@@ -228,8 +229,6 @@ class Worker:
         return pump
 
     def _make_waker(self, parts: Parts, pump: Pump[Incoming]) -> Waker:
-        """A worker looks after the partitions of `parked` with the numbers that it has of `retry.1s`."""
-        first = topics.retry(RetryDelay.SECOND)
         return Waker(
             parts.tools,
             parts.parking,
@@ -237,7 +236,7 @@ class Worker:
             _room(parts),
             Rulings(parts.tools, parts.reviews),
             parts.settings.reserve.park_recheck_ms / 1000,
-            lambda: [at.partition for at in pump.partitions() if at.topic == first],
+            lambda: [at.partition for at in pump.partitions() if at.topic == SHARED_BY],
         )
 
     # what they share

@@ -22,6 +22,7 @@ from schemas import topics
 from schemas.topics import Coordinate
 from workers.crowds import Room
 from workers.insistence import insist
+from workers.parked_share import ParkedShare
 from workers.retry import ended, onward
 from workers.review import Rulings
 from workers.tools import Tools
@@ -56,9 +57,9 @@ class Waker:
         room: Room,
         rulings: Rulings,
         every_s: float,
-        partitions: Callable[[], Collection[int]],
+        held: Callable[[], Collection[int]],
     ) -> None:
-        """`partitions`: those of `parked` that this worker looks after; no two workers share one."""
+        """`held`: the numbers of the partitions of `retry.1s` that this worker has, and no other."""
         self._parking = parking
         self._reader = reader
         self._room = room
@@ -69,7 +70,8 @@ class Waker:
         self._metrics = tools.metrics
         self._every_s = every_s
         self._count_due_ms = 0
-        self._partitions = partitions
+        self._held = held
+        self._share = ParkedShare(tools.producer)
         self._outlets = tools.outlets
         self._tombstones = tools.tombstones
 
@@ -94,7 +96,7 @@ class Waker:
         RESERVE and DISPATCH know a hold and an attempt by their names.
         """
         await self._count()
-        partitions = sorted(self._partitions())
+        partitions = await self._share.of(self._held(), self._clock())
         due = await self._parking.due(partitions, self._clock(), _WAKE_MAX)
         woken = affordable(due, _WAKE_BYTES_MAX)
         await self._let_go(woken)
