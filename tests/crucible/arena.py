@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from schemas.topics import Lane, RetryDelay
+from tests.crucible import mischief
 from tests.crucible.mortal import PLACES, VARIABLE, MortalWorker
 from tests.crucible.plan import LEASE_S, RENEW_S, Point
 from tests.services import KafkaServer, PostgresServer, RedisServer
@@ -51,6 +53,15 @@ class Arena:
         environment = {**self.stack.environment(), **_SETTINGS, **armed}
         return worker, MortalWorker(GROUPS[group], environment, log)
 
+    def further(self, group: int) -> WorkerProcess:
+        """One more worker of the group, not started."""
+        log = self.stack.folder / f"further-{time.time_ns()}.log"
+        return WorkerProcess(GROUPS[group], {**self.stack.environment(), **_SETTINGS}, log)
+
+    def members(self, group: int) -> list[WorkerProcess]:
+        first = group * WORKERS_A_GROUP
+        return self.workers[first : first + WORKERS_A_GROUP]
+
     def revive(self) -> None:
         """As a supervisor would: a worker that finds a server away at its start ends and says so."""
         for worker in self.workers:
@@ -63,9 +74,17 @@ class Arena:
             proxy.restore()
         for server in (self.kafka, self.postgres, self.redis):
             await asyncio.to_thread(server.restore)
+        await mischief.refuse_writes(self.postgres.url, on=False)
+        await mischief.fill(self.redis.url, on=False)
         self.revive()
         for worker in self.workers:
             await asyncio.to_thread(worker.wait_until_ready)
+
+
+def consumer_groups(group: int) -> list[str]:
+    """By which the pools of a group read."""
+    ways = {pool: RetryDelay if pool == "retry" else Lane for pool in GROUPS[group]}
+    return [f"headworks.{pool}.{way.value}" for pool, of in ways.items() for way in of]
 
 
 @dataclass(frozen=True)

@@ -3,22 +3,29 @@
 import asyncio
 import signal
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-from tests.crucible import provider
-from tests.crucible.arena import Arena
+from tests.crucible import mischief, provider
+from tests.crucible.arena import WORKERS_A_GROUP, Arena, consumer_groups
 from tests.crucible.history import Harm
 from tests.crucible.patience import within
-from tests.crucible.plan import Fault
+from tests.crucible.plan import Fault, Kind
 from tests.services import Server
-from tests.services.proxy import Proxy
 from tests.stack import WorkerProcess
 
 _COMES_THERE_WITHIN_S = 10.0
 _ENDS_WITHIN_S = 40.0
 """A worker that was told to stop; then it is killed, and that is an error of the run."""
 _CUT_EVERY_S = 0.3
-_OF_PARTS = frozenset({"still", "cut"})
+_SLOW_S = 0.15
+"""Of every byte, each way."""
+_OF_WORKERS = frozenset({"kill", "pause", "renew"})
+_OF_GROUPS = frozenset({"roll", "join", "rewind"})
+_OF_PARTS = frozenset({"still", "cut", "slow"})
+_OF_TOPICS = frozenset({"echo", "widen"})
+
+Act = Callable[[Fault, list[int]], Awaitable[None]]
+"""Does it, and adds the workers that it strikes."""
 
 
 class Nemesis:
@@ -28,6 +35,31 @@ class Nemesis:
         self.harms: list[Harm] = []
         self.errors: list[str] = []
         """What could not be carried out as it was meant."""
+        self._acts: Mapping[Kind, Act] = {
+            "kill": self._kill,
+            "kill_at": self._kill_at,
+            "kill_all": self._kill_all,
+            "pause": self._pause,
+            "renew": self._renew,
+            "roll": self._roll,
+            "join": self._join,
+            "rewind": self._rewind,
+            "echo": self._echo,
+            "widen": self._widen,
+            "flush": self._flush,
+            "full": self._full,
+            "redis": self._restart,
+            "postgres": self._restart,
+            "kafka": self._restart,
+            "readonly": self._readonly,
+            "still": self._still,
+            "cut": self._cut,
+            "slow": self._slow,
+            "errors": self._worsen,
+            "hangs": self._worsen,
+            "limits": self._worsen,
+            "silence": self._silence,
+        }
 
     async def carry_out(self, faults: Sequence[Fault]) -> None:
         start = time.monotonic()
@@ -41,64 +73,45 @@ class Nemesis:
                 self._say(f"          {self.errors[-1]}")
 
     async def _strike(self, fault: Fault, at_s: float) -> None:
-        if fault.kind == "kill_at":
-            await self._kill_at(fault, at_s)
-            return
-        worker = self._arena.workers[fault.worker]
-        act, struck = self._act(fault, worker)
-        pids = (worker.pid,) if struck is worker else ()
-        shown = f"{worker.name} {pids}" if pids else ""
-        kind = f"{fault.kind} {fault.part}" if fault.kind in _OF_PARTS else fault.kind
-        self._say(f"{at_s:6.1f} s  {kind} {shown}".rstrip())
-        began_s = time.time()
+        struck: list[int] = []
+        kind, began_s = _named(fault), time.time()
+        self._say(f"{at_s:6.1f} s  {kind} {self._whom(fault)}".rstrip())
         try:
-            await act
+            await self._acts[fault.kind](fault, struck)
         finally:
-            self.harms.append(Harm(kind, began_s, time.time(), pids))
+            self.harms.append(Harm(kind, began_s, time.time(), tuple(struck)))
+            if struck:
+                self._say(f"          struck {', '.join(map(str, struck))}")
 
-    def _act(self, fault: Fault, worker: WorkerProcess) -> tuple[Awaitable[None], WorkerProcess | None]:
-        """What is to be done, and the worker that it strikes."""
-        match fault.kind:
-            case "kill":
-                return self._kill(worker), worker
-            case "pause":
-                return self._pause(worker, fault.still_s), worker
-            case "renew":
-                return self._renew(worker), worker
-            case "kill_at":
-                raise AssertionError("it strikes a worker that it brings itself")
-            case "silence":
-                return self._silence(fault.still_s), None
-            case "errors" | "hangs" | "limits":
-                return self._worsen(fault.kind, fault.still_s), None
-            case _:
-                return self._on_server(fault), None
+    def _whom(self, fault: Fault) -> str:
+        if fault.kind == "kill_at":
+            return f"{fault.point} ({fault.passes})"
+        return self._worker(fault).name if fault.kind in _OF_WORKERS | _OF_GROUPS else ""
 
-    def _on_server(self, fault: Fault) -> Awaitable[None]:
-        arena = self._arena
-        match fault.kind:
-            case "flush":
-                return asyncio.to_thread(arena.redis.flush)
-            case "still":
-                return self._still(getattr(arena, fault.part), fault.still_s)
-            case "cut":
-                return self._cut(arena.proxies[fault.part], fault.still_s)
-            case _:
-                server: Server = getattr(arena, fault.kind)
-                return self._restart(server, fault.still_s)
+    def _worker(self, fault: Fault) -> WorkerProcess:
+        return self._arena.workers[fault.worker]
 
-    async def _kill(self, worker: WorkerProcess) -> None:
-        await asyncio.to_thread(worker.kill)
-        worker.start(wait=False)
+    # workers
 
-    async def _kill_at(self, fault: Fault, at_s: float) -> None:
+    async def _kill(self, fault: Fault, struck: list[int]) -> None:
+        await self._kill_and_start([self._worker(fault)], struck)
+
+    async def _kill_all(self, fault: Fault, struck: list[int]) -> None:
+        await self._kill_and_start(self._arena.workers, struck)
+
+    async def _kill_and_start(self, workers: Sequence[WorkerProcess], struck: list[int]) -> None:
+        struck += [worker.pid for worker in workers]
+        await asyncio.gather(*(asyncio.to_thread(worker.kill) for worker in workers))
+        for worker in workers:
+            worker.start(wait=False)
+
+    async def _kill_at(self, fault: Fault, struck: list[int]) -> None:
         """Kill a worker, and let its successor die at the point. One that never comes there is killed too."""
         worker, mortal = self._arena.mortal(fault.point, fault.passes)
-        began_s, died = time.time(), worker.pid
+        struck.append(worker.pid)
         await asyncio.to_thread(worker.kill)
         mortal.start(wait=False)
-        pid = mortal.pid
-        self._say(f"{at_s:6.1f} s  kill_at {fault.point} ({fault.passes}) {worker.name} ({died}, {pid})")
+        struck.append(mortal.pid)
 
         async def dead() -> bool:
             return not mortal.is_alive()
@@ -107,42 +120,112 @@ class Nemesis:
             self._say(f"          {fault.point} was not passed {fault.passes} times; killed")
         await asyncio.to_thread(mortal.close)
         worker.start(wait=False)
-        self.harms.append(Harm("kill_at", began_s, time.time(), (died, pid)))
 
-    async def _pause(self, worker: WorkerProcess, still_s: float) -> None:
+    async def _pause(self, fault: Fault, struck: list[int]) -> None:
+        worker = self._worker(fault)
+        struck.append(worker.pid)
         worker.send(signal.SIGSTOP)
-        await asyncio.sleep(still_s)
+        await asyncio.sleep(fault.still_s)
         worker.send(signal.SIGCONT)
 
-    async def _renew(self, worker: WorkerProcess) -> None:
+    async def _renew(self, fault: Fault, struck: list[int]) -> None:
+        worker = self._worker(fault)
+        struck.append(worker.pid)
         try:
             await asyncio.to_thread(worker.terminate, _ENDS_WITHIN_S)
         finally:
             worker.start(wait=False)
 
-    async def _restart(self, server: Server, still_s: float) -> None:
+    async def _roll(self, fault: Fault, struck: list[int]) -> None:
+        for worker in self._arena.members(fault.worker // WORKERS_A_GROUP):
+            struck.append(worker.pid)
+            try:
+                await asyncio.to_thread(worker.terminate, _ENDS_WITHIN_S)
+            finally:
+                worker.start(wait=False)
+            await asyncio.to_thread(worker.wait_until_ready)
+
+    async def _join(self, fault: Fault, struck: list[int]) -> None:
+        further = self._arena.further(fault.worker // WORKERS_A_GROUP)
+        further.start(wait=False)
+        struck.append(further.pid)
+        await asyncio.sleep(fault.still_s)
+        await asyncio.to_thread(further.close)
+
+    async def _rewind(self, fault: Fault, struck: list[int]) -> None:
+        group = fault.worker // WORKERS_A_GROUP
+        workers = self._arena.members(group)
+        struck += [worker.pid for worker in workers]
+        await asyncio.gather(*(asyncio.to_thread(worker.kill) for worker in workers))
+        try:
+            kafka = self._arena.stack.settings.kafka
+            await asyncio.gather(*(mischief.rewind(kafka, name) for name in consumer_groups(group)))
+        finally:
+            for worker in workers:
+                worker.start(wait=False)
+
+    # servers
+
+    async def _echo(self, fault: Fault, struck: list[int]) -> None:
+        await mischief.echo(self._arena.stack.settings.kafka, fault.topic)
+
+    async def _widen(self, fault: Fault, struck: list[int]) -> None:
+        await mischief.widen(self._arena.stack.settings.kafka, fault.topic)
+
+    async def _flush(self, fault: Fault, struck: list[int]) -> None:
+        await asyncio.to_thread(self._arena.redis.flush)
+
+    async def _full(self, fault: Fault, struck: list[int]) -> None:
+        await mischief.fill(self._arena.redis.url, on=True)
+        await asyncio.sleep(fault.still_s)
+        await mischief.fill(self._arena.redis.url, on=False)
+
+    async def _readonly(self, fault: Fault, struck: list[int]) -> None:
+        await mischief.refuse_writes(self._arena.postgres.url, on=True)
+        await asyncio.sleep(fault.still_s)
+        await mischief.refuse_writes(self._arena.postgres.url, on=False)
+
+    async def _restart(self, fault: Fault, struck: list[int]) -> None:
+        server: Server = getattr(self._arena, fault.kind)
         await asyncio.to_thread(server.kill)
-        await asyncio.sleep(still_s)
+        await asyncio.sleep(fault.still_s)
         await asyncio.to_thread(server.start)
 
-    async def _still(self, server: Server, still_s: float) -> None:
+    async def _still(self, fault: Fault, struck: list[int]) -> None:
+        server: Server = getattr(self._arena, fault.part)
         await asyncio.to_thread(server.pause)
-        await asyncio.sleep(still_s)
+        await asyncio.sleep(fault.still_s)
         await asyncio.to_thread(server.resume)
 
-    async def _cut(self, proxy: Proxy, still_s: float) -> None:
-        over = time.monotonic() + still_s
+    async def _cut(self, fault: Fault, struck: list[int]) -> None:
+        over = time.monotonic() + fault.still_s
         while time.monotonic() < over:
-            await asyncio.to_thread(proxy.cut)
+            await asyncio.to_thread(self._arena.proxies[fault.part].cut)
             await asyncio.sleep(_CUT_EVERY_S)
 
-    async def _silence(self, still_s: float) -> None:
+    async def _slow(self, fault: Fault, struck: list[int]) -> None:
+        proxy = self._arena.proxies[fault.part]
+        proxy.delay_s = _SLOW_S
+        await asyncio.sleep(fault.still_s)
+        proxy.delay_s = 0.0
+
+    # the provider
+
+    async def _silence(self, fault: Fault, struck: list[int]) -> None:
         provider_ = self._arena.provider
         provider_.send(signal.SIGSTOP)
-        await asyncio.sleep(still_s)
+        await asyncio.sleep(fault.still_s)
         provider_.send(signal.SIGCONT)
 
-    async def _worsen(self, how: str, still_s: float) -> None:
-        await asyncio.to_thread(self._arena.provider.behave, provider.WORSE[how])
-        await asyncio.sleep(still_s)
+    async def _worsen(self, fault: Fault, struck: list[int]) -> None:
+        await asyncio.to_thread(self._arena.provider.behave, provider.WORSE[fault.kind])
+        await asyncio.sleep(fault.still_s)
         await asyncio.to_thread(self._arena.provider.behave, provider.ORDINARY)
+
+
+def _named(fault: Fault) -> str:
+    if fault.kind in _OF_PARTS:
+        return f"{fault.kind} {fault.part}"
+    if fault.kind in _OF_TOPICS:
+        return f"{fault.kind} {fault.topic}"
+    return fault.kind

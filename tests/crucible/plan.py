@@ -1,23 +1,33 @@
 """Which faults, when and on whom: the same seed and time give the same plan. Pure."""
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from tests.crucible.mischief import WAY
 from tests.stack.detour import Part
 
 Kind = Literal[
     "kill",
     "kill_at",
+    "kill_all",
     "pause",
     "renew",
+    "roll",
+    "join",
+    "rewind",
+    "echo",
+    "widen",
     "flush",
+    "full",
     "redis",
     "postgres",
     "kafka",
+    "readonly",
     "still",
     "cut",
+    "slow",
     "errors",
     "hangs",
     "limits",
@@ -25,11 +35,20 @@ Kind = Literal[
 ]
 """kill, pause, renew    a worker: kill -9, SIGSTOP past its lease, SIGTERM; and then on again
 kill_at               a worker dies at a named point of its work
+kill_all              kill -9 of every worker at once
+roll                  the workers of a group one after the other: SIGTERM, a new start, and readiness
+join                  one worker more in a group, which is killed soon: two rebalances
+rewind                the workers of a group are killed, and what it has committed is put back
+echo                  records of a topic are published again
+widen                 a topic gets a partition more
 flush                 Redis forgets everything
+full                  Redis has no memory left, and refuses what writes
+readonly              PostgreSQL reads and writes nothing
 redis, postgres,      the server is killed and started again
 kafka
 still                 a server stands still: its connections are open, and nothing answers
 cut                   the connections to a part are reset again and again
+slow                  what goes to and from a part is late
 errors, hangs,        the provider's answers, for a while
 limits, silence
 """
@@ -44,14 +63,16 @@ acknowledged   the outcome is acknowledged, its offset not committed
 committed      SETTLE's transaction is, and no reply is sent
 """
 
-_DECK: Sequence[Kind] = (
+DECK: Sequence[Kind] = (
     *("kill", "kill", "kill_at", "kill_at", "kill_at", "pause", "renew", "flush"),
     *("redis", "postgres", "still", "cut", "cut", "errors", "hangs", "limits", "silence"),
+    *("kill_all", "roll", "join", "rewind", "echo", "widen", "full", "readonly", "slow"),
 )
 """Every kind comes round; workers die most often."""
 _PARTS: dict[Kind, Sequence[Part]] = {
     "still": ("kafka", "postgres", "redis"),
     "cut": ("kafka", "postgres", "redis", "provider"),
+    "slow": ("kafka", "postgres", "redis", "provider"),
 }
 LEASE_S = 5.0
 """Of a worker."""
@@ -60,6 +81,10 @@ _STILL_S: dict[Kind, tuple[float, float]] = {
     "pause": (LEASE_S + 1.5, LEASE_S + 3.0),
     "still": (1.0, LEASE_S + 2.0),
     "cut": (0.5, 3.0),
+    "slow": (2.0, 5.0),
+    "join": (1.0, 5.0),
+    "full": (1.0, LEASE_S + 2.0),
+    "readonly": (1.0, LEASE_S + 2.0),
     "errors": (1.0, 4.0),
     "hangs": (1.0, 4.0),
     "limits": (1.0, 4.0),
@@ -90,15 +115,20 @@ class Fault:
     """At which time of passing the point it dies."""
     part: Part
     """For those that strike one."""
+    topic: str
+    """For those that strike one."""
 
 
-def plan(seed: int, seconds: float, workers: int) -> tuple[Fault, ...]:
+def plan(
+    seed: int, seconds: float, workers: int, kinds: Collection[Kind] = frozenset(DECK)
+) -> tuple[Fault, ...]:
+    """`kinds`: the others are left out, but for Kafka's restart."""
     dice = random.Random(seed)
     with_kafka = seconds >= _KAFKA_FROM_S
     end_s = seconds - _KAFKA_TAKES_S if with_kafka else seconds
     faults: list[Fault] = []
     at_s = _FIRST_S
-    for kind in _dealt(dice):
+    for kind in _dealt(dice, kinds):
         fault = _fault(dice, at_s, kind, workers)
         if at_s + fault.still_s > end_s:
             break
@@ -109,13 +139,18 @@ def plan(seed: int, seconds: float, workers: int) -> tuple[Fault, ...]:
     return tuple(faults)
 
 
-def _dealt(dice: random.Random) -> Iterator[Kind]:
+def _dealt(dice: random.Random, kinds: Collection[Kind]) -> Iterator[Kind]:
+    """Raises ValueError where none of the deck is wanted."""
+    deck = [kind for kind in DECK if kind in kinds]
+    if not deck:
+        raise ValueError(f"of the kinds {', '.join(sorted(set(DECK)))} one at least")
     while True:
-        yield from dice.sample(_DECK, len(_DECK))
+        yield from dice.sample(deck, len(deck))
 
 
 def _fault(dice: random.Random, at_s: float, kind: Kind, workers: int) -> Fault:
     still_s = round(dice.uniform(*_STILL_S.get(kind, (0.0, 0.0))), 1)
     point = dice.choice(get_args(Point))
     part = dice.choice(_PARTS.get(kind, get_args(Part)))
-    return Fault(at_s, kind, dice.randrange(workers), still_s, point, dice.randint(1, _PASSES_MAX), part)
+    worker, passes, topic = dice.randrange(workers), dice.randint(1, _PASSES_MAX), dice.choice(WAY)
+    return Fault(at_s, kind, worker, still_s, point, passes, part, topic)

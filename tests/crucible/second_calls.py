@@ -9,9 +9,9 @@ from schemas.reasons import Failure
 from tests.crucible.history import Attempt, AttemptId, Call, Harm, History, Verdict
 from tests.crucible.plan import LEASE_S, RENEW_S
 
-_KILLS = frozenset({"kill", "kill_at"})
+_KILLS = frozenset({"kill", "kill_at", "kill_all", "join", "rewind"})
 _STOPS = frozenset({"pause"})
-_DATABASE_AWAY = frozenset({"postgres", "still postgres"})
+_DATABASE_AWAY = frozenset({"postgres", "still postgres", "readonly"})
 _LATE_S = 1.5
 """By which a renewal may be late where two cores carry everything."""
 _ANSWERED_WITH_ERROR = frozenset({Failure.PROVIDER_ERROR, Failure.RATE_LIMITED})

@@ -40,7 +40,7 @@ class Ground:
 
 
 def fault(kind: Any) -> Fault:
-    return Fault(0.0, kind, 0, 0.0, "held", 1, "kafka")
+    return Fault(0.0, kind, 0, 0.0, "held", 1, "kafka", "jobs.bulk")
 
 
 async def test_a_worker_that_does_not_end_is_an_error_and_the_next_fault_comes() -> None:

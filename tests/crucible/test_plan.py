@@ -2,7 +2,9 @@
 
 from itertools import pairwise
 
-from tests.crucible.plan import plan
+import pytest
+
+from tests.crucible.plan import DECK, plan
 from tests.crucible.traffic import SOURCES, called_off_after_s
 
 WORKERS = 6
@@ -15,10 +17,16 @@ def test_the_same_seed_gives_the_same_faults_and_another_seed_others() -> None:
 
 def test_a_long_run_meets_every_kind_and_kafka_last() -> None:
     for seed in range(20):
-        kinds = [fault.kind for fault in plan(seed, 120, WORKERS)]
+        kinds = [fault.kind for fault in plan(seed, 300, WORKERS)]
         assert kinds[-1] == "kafka"
         assert kinds.count("kafka") == 1
-        assert {"kill", "pause", "renew", "flush", "redis", "postgres", "silence"} <= set(kinds)
+        assert set(kinds) == {*DECK, "kafka"}
+
+
+def test_a_run_may_be_of_some_kinds_alone() -> None:
+    assert {fault.kind for fault in plan(1, 40, WORKERS, ["echo", "rewind"])} == {"echo", "rewind"}
+    with pytest.raises(ValueError, match="echo"):
+        plan(1, 40, WORKERS, [])
 
 
 def test_faults_stand_in_order_and_end_with_the_load() -> None:

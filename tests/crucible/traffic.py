@@ -19,6 +19,8 @@ MAX_TOKENS = 20
 TTL_S = 45
 _GIVE_UP_S = 90.0
 _AGAIN_S = 0.2
+_REPEATED_OF = 10
+"""Of so many jobs of a source one is published twice."""
 _CALLED_OFF_OF = 12
 """Of so many jobs of a source one is called off, probes excepted."""
 _CALLED_OFF_AFTER_S = (0.0, 0.1, 0.3, 1.0, 3.0)
@@ -92,6 +94,9 @@ class Traffic:
         )
         with suppress(NotOpen):
             self.client.forget(job_id)
+        if number % _REPEATED_OF == 0 and await _acknowledged(submit):
+            with suppress(NotOpen):
+                self.client.forget(job_id)
         return job_id
 
     async def _call_off(self, job_id: UUID) -> None:
