@@ -26,7 +26,7 @@ from tests.crucible.checker import Report, check
 from tests.crucible.gauges import Gauges, Node
 from tests.crucible.history import History
 from tests.crucible.nemesis import Nemesis
-from tests.crucible.plan import DECK, plan
+from tests.crucible.plan import DECK, ON_REQUEST, plan
 from tests.crucible.traffic import SOURCES, Source, Traffic, request
 from tests.crucible.waits import Waits
 from tests.stack import RealStack
@@ -67,7 +67,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.crucible", description=__doc__)
     parser.add_argument("--seconds", type=float, default=120, help="of load")
     parser.add_argument("--seed", type=int, default=1, help="of the plan of faults")
-    parser.add_argument("--only", help=f"these faults, with commas: {', '.join(dict.fromkeys(DECK))}")
+    parser.add_argument("--only", help=f"of {', '.join(dict.fromkeys((*DECK, *ON_REQUEST)))}")
     parser.add_argument(
         "--history", type=Path, default=Path("build/crucible.json"), help="where all that was recorded goes"
     )

@@ -66,9 +66,11 @@ committed      SETTLE's transaction is, and no reply is sent
 DECK: Sequence[Kind] = (
     *("kill", "kill", "kill_at", "kill_at", "kill_at", "pause", "renew", "flush"),
     *("redis", "postgres", "still", "cut", "cut", "errors", "hangs", "limits", "silence"),
-    *("kill_all", "roll", "join", "rewind", "echo", "widen", "full", "readonly", "slow"),
+    *("kill_all", "roll", "join", "rewind", "echo", "full", "readonly", "slow"),
 )
 """Every kind comes round; workers die most often."""
+ON_REQUEST: Sequence[Kind] = ("widen",)
+"""What goes to a new partition waits up to half a minute for its readers to look for it."""
 _PARTS: dict[Kind, Sequence[Part]] = {
     "still": ("kafka", "postgres", "redis"),
     "cut": ("kafka", "postgres", "redis", "provider"),
@@ -122,7 +124,7 @@ class Fault:
 def plan(
     seed: int, seconds: float, workers: int, kinds: Collection[Kind] = frozenset(DECK)
 ) -> tuple[Fault, ...]:
-    """`kinds`: the others are left out, but for Kafka's restart."""
+    """`kinds`: of DECK and ON_REQUEST; the others are left out, but for Kafka's restart."""
     dice = random.Random(seed)
     with_kafka = seconds >= _KAFKA_FROM_S
     end_s = seconds - _KAFKA_TAKES_S if with_kafka else seconds
@@ -141,9 +143,10 @@ def plan(
 
 def _dealt(dice: random.Random, kinds: Collection[Kind]) -> Iterator[Kind]:
     """Raises ValueError where none of the deck is wanted."""
-    deck = [kind for kind in DECK if kind in kinds]
+    all_kinds = (*DECK, *ON_REQUEST)
+    deck = [kind for kind in all_kinds if kind in kinds]
     if not deck:
-        raise ValueError(f"of the kinds {', '.join(sorted(set(DECK)))} one at least")
+        raise ValueError(f"of the kinds {', '.join(sorted(set(all_kinds)))} one at least")
     while True:
         yield from dice.sample(deck, len(deck))
 
