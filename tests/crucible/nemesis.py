@@ -17,6 +17,7 @@ _COMES_THERE_WITHIN_S = 10.0
 _ENDS_WITHIN_S = 40.0
 """A worker that was told to stop; then it is killed, and that is an error of the run."""
 _CUT_EVERY_S = 0.3
+_REVIVE_EVERY_S = 1.0
 _SLOW_S = 0.15
 """Of every byte, each way."""
 _OF_WORKERS = frozenset({"kill", "pause", "renew"})
@@ -64,13 +65,19 @@ class Nemesis:
     async def carry_out(self, faults: Sequence[Fault]) -> None:
         start = time.monotonic()
         for fault in faults:
-            await asyncio.sleep(max(0.0, start + fault.at_s - time.monotonic()))
+            await self._supervise(start + fault.at_s)
             try:
-                self._arena.revive()
                 await self._strike(fault, time.monotonic() - start)
             except Exception as error:  # noqa: BLE001 - the others are carried out all the same
                 self.errors.append(f"{fault.kind}: {type(error).__name__}: {error}")
                 self._say(f"          {self.errors[-1]}")
+
+    async def _supervise(self, until: float) -> None:
+        """Start again what has ended by itself, since it found a server away, once at least."""
+        self._arena.revive()
+        while (left_s := until - time.monotonic()) > 0:
+            await asyncio.sleep(min(left_s, _REVIVE_EVERY_S))
+            self._arena.revive()
 
     async def _strike(self, fault: Fault, at_s: float) -> None:
         struck: list[int] = []
