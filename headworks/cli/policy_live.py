@@ -37,8 +37,9 @@ def activate(file: _FileArgument, project: _ProjectOption = None) -> None:
         headworks policy activate policy.yaml
         headworks policy activate strict.yaml --project acme/search
 
-    A document that is not right is refused with the line, the rule and the reason, and what decided before goes
-    on deciding. Who did it is on record: the environment variable HEADWORKS_OPERATOR, else the login name.
+    A document that is not right is refused with the line, the rule and the reason, and what decided before
+    goes on deciding. Who did it is on record: the environment variable HEADWORKS_OPERATOR, else the login
+    name.
     """
     from broker.ops import policies
 

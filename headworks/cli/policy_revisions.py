@@ -42,8 +42,8 @@ def check_document(
         headworks policy test policy.yaml --json
         headworks policy test policy.yaml --answers answers.jsonl
 
-    This is all that is done before a document may decide, and needs no server. One that is not right is refused
-    as `activate` would, with the line, the rule and the reason:
+    This is all that is done before a document may decide, and needs no server. One that is not right is
+    refused as `activate` would, with the line, the rule and the reason:
         line 12, rule hot: when: a job may lack `request.temperature`: ...
         line 31, rule model-approved: should not match and does
 

@@ -6,8 +6,9 @@ from typing import Any, NamedTuple
 from broker.policy.answers import schema_form
 from broker.policy.answers.checks import demanded_schema
 from broker.policy.decide import Uncheckable
+from broker.policy.rewriting import rewritten
 from broker.policy.sections import AnswerChecks, Check
-from broker.policy.texts import rewritten, texts
+from broker.policy.texts import texts
 
 
 class Demands(NamedTuple):
@@ -42,7 +43,7 @@ def with_canary(request: dict[str, Any], token: str) -> dict[str, Any] | None:
     prompts = [text for text in texts(request) if text.role == "system" and text.path[-1] != "name"]
     if not prompts:
         return None
-    return rewritten(request, {prompts[-1].path: f"{prompts[-1].text}\n\n(ref {token})"})
+    return rewritten(request, [(prompts[-1], f"{prompts[-1].text}\n\n(ref {token})")])
 
 
 def _withholds(section: AnswerChecks, check: Check) -> bool:
