@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
+from itertools import groupby
 from typing import Any, Final, NamedTuple
 
 import orjson
@@ -19,6 +20,8 @@ from broker.policy.dlp.finder import Finder
 from broker.policy.dlp.spans import Kind, Span
 from broker.policy.facts import Answer, Facts
 from broker.policy.revision import PolicyRevision
+from broker.policy.spotting import spot
+from broker.policy.texts import Text
 from schemas.envelope import Tags
 from schemas.state import AnswerDecision
 
@@ -30,8 +33,8 @@ KINDS_MAX: Final = 1_024
 """Kinds of jobs of which it is remembered whether any rule is about their answers."""
 _NO_PROMPT: Final = Prompt(())
 
-Spans = Mapping[str, Sequence[Span]]
-"""By text."""
+Spans = Sequence[Sequence[Span]]
+"""Of each place."""
 
 
 class Answered(NamedTuple):
@@ -108,7 +111,7 @@ class AnswerJudge:
         if not isinstance(document, dict):
             return self._unread(answered, UNREADABLE)
         reading = read(document)
-        spans = {} if self._finder is None else self._look(self._finder, reading.places)
+        spans = () if self._finder is None else _spotted(reading.places, self._finder)
         record = decide(self._facts(answered, reading, spans), self._compiled, "answer")
         taken = frozenset(each.type for each in record.redactions if each.type != Kind.PERSON)
         if record.effect != "redact" or not taken:
@@ -116,17 +119,13 @@ class AnswerJudge:
         rewrite(document, reading.places, spans, taken, answered.tokens)
         return AnswerJudgement(_decision(record, answered, taken), orjson.dumps(document))
 
-    def _look(self, finder: Finder, places: Sequence[Place]) -> Spans:
-        """Raises TooMuchFound."""
-        return {text: finder.every(text) for text in {place.text for place in places}}
-
     def _facts(self, answered: Answered, reading: Reading, spans: Spans) -> Facts:
         compares = self._compares
         prompt = Prompt(system_prompts(answered.request)) if compares else _NO_PROMPT
         overlap = max(map(prompt.overlap, reading.plain), default=0) if compares else 0
         case = Case(answered.request, answered.value_sha256, reading, prompt, overlap, answered.tokens)
         findings = Findings() if self._checks is None else self._checks.make(case)
-        found = Counter(span.type for place in reading.places for span in spans.get(place.text, ()))
+        found = Counter(span.type for each in spans for span in each)
         answer = _answer(case, findings, found)._replace(sha256=answered.response_sha256)
         return _facts(answered, answer, self._detectors)
 
@@ -146,6 +145,19 @@ class AnswerJudge:
             response_sha256=answered.response_sha256,
         )
         return AnswerJudgement(decision, answered.body)
+
+
+def _spotted(places: Sequence[Place], finder: Finder) -> Spans:
+    """Each choice by itself. Raises TooMuchFound."""
+    found: list[Sequence[Span]] = []
+    for _, group in groupby(places, key=lambda place: place.choice):
+        texts = [
+            Text("assistant", ("messages", number, "content" if place.is_content else place.key), place.text)
+            for number, place in enumerate(group)
+        ]
+        spans = spot(texts, finder)
+        found += [spans.get(text, ()) for text in texts]
+    return found
 
 
 def _answer(case: Case, findings: Findings, found: Mapping[str, int]) -> Answer:

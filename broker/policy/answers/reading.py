@@ -39,6 +39,8 @@ class Place(NamedTuple):
     key: Any
     text: str
     choice: int | None
+    is_content: bool = False
+    """It is what the choice says, or a part of that; parts are read as one too."""
 
 
 class Call(NamedTuple):
@@ -61,7 +63,7 @@ class Reading(NamedTuple):
     choices: tuple[Choice, ...]
     places: tuple[Place, ...]
     plain: tuple[str, ...]
-    """Every text once, as `plain` has it."""
+    """Every text once, as `plain` has it, and what a choice says in several parts as one."""
 
     @property
     def chars(self) -> int:
@@ -73,9 +75,9 @@ def read(document: dict[str, Any]) -> Reading:
     """`document`: the answer's JSON, parsed. Raises TooMuch."""
     choices = _list(_of(document, "choices"))
     places = tuple(_bounded(_places(document, choices)))
-    return Reading(
-        tuple(map(_choice, choices)), places, tuple(map(plain, dict.fromkeys(place.text for place in places)))
-    )
+    read = tuple(map(_choice, choices))
+    texts = dict.fromkeys([*(place.text for place in places), *(choice.content for choice in read)])
+    return Reading(read, places, tuple(map(plain, texts)))
 
 
 def plain(text: str) -> str:
@@ -148,10 +150,13 @@ def _places(document: Any, choices: list[Any]) -> Iterator[Place]:
 
 def _of_choice(choice: Any, position: int) -> Iterator[Place]:
     """Its tokens are its other texts once more, and count as a text where they are not."""
+    message = _of(choice, "message")
+    contents = {id(part) for part in (message, *_list(_of(message, "content")))}
     told: set[str] = set()
     for place in _strings(choice, position, of_root=(LOGPROBS,)):
         told.add(place.text)
-        yield place
+        is_content = id(place.holder) in contents and place.key in {"content", "text"}
+        yield place._replace(is_content=is_content)
     for tokens in _token_texts(_of(choice, LOGPROBS)):
         if tokens and tokens not in told:
             yield Place(choice, LOGPROBS, tokens, position)

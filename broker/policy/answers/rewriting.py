@@ -1,7 +1,7 @@
 """Data taken out of an answer, in place: `[EMAIL_1]` where an address stood."""
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any, Final
 
 import orjson
@@ -16,18 +16,18 @@ _STRING: Final = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 def rewrite(
     document: Any,
     places: Sequence[Place],
-    spans: Mapping[str, Sequence[Span]],
+    spans: Sequence[Sequence[Span]],
     types: Collection[str],
     reserved: Iterable[str],
 ) -> None:
-    """`spans` by text; of those, the ones of `types` go. `reserved`: placeholders that will be put back, and
+    """`spans` of each place; those of `types` go. `reserved`: placeholders that will be put back, and
     so stand for something else.
 
     A choice that something is taken out of loses its log probabilities: its tokens spell the text once more.
     """
     placeholders = Placeholders((place.text for place in places), reserved)
-    for place in places:
-        covered = cover((span for span in spans[place.text] if span.type in types), lambda _: False)
+    for place, found in zip(places, spans, strict=True):
+        covered = cover((span for span in found if span.type in types), lambda _: False)
         if covered:
             place.holder[place.key] = _without(place, covered, placeholders)
             if place.choice is not None:

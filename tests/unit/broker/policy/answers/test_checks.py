@@ -47,6 +47,8 @@ def test_forbidden_words_are_whole_and_in_any_case(text: str) -> None:
     assert verdict(section, chat("Good.", text)) == ("deny", "answer.forbidden_words")
     in_a_call = {"tool_calls": [call("f", orjson.dumps({"x": [text]}).decode())]}
     assert verdict(section, chat(in_a_call)) == ("deny", "answer.forbidden_words")
+    parts = [{"type": "text", "text": part} for part in (text[:5], text[5:])]
+    assert verdict(section, chat({"content": parts})) == ("deny", "answer.forbidden_words")
     assert verdict(section, chat("sluicegates", "Millrace project")) == PASSES
 
 

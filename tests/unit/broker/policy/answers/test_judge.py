@@ -74,6 +74,14 @@ def test_data_is_taken_out_wherever_it_stands(dlp: AnswerJudge) -> None:
     assert found["annotations"][0]["url_citation"]["title"] == "About [EMAIL_1]"
 
 
+def test_data_that_is_split_over_parts_is_found_and_taken_out(dlp: AnswerJudge) -> None:
+    parts = [{"type": "text", "text": text} for text in ("Write to joe.doe@exam", "ple.com today.")]
+    judgement = judged(dlp, chat({"content": parts}))
+    assert judgement.decision.redacted == ("EMAIL",)
+    found = [part["text"] for part in choice(judgement)["message"]["content"]]
+    assert found == ["Write to [EMAIL_1]", "[EMAIL_2] today."]
+
+
 def test_log_probabilities_do_not_spell_what_was_taken_out(dlp: AnswerJudge) -> None:
     tokens: list[dict[str, Any]] = [
         {"token": piece, "logprob": -1, "top_logprobs": []} for piece in ("joe.", "doe@", "example.com")
