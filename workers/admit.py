@@ -6,18 +6,19 @@ jobs.<lane>[.<application>]
   seen before     → outcomes, as a repeat or a conflict
   called off      → outcomes
   to be reviewed  → parked, until somebody decides (`review`)
-  else            → admitted.<lane>, under the broker's seal
+  else            → RESERVE: handed over where this process runs it and the gate is open, else by
+                    admitted.<lane>
 """
 
 import asyncio
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from time import monotonic
 from typing import NamedTuple
 
 from broker.admission import DEADLINE_DEFAULT_MS, Admitted, Bounds, Sender, judge, read_reply_to
-from broker.errors import AppendTimeRequired, JobRefused, NotBelieved
+from broker.errors import AppendTimeRequired, GateClosed, JobRefused, NotBelieved, RedisUnavailable
 from broker.identity.authenticate import Authentic, Freshness, authenticate
 from broker.identity.directory import Directory
 from broker.policy import tokens
@@ -43,6 +44,9 @@ from workers.tools import Tools
 _YIELD_AFTER_S = 0.004
 """Policy may take tens of milliseconds for a long prompt, and less than one for others."""
 _LOG_APPEND_TIME = 1
+
+Hold = Callable[[Sequence[Inner], Sequence[Outgoing]], Awaitable[None]]
+"""RESERVE's: take the jobs' holds, and publish what follows and the records beside."""
 
 
 class _Cancel(NamedTuple):
@@ -86,6 +90,8 @@ class Admit:
         holding: Holding,
     ) -> None:
         admit = settings.admit
+        self.hold: Hold | None = None
+        """Where this process runs RESERVE too."""
         self._directory = directory
         self._books = books
         self._routes = Routes(settings.providers)
@@ -109,11 +115,11 @@ class Admit:
         jobs, cancels, strangers = await self._examine(records)
         await self._call_off(self._allowed(cancels))
         seen = await self._jobs.register([_row(job) for job in jobs])
-        onward, held = self._sorted(await self._going(zip(jobs, seen, strict=True)))
+        onward, ended, held = self._sorted(await self._going(zip(jobs, seen, strict=True)))
         asking = [self._outlets.outcome(cancel.state, Cancelling(), b"") for cancel in cancels]
-        parked = [self._holding.record(one) for one in held]
-        sent = await self._producer.send_all(strangers + asking + onward + parked)
-        await self._holding.enter(held, sent[len(sent) - len(held) :])
+        parked = await self._producer.send_all([self._holding.record(one) for one in held])
+        await self._holding.enter(held, parked)
+        await self._pass_on(onward, strangers + asking + ended)
 
     async def _going(self, jobs: Iterable[tuple[_Job, Seen]]) -> list[tuple[_Job, Seen]]:
         """Without those that were held for review when they were read before."""
@@ -126,19 +132,35 @@ class Admit:
             if seen is not Seen.REDELIVERED or run_key(job.state) not in held
         ]
 
-    def _sorted(self, jobs: Iterable[tuple[_Job, Seen]]) -> tuple[list[Outgoing], list[Held]]:
-        onward: list[Outgoing] = []
+    def _sorted(self, jobs: Iterable[tuple[_Job, Seen]]) -> tuple[list[Inner], list[Outgoing], list[Held]]:
+        """What goes on, the ends of what does not, and what is to be reviewed."""
+        onward: list[Inner] = []
+        ended: list[Outgoing] = []
         to_hold: list[Held] = []
         for job, seen in jobs:
             end = self._end(job, seen)
             if end is not None:
-                onward.append(end)
+                ended.append(end)
             elif job.judgement is not None and job.judgement.decision.effect == "review":
                 to_hold.append(held(job.inner, job.judgement))
             else:
-                inner = job.inner
-                onward.append(self._outlets.onward(topics.admitted(job.state.lane), inner, inner.state))
-        return onward, to_hold
+                onward.append(job.inner)
+        return onward, ended, to_hold
+
+    async def _pass_on(self, admitted: Sequence[Inner], beside: Sequence[Outgoing]) -> None:
+        """RESERVE's own topic is where jobs wait while the gate is away, so that refusals and cancellations
+        that come behind them do not.
+        """
+        if self.hold is not None:
+            try:
+                return await self.hold(admitted, beside)
+            except (RedisUnavailable, GateClosed) as error:
+                self._metrics.trouble("reserve", error)
+        sealed = [
+            self._outlets.onward(topics.admitted(inner.state.lane), inner, inner.state) for inner in admitted
+        ]
+        await self._producer.send_all([*beside, *sealed])
+        return None
 
     def identify(self, record: Incoming) -> Inner | None:
         """The job of a record that ADMIT could not handle, so that it can be ended. None: nobody's."""

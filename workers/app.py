@@ -77,7 +77,7 @@ class Worker:
         self._pumps: list[Pump[Incoming]] = []
         self._waker: asyncio.Task[None] | None = None
         self._parts: Parts | None = None
-        self._crowds: Crowds | None = None
+        self._reserving: Reserve | None = None
         self._watch: Watch | None = None
 
     async def open(self) -> None:
@@ -88,7 +88,8 @@ class Worker:
         if "reserve" in self.pools:
             every_s = self.settings.reserve.park_recheck_ms / 1000
             crowds = Crowds(_room(self._parts), every_s, self.metrics)
-            self._crowds = await self._stack.enter_async_context(crowds)
+            await self._stack.enter_async_context(crowds)
+            self._reserving = _reserving(self._parts, crowds)
         if "settle" in self.pools:
             webhooks = Webhooks(self.settings.webhooks)
             self._stack.push_async_callback(webhooks.close)
@@ -131,11 +132,6 @@ class Worker:
             raise RuntimeError("open() comes first")
         return self._parts
 
-    def _crowded(self) -> Crowds:
-        if self._crowds is None:
-            raise RuntimeError("open() comes first")
-        return self._crowds
-
     # one pool each
 
     def _admit(self, parts: Parts) -> Pump[Incoming]:
@@ -149,6 +145,8 @@ class Worker:
             parts.cancels,
             Holding(parts.tools, parts.reviews, parts.parking),
         )
+        if self._reserving is not None:
+            stage.hold = parts.tools.metrics.timed("reserve", self._reserving.hold)
         sources = {
             lane.value: self._source(f"headworks.admit.{lane.value}", pattern=topics.jobs_pattern(lane))
             for lane in Lane
@@ -159,17 +157,11 @@ class Worker:
         return self._pump("admit", sources, stage.handle, slots, limits, poison)
 
     def _reserve(self, parts: Parts) -> Pump[Incoming]:
-        stage = Reserve(
-            parts.settings,
-            parts.tools,
-            parts.directory,
-            parts.gate,
-            parts.parking,
-            self._crowded(),
-        )
+        if self._reserving is None:
+            raise RuntimeError("open() comes first")
         limits = self._limits(batch_max=200, under_way_max=1, span_max=2_000)
         sources = self._by_lane("reserve", topics.admitted)
-        return self._pump("reserve", sources, stage.handle, Slots(3_000, LANE_WEIGHTS), limits)
+        return self._pump("reserve", sources, self._reserving.handle, Slots(3_000, LANE_WEIGHTS), limits)
 
     def _dispatch(self, parts: Parts) -> Pump[Incoming]:
         settings = parts.settings.dispatch
@@ -297,6 +289,10 @@ class Worker:
         lags = {lane: partial(pump.lag, lane) for lane in sources}
         parts.tools.metrics.watch(name, lambda: slots.in_use, lambda: pump.backlog, lags)
         return pump
+
+
+def _reserving(parts: Parts, crowds: Crowds) -> Reserve:
+    return Reserve(parts.settings, parts.tools, parts.directory, parts.gate, parts.parking, crowds)
 
 
 def _room(parts: Parts) -> Room:

@@ -1,6 +1,6 @@
 """RESERVE: is there money and quota for it? Taken on all levels or on none, before anything is sent.
 
-admitted.<lane>
+admitted.<lane>, and what ADMIT of the same process hands over
   held               → reserved.<lane>
   can never fit      → outcomes
   over, for now      → parked, until the window turns, or others of its project have ended
@@ -48,26 +48,32 @@ class Reserve:
         self._tombstones = tools.tombstones
 
     async def handle(self, records: Sequence[Incoming]) -> None:
-        now_ms = self._clock()
-        onward: list[Outgoing] = []
+        jobs: list[Inner] = []
+        forged: list[Outgoing] = []
+        for record in records:
+            try:
+                jobs.append(self._sealer.open(record))
+            except NotBelieved as error:
+                self._metrics.dead_letter("reserve", error.reason)
+                forged.append(self._outlets.dead_record(record, "reserve", error.reason.value))
+        await self.hold(jobs, forged)
+
+    async def hold(self, jobs: Sequence[Inner], beside: Sequence[Outgoing]) -> None:
+        """Take the jobs' holds and publish what follows, and what is `beside` with it. May be repeated."""
+        onward: list[Outgoing] = [*beside]
         parked: list[Inner] = []
-        waiting = self._in_line(self._open(records, onward, now_ms), parked)
+        waiting = self._in_line(self._in_time(jobs, onward), parked)
         verdicts = await self._gate.reserve([self._requests.of(inner.state) for inner in waiting])
         for inner, verdict in zip(waiting, verdicts, strict=True):
             self._sort(inner, verdict, onward, parked)
         sent = await self._producer.send_all(onward + [park(self._outlets, inner) for inner in parked])
         await self._index(parked, sent[len(onward) :])
 
-    def _open(self, records: Sequence[Incoming], onward: list[Outgoing], now_ms: int) -> list[Inner]:
-        """The jobs to reserve for; what is forged, called off or expired goes straight to `onward`."""
+    def _in_time(self, jobs: Sequence[Inner], onward: list[Outgoing]) -> list[Inner]:
+        """The jobs to reserve for; what is called off or expired goes straight to `onward`."""
+        now_ms = self._clock()
         waiting: list[Inner] = []
-        for record in records:
-            try:
-                inner = self._sealer.open(record)
-            except NotBelieved as error:
-                self._metrics.dead_letter("reserve", error.reason)
-                onward.append(self._outlets.dead_record(record, "reserve", error.reason.value))
-                continue
+        for inner in jobs:
             if self._tombstones.covers(inner.state):
                 self._metrics.job("reserve", "cancelled")
                 onward.append(self._outlets.cancelled(inner.state, "reserve"))

@@ -6,7 +6,7 @@ Children are kept in tables, so that counting on the hot path is a look-up and a
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from enum import StrEnum
-from typing import Final, TypeVar
+from typing import Final, ParamSpec, TypeVar
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -19,7 +19,7 @@ from schemas.state import AnswerDecision
 from schemas.topics import Lane, RetryDelay
 
 Child = TypeVar("Child")
-R = TypeVar("R")
+P = ParamSpec("P")
 T = TypeVar("T")
 
 LABELS_MAX: Final = 256
@@ -132,14 +132,14 @@ class Metrics:
     def ended(self, lane: Lane, kind: str, age_ms: int) -> None:
         self._ended[lane.value, kind].observe(age_ms / 1000)
 
-    def timed(self, stage: str, handle: Callable[[R], Awaitable[T]]) -> Callable[[R], Awaitable[T]]:
+    def timed(self, stage: str, handle: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
         """`handle`, with the time that each batch takes observed."""
         seconds = self._stages[stage,]
 
-        async def timed(records: R) -> T:
+        async def timed(*args: P.args, **kwargs: P.kwargs) -> T:
             started = time.monotonic()
             try:
-                return await handle(records)
+                return await handle(*args, **kwargs)
             finally:
                 seconds.observe(time.monotonic() - started)
 
