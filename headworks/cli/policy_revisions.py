@@ -7,12 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from headworks.cli.output import JsonOption, printable, show_one, show_table
-from headworks.cli.policy_eval import opened
 from schemas.topics import Lane
 
 if TYPE_CHECKING:
-    from typing import BinaryIO
-
     from broker.policy.decision import DecisionRecord
     from broker.policy.differences import Change
     from broker.policy.document import Document
@@ -100,86 +97,73 @@ def _judged(revision: "PolicyRevision", file: str) -> list[tuple[int, dict[str, 
 
 
 def diff(
-    old: Annotated[Path, _document("OLD.yaml", "The document that decides now.")],
-    new: Annotated[Path, _document("NEW.yaml", "The one that is to decide.")],
+    old: Annotated[str, typer.Argument(metavar="OLD", help="The document that decides now, or a revision.")],
+    new: Annotated[str, typer.Argument(metavar="NEW", help="The one that is to decide.")],
     file: Annotated[
-        str, typer.Argument(metavar="FILE.jsonl", help="Jobs, one a line; `-` is standard input.")
-    ],
+        str | None, typer.Argument(metavar="FILE.jsonl", help="Jobs, one a line; `-` is standard input.")
+    ] = None,
+    *,
+    topic: Annotated[
+        str | None, typer.Option(metavar="TOPIC", help="Jobs that Kafka has, in place of a file.")
+    ] = None,
+    last: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Of a topic: so many of each partition, the newest.")
+    ] = 1_000,
     project: Annotated[
-        str, typer.Option(metavar="ORG/PROJECT", help="Whose jobs they are, for rules with such a scope.")
+        str, typer.Option(metavar="ORG/PROJECT", help="Whose jobs a file has, for rules with such a scope.")
     ] = "example/example",
-    application: Annotated[str, typer.Option(metavar="NAME", help="Which application's.")] = "example",
+    application: Annotated[
+        str, typer.Option(metavar="NAME", help="Which application's a file has.")
+    ] = "example",
     lane: Annotated[
-        Lane, typer.Option(metavar="LANE", help="interactive, standard or bulk.")
+        Lane, typer.Option(metavar="LANE", help="Of a file: interactive, standard or bulk.")
     ] = Lane.STANDARD,
     region: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="LABEL", help="A label of the targets that serve their models; may be repeated."
+            metavar="LABEL",
+            help="Of a file: a label of the targets that serve their models; may be repeated.",
         ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Decide a file of jobs by two policy documents, and list those on which they differ.
+    """Decide jobs by two policy documents, and list those on which they differ.
 
     Examples:
         headworks policy diff policy.yaml new.yaml jobs.jsonl
         headworks policy diff old.yaml new.yaml jobs.jsonl --project acme/search
+        headworks policy diff 4f2a90c1d3e7 new.yaml --topic jobs.standard
 
     A line is an envelope, as applications publish it, or a line of the OpenAI Batch format, as
-    `headworks run` takes it. Each job is decided as a request, by the detectors that come with this version;
-    answers are not in the file. Two decisions differ where the effect, the reason, the rules that count, what
-    is taken out or the regions do; scores and rules that only monitor make no difference.
+    `headworks run` takes it. Of a topic those records are jobs that ADMIT has registered; whose they are the
+    ledger says, and where targets lie the settings do. A revision is one that `headworks policy list` shows.
 
-    Lines that are no such jobs, and jobs that would be refused for their form before any policy saw them, are
-    counted and passed over; the first is named. Exit status 1: there is no job in the file.
+    Each job is decided as a request, by the detectors that come with this version. Two decisions differ where
+    the effect, the reason, the rules that count, what is taken out or the regions do; scores and rules that
+    only monitor make no difference.
+
+    Lines and records that are no such jobs, and jobs that would be refused for their form before any policy
+    saw them, are counted and passed over; the first is named. Exit status 1: there is no job.
     """
     from broker.ops.projects import Address
+    from headworks.cli import policy_replay
 
-    address = Address.parse(project)
-    names = (address.organization, address.project, application, lane.value)
-    before, after = _revision(old), _revision(new)
-    with opened(file) as source:
-        outcome = _replayed(source, before, after, (*names, tuple(sorted(set(region or ())))))
+    if (file is None) is (topic is None):
+        raise typer.BadParameter("name a file, or --topic")
+    before, after = policy_replay.revision(old), policy_replay.revision(new)
+    if topic is not None:
+        outcome = policy_replay.of_topic(topic, last, before, after)
+    else:
+        address = Address.parse(project)
+        regions = tuple(sorted(set(region or ())))
+        names = (address.organization, address.project, application, lane.value, regions)
+        outcome = policy_replay.of_file(file or "", before, after, names)
     if outcome.refusal is not None and not outcome.counts.compared:
         raise outcome.refusal
     if as_json:
         typer.echo(json.dumps(_record(before, after, outcome), indent=2))
     else:
         _show(outcome)
-
-
-def _revision(file: Path) -> "PolicyRevision":
-    """Raises PolicyInvalid, whose text names the file too."""
-    from broker.errors import PolicyInvalid
-    from broker.policy.revision import PolicyRevision
-
-    try:
-        return PolicyRevision.load(file.read_bytes())
-    except PolicyInvalid as error:
-        raise PolicyInvalid(f"{error.reason} (in {file})", error.line, error.rule) from None
-
-
-def _replayed(
-    source: "BinaryIO",
-    before: "PolicyRevision",
-    after: "PolicyRevision",
-    whose: tuple[str, str, str, str, tuple[str, ...]],
-) -> "Outcome":
-    from broker.policy.injection import Detector
-    from headworks.batch.lines import numbered
-    from headworks.trial.progress import progress
-    from headworks.trial.replay import Outcome, Remembering, Side, Whose, replay
-    from headworks.trial.scan import LINE_BYTES_MAX
-
-    injection = Remembering(Detector.load())
-    sides = Side(before, injection), Side(after, injection)
-    outcome = Outcome()
-    with progress("jobs") as show:
-        for replayed in replay(numbered(source, LINE_BYTES_MAX), *sides, Whose(*whose)):
-            outcome.add(replayed)
-            show(replayed.line)
-    return outcome
 
 
 def _contents(document: "Document") -> dict[str, Any]:

@@ -1,6 +1,7 @@
-"""Jobs of a file, decided by two revisions."""
+"""Jobs of a file or of a topic, decided by two revisions."""
 
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import sha256
@@ -123,13 +124,18 @@ def replay(lines: Iterable[Line], before: Side, after: Side, whose: Whose) -> It
             continue
         try:
             job = read_job(line)
-            change = compare(job.label, before.decide(job, whose), after.decide(job, whose))
         except RowInvalid as refused:
             yield Replayed(line.number, refused=refused)
-        except TooMuchFound as refused:
-            yield Replayed(line.number, refused=RowInvalid(line.number, "row", str(refused)))
         else:
-            yield Replayed(line.number, change)
+            yield decided(line.number, job, before, after, whose)
+
+
+def decided(number: int, job: Job, before: Side, after: Side, whose: Whose) -> Replayed:
+    try:
+        change = compare(job.label, before.decide(job, whose), after.decide(job, whose))
+    except TooMuchFound as refused:
+        return Replayed(number, refused=RowInvalid(number, "row", str(refused)))
+    return Replayed(number, change)
 
 
 def read_job(line: Line) -> Job:
@@ -138,18 +144,28 @@ def read_job(line: Line) -> Job:
     Raises RowInvalid where it is neither, and where its request would be refused for its form.
     """
     raw = whole(line)
-    try:
-        job = _of_batch(line.number, raw) if _is_batch(raw) else _of_envelope(line.number, raw)
+    if not _is_batch(raw):
+        return read_envelope_of(line.number, raw, f"line {line.number}")
+    job = _of_batch(line.number, raw)
+    with _told(line.number):
         validate_request(job.endpoint, job.request)
-    except (JobRefused, RequestRefused) as refused:
-        raise RowInvalid(line.number, refused.param or "row", refused.message) from None
     return job
 
 
-def _of_envelope(number: int, raw: bytes) -> Job:
-    """Raises JobRefused."""
-    envelope = read_envelope(raw, _BOUNDS)
-    return Job(f"line {number}", envelope.endpoint, envelope.request, envelope.tags, sha256(raw).hexdigest())
+def read_envelope_of(number: int, raw: bytes, label: str) -> Job:
+    """Of an envelope. Raises RowInvalid as `read_job` does."""
+    with _told(number):
+        envelope = read_envelope(raw, _BOUNDS)
+        validate_request(envelope.endpoint, envelope.request)
+    return Job(label, envelope.endpoint, envelope.request, envelope.tags, sha256(raw).hexdigest())
+
+
+@contextmanager
+def _told(number: int) -> Iterator[None]:
+    try:
+        yield
+    except (JobRefused, RequestRefused) as refused:
+        raise RowInvalid(number, refused.param or "row", refused.message) from None
 
 
 def _is_batch(raw: bytes) -> bool:

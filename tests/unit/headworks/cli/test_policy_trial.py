@@ -139,6 +139,9 @@ def test_a_file_that_is_not_there_is_wrong_usage(invoke: Invoke, tmp_path: Path)
     for command in (
         ["scan", "nowhere"],
         ["diff", path, path, "nowhere"],
+        ["diff", path, "nowhere", path],
+        ["diff", path, path],
+        ["diff", path, path, path, "--topic", "jobs.bulk"],
         ["eval", "nowhere"],
         ["test", "nowhere"],
     ):
