@@ -84,6 +84,7 @@ def _cell(value: Any) -> str:
 def _judged(revision: "PolicyRevision", file: str) -> list[tuple[int, dict[str, Any]]]:
     """Raises RowInvalid."""
     from headworks.batch.lines import numbered
+    from headworks.cli.policy_eval import opened
     from headworks.cli.policy_live import told_of_answer
     from headworks.trial.answers import judge_answers
     from headworks.trial.scan import LINE_BYTES_MAX
