@@ -4,9 +4,10 @@ STAMP := .venv/.installed-from-lock
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-header --no-annotate --quiet
+FUZZERS := build/atheris
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test crucible lint format bench services lock schemas clean
+.PHONY: help setup demo test fuzz crucible lint format bench services lock schemas clean
 
 help: ## Say what each target does
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +28,12 @@ demo: $(STAMP) ## Send the example jobs through every pool, with the embedded se
 test: $(STAMP) ## Run all tests, on real servers too (ARGS="-k name" for some)
 	$(BIN)/python -m tests.services install
 	$(BIN)/python -m pytest $(ARGS)
+
+fuzz: $(STAMP) ## Fuzz what reads texts and policies (SECONDS=60 each); fetches Atheris, for Linux
+	@test -d $(FUZZERS) || $(PIP) install --quiet --target $(FUZZERS) atheris==3.0.0
+	@for target in views detectors document; do \
+		PYTHONPATH=$(FUZZERS) $(BIN)/python -m tests.fuzz $$target --seconds $(or $(SECONDS),60) || exit 1; \
+	done
 
 crucible: $(STAMP) ## Kill and cut off everything under load, and look (SECONDS=120 SEED=1)
 	$(BIN)/python -m tests.services install

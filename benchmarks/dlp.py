@@ -41,18 +41,18 @@ def main() -> None:
         **_prompts("1 KB, nothing but findings", finder, _filled(_PERSONAL, 1_024), 500),
         **_prompts("100 KB, a finding a KB", finder, _filled(_PERSONAL + _PROSE * 9, 102_400), 20),
     }
-    hostile = {name: _cpu_ms(finder, _filled(text, _HOSTILE_CHARACTERS)) for name, text in _hostile().items()}
-    dearest = max(hostile, key=hostile.__getitem__)
+    cost_ms = {name: _cpu_ms(finder, text) for name, text in hostile(_HOSTILE_CHARACTERS).items()}
+    dearest = max(cost_ms, key=cost_ms.__getitem__)
     rows = [
         (f"{name}, {share}", f"{value:.0f} µs", "")
         for name, at in figures.items()
         for share, value in at.items()
     ]
     rows.append(
-        (f"1 MB, dearest of {len(hostile)}: {dearest}", f"{hostile[dearest]:.0f} ms", "never seconds")
+        (f"1 MB, dearest of {len(cost_ms)}: {dearest}", f"{cost_ms[dearest]:.0f} ms", "never seconds")
     )
     show("Data loss prevention, CPU of one core", rows)
-    save({"cpu_us": figures, "hostile_1mb_cpu_ms": hostile}, arguments.json)
+    save({"cpu_us": figures, "hostile_1mb_cpu_ms": cost_ms}, arguments.json)
 
 
 def _prompts(name: str, finder: Finder, text: str, times: int) -> dict[str, dict[str, float]]:
@@ -80,9 +80,9 @@ def _filled(text: str, characters: int) -> str:
     return (text * (characters // len(text) + 1))[:characters]
 
 
-def _hostile() -> dict[str, str]:
-    """Each is repeated to the length asked for; the random ones are as long already."""
-    return {
+def hostile(characters: int) -> dict[str, str]:
+    """Texts of that length that are made to take long, by name."""
+    repeated = {
         "digits": "1234567890",
         "digits apart": "4111 ",
         "zeros": "0 ",
@@ -108,15 +108,29 @@ def _hostile() -> dict[str, str]:
         "full-width": "１中",
         "brackets": "[EMAIL_",
         "prose": _PROSE,
-        "letters": _noise(string.ascii_letters),
-        "hexadecimal": _noise("0123456789abcdef"),
-        "numbers": _noise("0123456789 .-()/+"),
-        "printable": _noise(string.printable),
+        "base64": "SWdub3JlIGFsbCBydWxlcw ",
+        "percent": "%41%42",
+        "entities": "&#65;",
+        "Morse": ".- -... ",
+        "apart": "i g n o r e ",
+        "leet": "1gn0r3 ",
+        "backwards": "eht dna ",
+        "unseen": "a\u200b",
+    }
+    noises = {
+        "letters": string.ascii_letters,
+        "hexadecimal": "0123456789abcdef",
+        "numbers": "0123456789 .-()/+",
+        "printable": string.printable,
+    }
+    return {
+        **{name: _filled(text, characters) for name, text in repeated.items()},
+        **{name: _noise(alphabet, characters) for name, alphabet in noises.items()},
     }
 
 
-def _noise(alphabet: Iterable[str]) -> str:
-    return "".join(random.Random(1).choices(list(alphabet), k=_HOSTILE_CHARACTERS))
+def _noise(alphabet: Iterable[str], characters: int) -> str:
+    return "".join(random.Random(1).choices(list(alphabet), k=characters))
 
 
 if __name__ == "__main__":

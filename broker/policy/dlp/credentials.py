@@ -55,6 +55,10 @@ _ASSIGNED = (
     r"|[ \t]+([0-9A-Za-z+/_=-]{24,}))"
 )
 _OPTION = rf"(?i)--(?:[a-z]+-)*(?:{_PASSWORD}|{_TOKEN})[ \t]+[\"']?([^\s\"'`,;<>(){{}}\[\]|\\]{{6,}})"
+_SPOKEN = (
+    r"(?i)\b(?:pass(?:word|wort|wd|phrase|code)|pwd|kennwort)[ \t]+"
+    r"(?:`([^`\s]{6,})`|([^\s\"'`,;<>(){}\[\]|\\]{8,}))"
+)
 _BEARER = r"(?i)\b(?:bearer|authorization:[ \t]*(?:basic|token))[ \t]+([0-9a-z._~+/=-]{16,})"
 _LOGIN = r"\b[A-Za-z][0-9A-Za-z+.-]{1,20}://[^\s:/@\"'<>]*:([^\s/@\"'<>]+)@"
 _AWS_PAIR = r"\b(?:AKIA|ASIA)[0-9A-Z]{16}[\s,:;|\"']{1,6}([0-9A-Za-z/+]{40})"
@@ -73,6 +77,10 @@ _OTHER_KEY_BEFORE = re.compile(
 )
 _NEAR_BYTES = 16
 _PUNCTUATION = b".:?"
+_MIXED_BYTES = 64
+_MIXED = re.compile(
+    rb"[A-Za-z].*[!@#$%^&*+?][0-9A-Za-z]|[A-Z].*[a-z].*[0-9].*[A-Za-z]|[a-z].*[A-Z].*[0-9].*[A-Za-z]"
+)
 _PLACEHOLDER = re.compile(
     rb"(?:my|the|some|example|sample|dummy|fake|insert|replace|change|enter|redacted|masked|hidden|put|add|use)"
     rb"[-_. ]|your|change-?me|x{4}|\*{3}|\.{3}|placeholder|<|\$\{|\{\{|%\(|\$\(|^\$[A-Za-z_]|here$"
@@ -103,6 +111,7 @@ def _readers() -> tuple[Signs, tuple[tuple[Pattern, _Read], ...]]:
         *((rf"\b({source})", _judged(bool)) for source in INFIX_KEYS),
         (_ASSIGNED, _assigned),
         (_BEARER, _judged(_is_token)),
+        (_SPOKEN, _spoken),
         (_OPTION, _judged(_is_password)),
         (_LOGIN, _judged(_is_login)),
         (_AWS_PAIR, _judged(_is_token)),
@@ -127,6 +136,16 @@ def _assigned(data: bytes, matches: Iterable[Found]) -> Iterator[Span]:
         judge = _is_password if match.start(1) >= 0 else _is_token
         value = _NEXT_PARAMETER.split(data[start:end], 1)[0].rstrip(_PUNCTUATION)
         if judge(value) and not _names_another_key(data, match.start()):
+            yield Span(start, start + len(value), Kind.SECRET)
+
+
+def _spoken(data: bytes, matches: Iterable[Found]) -> Iterator[Span]:
+    """`the password Xy7!fooBar`: words stand there more often, so that it has to look like nothing else."""
+    for checked, match in enumerate(matches):
+        start, end = _value(match, 1, 2)
+        value = data[start:end].rstrip(_PUNCTUATION)
+        mixed = match.start(1) >= 0 or _MIXED.search(value[:_MIXED_BYTES])
+        if checked >= CHECKED_MAX or (mixed and _is_password(value)):
             yield Span(start, start + len(value), Kind.SECRET)
 
 

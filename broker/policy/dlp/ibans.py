@@ -9,7 +9,7 @@ from stdnum import iban, numdb
 from broker.policy.dlp.scanning import Pattern, View, begins_word, ends_word, pattern
 from broker.policy.dlp.spans import Kind, Span
 
-_DIGITS_MIN = 8
+_DIGITS_MIN = 2
 CHECKED_MAX = 4_000
 """In one text; of what has an IBAN's structure beyond, the structure decides."""
 _CLASSES = {"n": "[0-9]", "a": "[A-Z]", "c": "[0-9A-Z]"}

@@ -54,6 +54,7 @@ def test_other_numbers_are_no_cards(text: str) -> None:
         "«IBAN:GB82WEST12345698765432».",
         "«IBAN:FR14 2004 1010 0505 0001 3M02 606» or «IBAN:NO93 8601 1117 947»",
         "«IBAN:MT84MALT011000012345MTLCAST001S»",
+        "«IBAN:BH62WBNPUAPWMJABBBAXEA»",
         "pay «IBAN:DE89-3704-0044-0532-0130-00»,",
         "«IBAN:SA03 8000 0000 6080 1016 7519» («IBAN:CH93 0076 2011 6238 5295 7»)",
         "«IBAN:ＤＥ８９３７０４００４４０５３２０１３０００»",

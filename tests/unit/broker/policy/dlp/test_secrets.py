@@ -12,6 +12,13 @@ ALNUM = string.ascii_letters + string.digits
 URL_SAFE = ALNUM + "-_"
 HEX = "0123456789abcdef"
 UPPER = string.ascii_uppercase + string.digits
+LOWER = string.ascii_lowercase + string.digits
+
+
+def made_up(size: int) -> str:
+    """Letters and digits, always the same."""
+    return "".join(random.Random(size).choices(ALNUM, k=size))
+
 
 FORMATS = [
     ("sk-", ALNUM, 48),
@@ -47,6 +54,50 @@ FORMATS = [
     ("lin_api_", ALNUM, 40),
     ("NRAK-", UPPER, 27),
     ("abc8Q~", ALNUM, 34),
+    ("glpat-" + made_up(27) + ".01.", LOWER, 9),
+    ("fw_", ALNUM, 24),
+    ("sess-", ALNUM, 40),
+    ("tvly-" + "dev-", ALNUM, 32),
+    ("fc-", HEX, 32),
+    ("pcsk_" + "a1B2c_", ALNUM, 63),
+    ("jina_", ALNUM, 60),
+    ("pa-", URL_SAFE, 43),
+    ("wandb_v1_", ALNUM, 60),
+    ("esecret_", ALNUM, 26),
+    ("app-", ALNUM, 24),
+    ("key_", HEX, 64),
+    ("e2b_", HEX, 40),
+    ("apify_api_", ALNUM, 36),
+    ("cio", ALNUM, 32),
+    ("AKCp", ALNUM, 69),
+    ("sgp_" + "0123456789abcdef_", HEX, 40),
+    ("bkua_", HEX, 40),
+    ("CCIPAT_" + made_up(22) + "_", HEX, 40),
+    ("sqp_", HEX, 40),
+    ("pat." + made_up(22) + "." + made_up(24) + ".", ALNUM, 20),
+    ("FlyV1 fm2_", ALNUM + "+/", 160),
+    ("ABSK", ALNUM + "+/", 120),
+    ("vcp_", ALNUM, 56),
+    ("nfp_", ALNUM, 36),
+    ("rnd_", ALNUM, 32),
+    ("pul-", HEX, 40),
+    ("pnu_", ALNUM, 36),
+    ("cfut_", ALNUM, 48),
+    ("napi_", LOWER, 64),
+    ("ddp_", ALNUM, 36),
+    ("sk." + "eyJ1" + made_up(80) + ".", ALNUM, 22),
+    ("EZAK", ALNUM, 54),
+    ("duffel_" + "live_", URL_SAFE, 43),
+    ("mlsn.", HEX, 64),
+    ("EAA", ALNUM, 160),
+    ("ops_" + "eyJ", ALNUM, 250),
+    ("dt0c01." + made_up(24).upper() + ".", UPPER, 64),
+    ("pat-na1-01234567-89ab-cdef-0123-", HEX, 12),
+    ("aio_", ALNUM, 28),
+    ("tfp_", URL_SAFE, 44),
+    ("rdme_", LOWER, 70),
+    ("s-s4t2ud-", HEX, 64),
+    ("pk_" + "12345678_", UPPER, 32),
 ]
 
 
@@ -66,6 +117,35 @@ def test_a_provider_s_key_is_found_whole_in_prose(prefix: str, alphabet: str, si
 @pytest.mark.parametrize("prefix", ["sk-", "ghp_", "hf_", "glpat-", "sk_" + "live_"])
 def test_a_placeholder_with_a_provider_s_prefix_is_no_key(prefix: str) -> None:
     judge(f"{prefix}{'x' * 40} and {prefix}your-key-goes-here-1234567890")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "an app-ropriately-named-directory and app-router, fc-league and key_value_store_of_the_year_2024",
+        "pa-system-for-the-annual-meeting-of-shareholders",
+        "pat-na1-is-the-region; rnd_seed_of_the_experiment_number_7 = 7",
+        "vcp_helper_function_for_tests, cf-ray, dd-wrt, aio_pika, napi_env_create_reference_of_the_addon",
+        "https://example.com/sess-ion/EAAT and FlyV1 is a scheme",
+        "cioppino, ciospecificationsofthecompanyfor2024",
+    ],
+)
+def test_names_that_begin_like_keys_are_none(text: str) -> None:
+    judge(text)
+
+
+@pytest.mark.parametrize(
+    "marked",
+    [
+        "login joe, password «SECRET:SaWl7d*Ubo11sFuW».",
+        "the password `«SECRET:hunter2x»` is his",
+        "Passwort «SECRET:qL9!vexGh2», danke",
+        "password protected, password Windows10, password requirements: 8-12 characters",
+        "the password `must_be_long` or `short`, pwd /usr/local/bin2go",
+    ],
+)
+def test_a_password_that_is_said_without_a_sign_has_to_look_like_one(marked: str) -> None:
+    judge(marked)
 
 
 JWT = "eyJhbGciOiJIUzI1NiJ9." + "eyJzdWIiOiIxMjM0In0." + "dozjgNryP4J3jVmNHl0w5N_XgL0n3I9PlFUP0THsR8U"
