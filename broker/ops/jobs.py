@@ -81,6 +81,7 @@ def _in_attempt(records: JobRecords, last: AttemptRow, now_ms: int) -> Whereabou
 def latest_run(records: JobRecords) -> int:
     runs = [row.run for row in records.attempts]
     runs += [row.run for row in records.parked]
+    runs += [row.run for row in records.reviews]
     runs += [row.run for row in records.terminals]
     return max(runs, default=1)
 
@@ -111,6 +112,7 @@ def _events(records: JobRecords) -> Iterator[Event]:
     for cancel in records.cancels:
         detail = {"at": cancel.origin, "key": cancel.key_id}
         yield Event(cancel.at_ms, "called off", None, None, detail)
+    yield from _reviews(records)
     for letter in records.dead_letters:
         detail = {"at": letter.coordinate, "reason": letter.reason}
         yield Event(letter.at_ms, "dead letter", letter.run, None, detail)
@@ -118,3 +120,11 @@ def _events(records: JobRecords) -> Iterator[Event]:
         detail = {"reason": end.reason, "nanodollars": end.nanodollars, "at": end.outcome}
         detail |= {"reply_sha256": end.value_sha256}
         yield Event(end.at_ms, end.kind, end.run, None, detail)
+
+
+def _reviews(records: JobRecords) -> Iterator[Event]:
+    for held in records.reviews:
+        yield Event(held.held_ms, "held for review", held.run, None, {"review": held.id, "rule": held.rule})
+        if held.verdict is not None:
+            detail = {} if held.decided_by is None else {"by": held.decided_by}
+            yield Event(held.decided_ms or 0, f"review {held.verdict}", held.run, None, detail)

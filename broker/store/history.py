@@ -46,6 +46,18 @@ class DeadLetterRow(NamedTuple):
     at_ms: int
 
 
+class Reviewed(NamedTuple):
+    """A run that policy held for review. `verdict`, `decided_ms`: none while it waits."""
+
+    run: int
+    id: str
+    rule: str
+    held_ms: int
+    verdict: str | None
+    decided_ms: int | None
+    decided_by: str | None
+
+
 @dataclass(frozen=True, slots=True)
 class JobRecords:
     """Each sequence in the order of run and attempt."""
@@ -61,6 +73,7 @@ class JobRecords:
     charges: Sequence[Charged] = ()
     parked: Sequence[ParkedRow] = ()
     cancels: Sequence[CancelRow] = ()
+    reviews: Sequence[Reviewed] = ()
     dead_letters: Sequence[DeadLetterRow] = ()
     terminals: Sequence[Terminal] = ()
 
@@ -99,6 +112,7 @@ async def _read(connection: AsyncConnection, row: AnyRow) -> JobRecords:
     key = JobKey(row.application_id, row.job_id)
     attempts = [_typed(AttemptRow, each) for each in await _rows(connection, tables.attempts, key)]
     charges = await _rows(connection, tables.charges, key)
+    held = await _rows(connection, tables.reviews, key)
     letters = await _rows(connection, tables.dead_letters, key)
     return JobRecords(
         application=row.application_name,
@@ -110,6 +124,7 @@ async def _read(connection: AsyncConnection, row: AnyRow) -> JobRecords:
         charges=[Charged(*(getattr(each, name) for name in Charged._fields)) for each in charges],
         cancels=[_typed(CancelRow, each) for each in await _rows(connection, tables.cancels, key)],
         parked=[_typed(ParkedRow, each) for each in await _rows(connection, tables.parked, key)],
+        reviews=[Reviewed(*(getattr(each, name) for name in Reviewed._fields)) for each in held],
         dead_letters=[DeadLetterRow(each.run, each.coordinate, each.reason, each.at_ms) for each in letters],
         terminals=[_typed(Terminal, each) for each in await _rows(connection, tables.terminals, key)],
     )

@@ -84,7 +84,9 @@ def review_id(key: RunKey) -> str:
 
 
 class Reviews:
-    """Every method raises DatabaseUnavailable."""
+    """Every method raises DatabaseUnavailable. Rows are changed in the order of their keys, so that processes
+    do not wait for each other in a circle.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -111,7 +113,7 @@ class Reviews:
     async def close(self, ends: Mapping[RunKey, End]) -> None:
         """End reviews that no reviewer has decided; the others stay as they are."""
         if ends:
-            rows = [{**_of(key), "to_verdict": verdict} for key, verdict in ends.items()]
+            rows = [{**_of(key), "to_verdict": ends[key]} for key in sorted(ends)]
             async with self._database.begin() as connection:
                 await connection.execute(_CLOSE, rows)
 
@@ -137,7 +139,7 @@ class Reviews:
     async def told(self, keys: Collection[RunKey]) -> None:
         if keys:
             async with self._database.begin() as connection:
-                await connection.execute(_TOLD, [_of(key) for key in keys])
+                await connection.execute(_TOLD, [_of(key) for key in sorted(keys)])
 
 
 async def waiting(connection: AsyncConnection, limit: int) -> list[Review]:

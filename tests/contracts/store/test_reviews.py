@@ -12,17 +12,23 @@ from sqlalchemy import select
 
 from broker.errors import Conflict, NotFound, RoleMissing, SettingsInvalid
 from broker.identity.settings import ProjectSettings
-from broker.ops import applications, approvals, organizations, projects, reviewers, reviews
+from broker.ops import applications, approvals, jobs, organizations, projects, reviewers, reviews
 from broker.ops.operator import VARIABLE
 from broker.ops.projects import Address
 from broker.settings import Settings
 from broker.store.cancels import CancelRow, Cancels
 from broker.store.database import Database
+from broker.store.jobs import Jobs
 from broker.store.keys import RunKey
+from broker.store.notices import Notices
 from broker.store.operations import latest
 from broker.store.parking import REVIEW, ParkedRow, Parking
 from broker.store.reviews import Review, ReviewRow, Reviews, review_id
-from broker.store.tables import directory_revision, parked
+from broker.store.tables import directory_revision, notices, parked
+from schemas.notice import ReviewNotice, ReviewWaiting
+from schemas.topics import Lane
+from tests.contracts.store.builders import job
+from workers.review_notices import ReviewNotices, notice
 
 FAR_MS = 4_000_000_000_000
 PAST_MS = 1_700_000_000_000
@@ -248,3 +254,45 @@ async def test_a_decision_and_its_audit_stand_or_fall_together(
         await desk.approve(row)
     assert (await reviews.get(desk.database, row.id)).verdict is None
     assert await desk.due() == []
+
+
+async def test_an_organization_is_told_once_of_a_job_that_waits(desk: Desk) -> None:
+    row = await desk.hold()
+    looking = ReviewNotices(desk.reviews, Notices(desk.database))
+    for _ in range(2):
+        await looking.look()
+    async with desk.database.connect() as connection:
+        [(owner, body)] = await connection.execute(select(notices.c.organization_id, notices.c.body))
+    assert owner == desk.organization_id
+    assert ReviewNotice.model_validate(body).data == ReviewWaiting(
+        review=row.id,
+        organization="acme",
+        project="search",
+        application="shop",
+        job_id=str(row.job_id),
+        run=1,
+        lane=Lane.BULK,
+        rules=("big", "injection.review"),
+        deadline="2096-10-02T07:06:40+00:00",
+    )
+
+
+async def test_a_notice_that_was_entered_by_one_who_died_is_entered_no_second_time(desk: Desk) -> None:
+    await desk.hold()
+    [review] = await desk.reviews.untold(9)
+    assert await Notices(desk.database).enter([notice(review)]) == 1
+    await ReviewNotices(desk.reviews, Notices(desk.database)).look()
+    assert await desk.reviews.untold(9) == []
+    assert await Notices(desk.database).enter([notice(review)]) == 0
+
+
+async def test_a_job_s_history_has_its_review(desk: Desk) -> None:
+    row = await desk.hold()
+    entered = job(application_id=row.application_id, job_id=row.job_id, project_id=row.project_id)
+    await Jobs(desk.database).register([entered])
+    await desk.approve(row)
+    records = await jobs.show(desk.database, row.job_id)
+    told = [(each.event, dict(each.detail)) for each in jobs.events(records)]
+    assert ("held for review", {"review": row.id, "rule": "injection.review"}) in told
+    assert ("review approved", {"by": "ann"}) in told
+    assert jobs.whereabouts(records, PAST_MS).text == "for a reviewer"
