@@ -16,7 +16,7 @@ ALONE_MAX: Final = 32
 SHORT_CHARS_MAX: Final = 800
 NAME_CHARS_MAX: Final = 64
 """What is shorter in a declared tool or schema counts as a name: of a property, a type, a value."""
-EDGE_CHARS: Final = 512
+EDGE_CHARS: Final = 256
 """Of a longer text so much of its beginning and of its end is read together with its neighbors."""
 BREAK: Final = "\n\0\n"
 """Stands where texts are cut off from one another: nothing that is looked for goes across."""

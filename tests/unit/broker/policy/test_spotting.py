@@ -145,16 +145,16 @@ def test_a_pattern_that_goes_across_a_break_or_asks_for_the_ends_finds_the_same(
 
 
 def test_work_grows_as_the_texts_do() -> None:
-    """Counted in characters that are read: twice the texts are at most twice the work."""
+    """Counted in characters that are read: four times the texts are hardly more than four times the work."""
     work = []
-    for number in (1_000, 2_000, 4_000):
+    for number in (2_000, 8_000):
         counting = Counting()
         spot(said("user", *(f"word {place}" for place in range(number))), counting)
         work.append((counting.chars, counting.times))
-    (chars, times), *_, (chars_more, times_more) = work
+    (chars, times), (chars_more, times_more) = work
     assert chars_more <= 4.5 * chars
-    assert times_more <= 4.5 * times
-    assert times_more <= 4 * 4_000 * len("word 9999" + BREAK) / TOGETHER_CHARS_MAX
+    assert times_more <= 4.5 * times + 4
+    assert times_more <= 4 * 8_000 * len("word 9999" + BREAK) / TOGETHER_CHARS_MAX
 
 
 def test_thousands_of_findings_in_many_texts_are_not_too_many_for_one() -> None:
