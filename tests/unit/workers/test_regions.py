@@ -1,0 +1,70 @@
+"""A job that policy keeps to some regions ends where no target lies in them, before anything is sent."""
+
+from typing import Any, cast
+
+import orjson
+
+from broker.identity.directory import Directory
+from broker.policy.decide import Policy
+from broker.policy.judge import Judge
+from broker.pricing.book import PriceBook
+from broker.pricing.project_books import ProjectBooks
+from broker.settings import ProviderTarget, Settings
+from broker.store.cancels import Cancels
+from broker.store.jobs import Jobs
+from schemas import topics
+from schemas.outcomes import Refused
+from schemas.reasons import Refusal
+from schemas.state import Decision, State
+from schemas.topics import Lane
+from tests.unit.broker.policy.jobs import revision, rule
+from tests.unit.workers.dispatching import Bench
+from tests.unit.workers.memory import MemoryCancels, holding, received
+from tests.unit.workers.signing import signed
+from tests.unit.workers.test_policy import Door, Rules, value
+from workers.admit import Admit
+
+EUROPE = rule("europe", effect="flag", regions=["eu"])
+OUTSIDE = Refused(reason=Refusal.NO_TARGET_IN_REGION, stage="admit")
+
+
+def target(region: str | None) -> ProviderTarget:
+    return ProviderTarget(base_url="http://x/v1", models=["gpt-4o-mini"], region=region)
+
+
+async def admitted(**targets: str | None) -> tuple[str, State, bytes]:
+    """Where ADMIT sends a job that is to stay in Europe, by the regions of its targets."""
+    policy: Policy = Rules(Judge(revision(EUROPE)))
+    door = Door(policy)
+    settings = Settings(providers={name: target(region) for name, region in targets.items()})
+    outside: Any = (cast(Jobs, door), cast(Cancels, MemoryCancels()), holding(door.tools))
+    books = ProjectBooks(PriceBook.load())
+    admit = Admit(settings, door.tools, cast(Directory, door), books, policy, *outside)
+    await admit.handle([signed(value("Name a canal."))])
+    [sent] = door.producer.sent
+    inner = door.tools.sealer.open(received(sent))
+    return sent.topic, inner.state, inner.value
+
+
+async def test_admit_refuses_what_no_target_may_serve_with_the_decision_on_record() -> None:
+    topic, state, reply = await admitted(here="us", unlabelled=None)
+    assert (topic, state.outcome) == (topics.outcomes(Lane.STANDARD), OUTSIDE)
+    assert state.decision is not None
+    assert (state.decision.effect, state.decision.regions) == ("flag", ("eu",))
+    assert orjson.loads(reply)["error"]["code"] == "no_target_in_region"
+
+
+async def test_admit_seals_the_regions_for_dispatch() -> None:
+    for targets in ({"here": "us", "there": "eu"}, {}):
+        topic, state, _ = await admitted(**targets)
+        assert topic == topics.admitted(Lane.STANDARD)
+        assert state.decision is not None
+        assert state.decision.regions == ("eu",)
+
+
+async def test_dispatch_calls_no_target_outside() -> None:
+    """Those of the bench lie in no region."""
+    bench = Bench(decision=Decision(id="d", revision="r", effect="flag", regions=("eu",)))
+    await bench.handle()
+    assert bench.provider.calls == []
+    assert bench.last.outcome == Refused(reason=Refusal.NO_TARGET_IN_REGION, stage="dispatch")
