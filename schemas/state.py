@@ -181,6 +181,11 @@ class State(Record):
     parked_for: str | None = None
     outcome: Annotated[Outcome, Field(discriminator="kind")] | None = None
 
+    @property
+    def is_unapproved(self) -> bool:
+        """Policy held it for review, and no reviewer has let it go on."""
+        return self.decision is not None and self.decision.effect == "review" and self.approval is None
+
     def forget_what_was_set(self) -> None:
         """Let go of the names of the fields that were given, of this record and those in it: half of what a
         state takes in memory. Which were given and which have their default, nobody asks.

@@ -17,6 +17,7 @@ from broker.settings import Settings
 from broker.store.parking import CROWDED, Parking
 from schemas import topics
 from schemas.reasons import Refusal
+from schemas.state import State
 from schemas.topics import Coordinate
 from workers.crowds import Crowds
 from workers.parked import park, parked_row
@@ -77,12 +78,20 @@ class Reserve:
             if self._tombstones.covers(inner.state):
                 self._metrics.job("reserve", "cancelled")
                 onward.append(self._outlets.cancelled(inner.state, "reserve"))
+            elif inner.state.is_unapproved:
+                onward.append(self._unapproved(inner.state))
             elif now_ms >= inner.state.deadline_ms:
                 self._metrics.job("reserve", "expired")
                 onward.append(self._outlets.expired(inner.state, "reserve"))
             else:
                 waiting.append(inner)
         return waiting
+
+    def _unapproved(self, state: State) -> Outgoing:
+        """A worker that knows nothing of reviews has woken it."""
+        self._metrics.job("reserve", Refusal.REVIEW_DENIED.value)
+        self._metrics.alarm("unapproved_job")
+        return self._outlets.refused(state, "reserve", Refusal.REVIEW_DENIED, "nobody has approved it")
 
     def _in_line(self, jobs: Sequence[Inner], parked: list[Inner]) -> list[Inner]:
         """The jobs whose turn it is; those behind others of their project that wait, wait with them."""

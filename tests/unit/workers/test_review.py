@@ -23,7 +23,7 @@ from broker.store.reviews import Reviews, Verdict
 from schemas import topics
 from schemas.outcomes import Cancelled, Expired, Refused
 from schemas.reasons import Refusal
-from schemas.state import Approval
+from schemas.state import Approval, Decision
 from schemas.topics import Lane
 from tests.unit.broker.policy.jobs import revision, rule
 from tests.unit.workers.memory import (
@@ -38,7 +38,7 @@ from tests.unit.workers.memory import (
     tools,
 )
 from tests.unit.workers.signing import KEY, signed
-from tests.unit.workers.test_deadlines import Index, OneRecord
+from tests.unit.workers.test_deadlines import Index, OneRecord, Stages
 from tests.unit.workers.test_policy import Rules
 from tests.unit.workers.test_waker import NoRoom
 from workers.admit import Admit
@@ -343,3 +343,16 @@ async def test_ends_are_counted() -> None:
     assert registry.get_sample_value("headworks_reviews_total", {"verdict": "approved"}) == 1
     labels = {"stage": "admit", "outcome": "held_for_review"}
     assert registry.get_sample_value("headworks_jobs_total", labels) == 1
+
+
+async def test_what_was_held_and_comes_without_an_approval_is_not_let_through() -> None:
+    """As where a worker that knows nothing of reviews wakes it."""
+    decision = Decision(id="d", revision="r", effect="review")
+    for approval, ends in ((None, True), (Approval(by="ann", at_ms=1), False)):
+        stages = Stages()
+        await stages.reserve(stages.record(ADMITTED, decision=decision, approval=approval))
+        assert bool(stages.gate.asked) is not ends
+        if ends:
+            assert stages.ended.outcome == Refused(reason=Refusal.REVIEW_DENIED, stage="reserve")
+            alarms = stages.tools.metrics.registry
+            assert alarms.get_sample_value("headworks_alarms_total", {"code": "unapproved_job"}) == 1
