@@ -90,6 +90,37 @@ async def test_data_is_taken_out_for_the_provider_and_tokens_come_back(
     assert why.recorded.effect == "redact"
 
 
+async def test_a_leak_is_taken_out_or_withheld_charged_and_on_record(
+    pipeline: Pipeline, client: Client, database: Database, name: str
+) -> None:
+    """What the provider answered is in no topic and no table, but for its digest."""
+    canned = {"contains": "Who knows?", "content": f"Ask {MAIL}."}
+    pipeline.provider.behave({"canned": [canned]})
+    redacting = await activate(pipeline, database, name, dlp={"answer": {"EMAIL": "redact"}})
+    redacted = await client.run(chat("Who knows?"), timeout_s=TIMEOUT_S)
+    assert isinstance(redacted, Answered)
+    assert redacted.text.endswith("Ask [EMAIL_1].")
+    denying = await activate(pipeline, database, name, dlp={"answer": {"EMAIL": "block"}})
+    denied = await client.run(chat("Who knows?"), timeout_s=TIMEOUT_S)
+    assert isinstance(denied, Refused)
+    assert denied.reason == "answer_refused"
+    assert pipeline.provider.counts(denied.job_id)["total"] == 1
+    entries = await pipeline.stack.ledger.audit_entries(name)
+    first, second = sorted(entries, key=lambda entry: entry["at_ms"])
+    assert [each["decision_revision"] for each in (first, second)] == [redacting, denying]
+    assert [each["answer_decision_effect"] for each in (first, second)] == ["redact", "deny"]
+    assert (second["kind"], second["reason"]) == ("refused", "answer_refused")
+    assert denied.message == f"decision {second['answer_decision_id']}, rule dlp.answer.email"
+    assert second["nanodollars"] == denied.cost_nanodollars > 0
+    assert second["nanodollars"] == first["nanodollars"]
+    assert len(second["response_sha256"]) == 64
+    assert MAIL not in str(entries)
+    why = await explained(pipeline, database, denied)
+    assert why.same
+    assert why.answer is not None
+    assert (why.answer.rule, why.answer.types) == ("dlp.answer.email", (("EMAIL", 1),))
+
+
 async def test_a_policy_that_is_activated_under_load_drops_nothing(
     pipeline: Pipeline, client: Client, database: Database, name: str
 ) -> None:

@@ -23,6 +23,8 @@ from broker.policy.answers.schema_form import pattern
 STEPS_LEAST: Final = 20_000
 STEPS_A_CHARACTER: Final = 2
 """Of the text that is checked."""
+STEPS_MOST: Final = 400_000
+"""About a second and a half."""
 _PATTERN_CHARS_A_STEP: Final = 64
 _EXACT_BELOW: Final = 2**53
 
@@ -73,7 +75,7 @@ def fits(value: Any, schema: Any, chars: int) -> bool:
 
     Raises TooCostly; also RecursionError, where a schema leads back to itself.
     """
-    meter = Meter(STEPS_LEAST + STEPS_A_CHARACTER * chars)
+    meter = Meter(min(STEPS_LEAST + STEPS_A_CHARACTER * chars, STEPS_MOST))
     own = _quiet(schema)
     if isinstance(own, dict):
         own.pop("$id", None)

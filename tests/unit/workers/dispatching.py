@@ -26,6 +26,7 @@ from schemas.state import Hold, State
 from schemas.topics import Lane
 from tests.unit.workers.memory import (
     NOW_MS,
+    ORGANIZATIONS,
     OTHER,
     TARGET,
     MemoryCancels,
@@ -125,6 +126,8 @@ class OneProject:
     def __init__(self, project: Project = _PROJECT) -> None:
         self._project = project
 
+    organizations = ORGANIZATIONS
+
     def project(self, project_id: int) -> Project:
         return self._project
 
@@ -145,12 +148,11 @@ class Waiting:
 
 
 class Bench:
-    def __init__(self, **fields: Any) -> None:
+    def __init__(self, *, policy: AnswerPolicy | None = None, **fields: Any) -> None:
         """`fields` of the job's state. The clock goes on by a millisecond a look, and by `later_ms`; that of
         the targets as ours does, and by `later_s`.
         """
         self.ledger = Ledger()
-        self.policy: AnswerPolicy = Unrestricted()
         self.provider = Provider()
         self.producer = MemoryProducer()
         self.later_s = 0.0
@@ -173,14 +175,20 @@ class Bench:
             cast(Succession, Waiting()),
             cast(Lease, HeldLease()),
             self.targets,
-            self.policy,
+            policy or Unrestricted(),
         )
         self.bring(**fields)
 
-    def bring(self, **fields: Any) -> None:
+    def bring(self, tokens: bytes | None = None, **fields: Any) -> State:
         """Another job's record, with these fields of its state."""
-        sealed = self._sealer.seal(topics.reserved(Lane.STANDARD), state(**fields), VALUE)
+        made = state(**fields)
+        sealed = self._sealer.seal(topics.reserved(Lane.STANDARD), made, VALUE, tokens=tokens)
         self.record: Received = received(sealed)
+        return made
+
+    @property
+    def token_key(self) -> bytes:
+        return self._sealer.token_key
 
     @property
     def last(self) -> State:

@@ -1,7 +1,7 @@
 """A job past its deadline, or that cannot be done before it, goes to no provider and out by its own way."""
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import cast
+from typing import Any, cast
 from uuid import UUID
 
 import pytest
@@ -38,7 +38,7 @@ from workers.reserve import Reserve
 from workers.retry import Retry
 from workers.waker import Waker
 
-LATE = {"deadline_ms": NOW_MS}
+LATE: dict[str, Any] = {"deadline_ms": NOW_MS}
 
 
 class FullGate:

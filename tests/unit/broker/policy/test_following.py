@@ -12,18 +12,20 @@ import pytest
 from broker.errors import ConfigurationError, Conflict, DatabaseUnavailable, DirectoryBehind
 from broker.policy import following as following_module
 from broker.policy.decide import Judgement
-from broker.policy.following import ALARM, Following
+from broker.policy.following import ALARM, PAST_MAX, Following
 from broker.policy.policy_set import Activation, Kind
 from broker.policy.revision import PolicyRevision
 from broker.store.policies import Policies
 from broker.telemetry.events import Event
 from broker.telemetry.metrics import Metrics
+from tests.unit.broker.policy.answers.judging import answered, chat
 from tests.unit.broker.policy.jobs import revision, rule
 from tests.unit.broker.policy.test_judge import job
 
 DEADLINE_S = 10
 DENY, FLAG = revision(rule("deny")), revision(rule("flag", effect="flag"))
 BROKEN = "b" * 64
+ON_ANSWERS = [revision(answer={"chars_max": chars}) for chars in range(1, PAST_MAX + 3)]
 
 
 class Events:
@@ -53,8 +55,11 @@ class Memory:
         self.revision = 0
         self.away = False
         self.asked = asyncio.Event()
+        self.read: list[str] = []
+        """Ids of texts that were asked for."""
         self._acts: list[Activation] = []
-        self._texts = {DENY.id: DENY.text, FLAG.id: FLAG.text, BROKEN: "version: 1\nrules: no"}
+        kept = (DENY, FLAG, *ON_ANSWERS)
+        self._texts = {each.id: each.text for each in kept} | {BROKEN: "version: 1\nrules: no"}
 
     def act(self, kind: Kind, id_: str | None, project_id: int | None = None) -> None:
         self._acts.append(Activation(len(self._acts) + 1, project_id, kind, id_, 0))
@@ -67,7 +72,10 @@ class Memory:
         return self._acts[number:]
 
     async def texts(self, ids: Collection[str]) -> dict[str, str]:
-        return {id_: self._texts[id_] for id_ in ids}
+        if self.away:
+            raise DatabaseUnavailable("away")
+        self.read += ids
+        return {id_: self._texts[id_] for id_ in ids if id_ in self._texts}
 
 
 @pytest.fixture
@@ -268,3 +276,73 @@ async def test_jobs_are_decided_while_another_revision_is_compiled(
         decided.set()
         await events.until(Event.POLICY_ADOPTED, 2)
         assert effect(found.judge(job())) == "deny"
+
+
+# answers
+
+
+async def test_an_answer_is_judged_by_the_revision_that_let_its_job_pass(events: Events) -> None:
+    memory = Memory()
+    first, second = ON_ANSWERS[:2]
+    memory.act("activate", first.id)
+    async with following(memory) as found:
+        judgement = found.judge(job())
+        assert judgement is not None
+        assert (judgement.decision.revision, judgement.decision.answers) == (first.id, True)
+        memory.act("activate", second.id)
+        memory.act("rollback", None)
+        memory.act("activate", DENY.id)
+        await events.until(Event.POLICY_ADOPTED, 2)
+        for each in (first, second):
+            judge = await found.answers(each.id)
+            assert judge is not None
+            assert judge.judge(answered(chat("x" * 9))).decision.revision == each.id
+
+
+async def test_a_revision_that_is_live_needs_no_database_for_its_answers() -> None:
+    memory = Memory()
+    memory.act("activate", ON_ANSWERS[0].id)
+    async with following(memory) as found:
+        memory.away = True
+        assert await found.answers(ON_ANSWERS[0].id) is not None
+        with pytest.raises(DatabaseUnavailable):
+            await found.answers(ON_ANSWERS[1].id)
+        memory.away = False
+        assert await found.answers(ON_ANSWERS[1].id) is not None
+
+
+async def test_many_at_once_fetch_and_compile_a_revision_once() -> None:
+    memory = Memory()
+    async with following(memory) as found:
+        judges = await asyncio.gather(*(found.answers(ON_ANSWERS[0].id) for _ in range(20)))
+    assert memory.read.count(ON_ANSWERS[0].id) == 1
+    assert len(set(map(id, judges))) == 1
+
+
+async def test_of_past_revisions_the_last_ones_are_kept_compiled() -> None:
+    memory = Memory()
+    async with following(memory) as found:
+        for each in ON_ANSWERS[:PAST_MAX]:
+            await found.answers(each.id)
+        await found.answers(ON_ANSWERS[0].id)
+        await found.answers(ON_ANSWERS[PAST_MAX].id)
+        await found.answers(ON_ANSWERS[0].id)
+        assert memory.read.count(ON_ANSWERS[0].id) == 1
+        await found.answers(ON_ANSWERS[1].id)
+        assert memory.read.count(ON_ANSWERS[1].id) == 2
+
+
+async def test_a_revision_that_is_gone_or_not_about_answers_has_nobody_to_judge_them() -> None:
+    async with following(Memory()) as found:
+        assert await found.answers("0" * 64) is None
+        assert await found.answers(FLAG.id) is None
+
+
+async def test_where_a_past_revision_cannot_be_compiled_its_jobs_wait(events: Events) -> None:
+    memory, metrics = Memory(), Metrics()
+    async with following(memory, metrics) as found:
+        for _ in range(3):
+            with pytest.raises(DirectoryBehind, match=rf"policy {BROKEN} cannot be compiled here") as caught:
+                await found.answers(BROKEN)
+            assert caught.value.retryable
+    assert (memory.read.count(BROKEN), alarms(metrics)) == (1, 1)

@@ -212,3 +212,38 @@ def test_a_broken_document_is_named_with_its_file(
     assert result.exit_code == 1
     assert result.stderr.startswith("error [policy_invalid]: line ")
     assert result.stderr.endswith(f" (in {broken})\n")
+
+
+def test_answers_of_a_file_are_judged_by_a_document(invoke: Invoke, tmp_path: Path) -> None:
+    policy = str(document(tmp_path / "p.yaml", dlp={"answer": {"EMAIL": "redact"}}, answer={"chars_max": 40}))
+    request = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Whom shall I ask?"}]}
+    texts = ("Ask Joe.", "Ask joe@example.com.", "Ask anybody but joe@example.com, who is ill today.")
+    rows = [{"request": request, "response": {"choices": [{"message": {"content": text}}]}} for text in texts]
+    path = str(written(tmp_path / "answers", rows))
+    told = json.loads(invoke("policy test --json", policy, "--answers", path).stdout)
+    assert told["valid"]
+    assert [(row["line"], row["effect"], row["rules"]) for row in told["answers"]] == [
+        (1, "allow", []),
+        (2, "redact", ["dlp.answer.email"]),
+        (3, "deny", ["answer.length", "dlp.answer.email"]),
+    ]
+    shown = invoke("policy test", policy, "--answers", path)
+    assert shown.exit_code == 0, shown.output
+    assert "dlp.answer.email" in shown.stdout
+    assert "joe@" not in shown.stdout
+
+
+@pytest.mark.parametrize(
+    ("row", "told"),
+    [
+        ({"request": {}}, "response: must be an object"),
+        ({"request": {"model": "m"}, "response": {}}, "messages: is required"),
+        ({"request": {}, "response": {}, "endpoint": "/v1/images"}, "endpoint: must be one of"),
+        ([], "row: must be an object"),
+    ],
+)
+def test_a_malformed_answer_is_one_line_of_error(invoke: Invoke, tmp_path: Path, row: Any, told: str) -> None:
+    policy = str(document(tmp_path / "p.yaml", answer={"chars_max": 40}))
+    result = invoke("policy test", policy, "--answers", str(written(tmp_path / "a", [row])))
+    assert result.exit_code == 1
+    assert f"line 1: {told}" in result.stderr

@@ -160,7 +160,7 @@ def test_names_of_properties_are_no_keywords() -> None:
         ),
         (["a" * 100_000], {"items": {"pattern": "^(a+)+$"}}, None),
         ([{"a": n} for n in range(20_000)], {"uniqueItems": True}, None),
-        ([{"a": [1] * 50}] * 2_000, {"items": {"not": {"anyOf": [{"type": "string"}] * 500}}}, TooCostly),
+        ([1] * 100, {"items": {"not": {"anyOf": [{"type": "string"}] * 500}}}, TooCostly),
     ],
 )
 def test_a_hostile_schema_takes_its_steps_and_no_more(value: Any, schema: Any, error: Any) -> None:
