@@ -14,8 +14,11 @@ _WORDS_READ = 400
 _SHIFT_MIN = 2
 
 _LEET = str.maketrans("01345789@$!|", "oieastbgasil")
-_LEET_WORD = re.compile(r"(?:[A-Za-z]{1,12}[013457@$]|[013457@$]{1,4}[A-Za-z])[A-Za-z013457@$]{1,12}")
+_LEET_WORD = re.compile(
+    r"(?<![\w@$.])(?:[A-Za-z]{1,12}[013457@$]|[013457]{1,4}[A-Za-z])[A-Za-z013457@$]{1,12}(?!\w|[.@]\w)"
+)
 _LEET_MIN = 3
+_LEET_CHARS = 300
 
 _REVERSED_WORD = re.compile(
     r"\b(?:eht|dna|uoy|ruoy|taht|siht|htiw|morf|erongi|snoitcurtsni|tpmorp|metsys|selur|suoiverp)\b",
@@ -61,8 +64,11 @@ def _rotation(shift: int) -> dict[int, int]:
 
 
 def unleeted(text: str) -> str | None:
-    """Digits and signs back to the letters they stand for, where at least three words carry them."""
-    if not _at_least(_LEET_MIN, _LEET_WORD, text):
+    """Digits and signs back to the letters they stand for, where enough words carry them.
+
+    Three at least, and one more for every 300 characters: names such as `oauth2` stand in any technical text.
+    """
+    if not _at_least(_LEET_MIN + len(text) // _LEET_CHARS, _LEET_WORD, text):
         return None
     return text.translate(_LEET)
 

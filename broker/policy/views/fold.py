@@ -16,13 +16,13 @@ _SENTENCES = re.compile("[\ufdfa\ufdfb]")
 _MARKS = re.compile("[\u0300-\u036f]+")
 
 _LOOKALIKES = str.maketrans(
-    "аеорсухівјкмтнԁɡѕҽԛԝһӏοαερυικνωηАВЕКМНОРСТХУЅІЈΑΒΕΖΗΙΚΜΝΟΡΤΥΧıɩʟʀɴɢᴀʙᴄᴅᴇꜰʜᴊᴋᴍᴏᴘᴛᴜᴠᴡʏᴢ",
-    "aeopcyxibjkmthdgseqwhloaepuiknwnABEKMHOPCTXYSIJABEZHIKMNOPTYXiilrngabcdefhjkmoptuvwyz",
+    "аеорсухівјкмтнԁɡѕҽԛԝһӏοαερυικνωηАВЕКМНОРСТХУЅІЈΑΒΕΖΗΙΚΜΝΟΡΤΥΧɩʟʀɴɢᴀʙᴄᴅᴇꜰʜᴊᴋᴍᴏᴘᴛᴜᴠᴡʏᴢ",
+    "aeopcyxibjkmthdgseqwhloaepuiknwnABEKMHOPCTXYSIJABEZHIKMNOPTYXilrngabcdefhjkmoptuvwyz",
 )
 _SQUARED = {first + n: chr(65 + n) for first in (0x1F130, 0x1F150, 0x1F170, 0x1F1E6) for n in range(26)}
 _HOMOGLYPHS: dict[int, str | int] = {**_LOOKALIKES, **_SQUARED}
 _MIXED = re.compile(
-    "[A-Za-z][\u0370-\u052f\u0131\u0262-\u029fᴀ-ᴢ]|[\u0370-\u052f\u0131\u0262-\u029fᴀ-ᴢ][A-Za-z]|"
+    "[A-Za-z][\u0370-\u052f\u0262-\u029fᴀ-ᴢ]|[\u0370-\u052f\u0262-\u029fᴀ-ᴢ][A-Za-z]|"
     "[\U0001f130-\U0001f1ff]{3}|[ᴀ-ᴢ]{3}"
 )
 _MIXED_MIN = 2
@@ -39,7 +39,7 @@ def fold(text: str) -> str:
         return text
     text = _INVISIBLE.sub("", _TAGS.sub(_untagged, text))
     text = unicodedata.normalize("NFKD", _SENTENCES.sub(" ", text))
-    text = unicodedata.normalize("NFC", _MARKS.sub("", text))
+    text = unicodedata.normalize("NFC", _MARKS.sub("", text)).replace("ı", "i")
     return text.translate(_HOMOGLYPHS) if _has_lookalikes(text) else text
 
 
