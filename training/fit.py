@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.optimize import minimize
 
-from broker.policy.injection.features import BITS, FAMILIES, OFFSETS
-from training.matrix import MARKS, Windows
+from broker.policy.injection.features import FAMILIES
+from broker.policy.injection.windows import MARKS
+from training.matrix import Windows
 from training.rows import Row
 
 Floats = NDArray[np.float64]
@@ -23,10 +24,10 @@ Floats = NDArray[np.float64]
 @dataclass(frozen=True, slots=True)
 class Settings:
     groups_min: int = 4
-    """A hashed feature counts only if it stands in so many groups of sources."""
+    """A word or sequence counts only if it stands in so many groups of sources."""
     pull: float = 1.0
     """Regularisation of the features."""
-    rule_pull: float = 3.0
+    rule_pull: float = 6.0
     """How strongly rules are held to their strength."""
     total: float = 2000.0
     """Weight of all attacks, and of all honest rows, together."""
@@ -37,8 +38,14 @@ class Settings:
     family_min: float = -1.0
     family_max: float = 5.0
     mark_strength: float = 0.5
+    shape_strengths: tuple[float, ...] = (2.0, 1.0, 1.0)
+    """Where learning starts for the marks of lone brackets."""
     strength_unit: float = 0.5
-    steps: int = 60
+    first_steps: int = 20
+    """Of the fit that only has to find the strongest windows."""
+    steps: int = 40
+    per_doubling: float = 0.35
+    """What a score loses for each doubling of the number of windows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +63,8 @@ def fit(found: Windows, rows: Sequence[Row], chosen: NDArray[np.bool_], settings
     row = found.row[lines]
     attack = np.array([rows[n].attack for n in row])
     start = _starts(found, settings, len(kept))
-    learned = _solve(table, attack, _weights(rows, row, settings), start, start, found, settings)
+    weights = _weights(rows, row, settings)
+    learned = _solve(table, attack, weights, start, start, found, settings, settings.first_steps)
     strongest = ~attack | _is_strongest(table @ learned[:-1], row)
     learned = _solve(
         table[strongest],
@@ -66,6 +74,7 @@ def fit(found: Windows, rows: Sequence[Row], chosen: NDArray[np.bool_], settings
         learned,
         found,
         settings,
+        settings.steps,
     )
     coefficients = np.zeros(found.table.shape[1])
     coefficients[kept] = learned[:-1]
@@ -77,11 +86,16 @@ def scores(found: Windows, fitted: Fitted, lines: NDArray[np.bool_], settings: S
     table = found.table[lines]
     total = table[:, : found.fixed] @ fitted.coefficients[: found.fixed] + fitted.bias
     for family in FAMILIES:
-        first = found.fixed + OFFSETS[family]
-        last = first + (1 << BITS[family])
+        first, last = found.span(family)
         part = table[:, first:last] @ fitted.coefficients[first:last]
         total += np.clip(part, settings.family_min, settings.family_max)
     return np.asarray(total)
+
+
+def for_length(found: Windows, rows: int, settings: Settings) -> Floats:
+    """What each row's score loses for its number of windows, in the steps that the detector counts."""
+    number = np.bincount(found.row, minlength=rows)
+    return settings.per_doubling * np.array([(int(n) ** 4).bit_length() - 1 for n in number]) / 4
 
 
 def _seen_in_groups(
@@ -115,6 +129,7 @@ def _starts(found: Windows, settings: Settings, width: int) -> Floats:
     start = np.zeros(width + 1)
     start[: len(found.rules)] = [rule.strength * settings.strength_unit for rule in found.rules]
     start[len(found.rules) : found.fixed] = settings.mark_strength
+    start[found.fixed - len(settings.shape_strengths) : found.fixed] = settings.shape_strengths
     return start
 
 
@@ -130,7 +145,7 @@ def _is_strongest(values: Floats, row: NDArray[np.int64]) -> NDArray[np.bool_]:
 
 def _solve(
     table: sparse.csr_matrix, attack: NDArray[np.bool_], weights: Floats, prior: Floats, start: Floats,
-    found: Windows, settings: Settings,
+    found: Windows, settings: Settings, steps: int,
 ) -> Floats:  # fmt: skip
     pulls = np.full(table.shape[1], settings.pull)
     pulls[: found.fixed] = settings.rule_pull
@@ -144,7 +159,7 @@ def _solve(
         value = (weights * np.logaddexp(0, margin)).sum() + 0.5 * (pulls * off * off).sum()
         return value, np.append(turned @ slope + pulls * off, slope.sum())
 
-    options = {"maxiter": settings.steps, "maxcor": 10}
+    options = {"maxiter": steps, "maxcor": 10}
     return minimize(
         loss, start, jac=True, method="L-BFGS-B", bounds=_bounds(found, len(prior)), options=options
     ).x

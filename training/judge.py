@@ -6,7 +6,7 @@ from math import ceil
 
 import numpy as np
 
-from training.fit import Floats, Settings, fit, scores
+from training.fit import Floats, Settings, fit, for_length, scores
 from training.matrix import Windows
 from training.rows import FOLDS, Row
 
@@ -21,7 +21,7 @@ def left_out(found: Windows, rows: Sequence[Row], settings: Settings) -> Floats:
         fitted = fit(found, rows, folds != fold, settings)
         lines = folds[found.row] == fold
         np.maximum.at(best, found.row[lines], scores(found, fitted, lines, settings))
-    return best
+    return best - for_length(found, len(rows), settings)
 
 
 def thresholds(best: Floats, rows: Sequence[Row]) -> dict[str, float]:

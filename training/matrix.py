@@ -1,18 +1,23 @@
-"""All windows of all rows as one sparse matrix: rules, marks, then hashed features."""
+"""All windows of all rows as one sparse matrix: rules, marks, then words and sequences of concepts."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
 from broker.policy.injection import rules
-from broker.policy.injection.features import FAMILIES, OFFSETS, SIZE
-from broker.policy.injection.windows import MARKS, Window, windows
+from broker.policy.injection.features import FAMILIES, sequences
+from broker.policy.injection.lexicon import Lexicon
+from broker.policy.injection.windows import MARKS, windows
 from training.rows import Row
 
-SCALES = {"word": 0.7, "pair": 0.7, "concepts": 1.0, "shape": 1.5}
+SCALES = {"word": 0.7, "sequence": 1.0}
+GROUPS_MIN = 2
+"""Groups of sources in which a feature has to stand to be in the matrix at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,42 +27,78 @@ class Windows:
     table: sparse.csr_matrix
     row: NDArray[np.int64]
     rules: tuple[rules.Rule, ...]
+    features: dict[str, tuple[str, ...]]
+    """By family the features in the order of their columns."""
 
     @property
     def fixed(self) -> int:
         """How many columns are rules and marks."""
         return len(self.rules) + len(MARKS)
 
+    def span(self, family: str) -> tuple[int, int]:
+        """The columns of a family: the first, and the one after the last."""
+        first = self.fixed
+        for name in FAMILIES:
+            last = first + len(self.features[name])
+            if name == family:
+                break
+            first = last
+        return first, last
+
 
 def build(rows: Sequence[Row]) -> Windows:
     pack, words = rules.load()
-    places: list[NDArray[np.int64]] = []
-    values: list[NDArray[np.float64]] = []
+    fixed: list[list[int]] = []
+    counts: dict[str, list[Counter[str]]] = {family: [] for family in FAMILIES}
     row: list[int] = []
     for number, entry in enumerate(rows):
         for window in windows(entry.text, pack, words):
-            found = list(_columns(window, len(pack.rules)))
-            places.append(np.concatenate([columns for columns, _ in found]))
-            values.append(np.concatenate([amounts for _, amounts in found]))
+            marks = (len(pack.rules) + MARKS.index(mark) for mark in window.marks)
+            fixed.append([*window.rules, *marks])
+            counts["word"].append(_counted(segment.words for segment in window.segments))
+            counts["sequence"].append(
+                _counted(_spelled(segment.concepts, words) for segment in window.segments)
+            )
             row.append(number)
-    ends = np.cumsum([0, *(len(columns) for columns in places)])
-    width = len(pack.rules) + len(MARKS) + SIZE
-    table = sparse.csr_matrix((np.concatenate(values), np.concatenate(places), ends), shape=(len(row), width))
-    return Windows(table, np.array(row), pack.rules)
+    groups = [rows[number].group for number in row]
+    features = {family: _features(counts[family], groups) for family in FAMILIES}
+    parts = [_ones(fixed, len(pack.rules) + len(MARKS))]
+    parts += [_scaled(counts[family], features[family], SCALES[family]) for family in FAMILIES]
+    return Windows(sparse.hstack(parts).tocsr(), np.array(row), pack.rules, features)
 
 
-def _columns(window: Window, rule_count: int) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float64]]]:
-    fixed = [*window.rules, *(rule_count + MARKS.index(mark) for mark in window.marks)]
-    yield np.array(fixed, np.int64), np.ones(len(fixed))
-    document = window.document
-    for family, features, where in zip(FAMILIES, document.features, document.places, strict=True):
-        edges = (window.start, window.stop)
-        first, last = edges if where is None else np.searchsorted(where, edges)
-        found, counts = np.unique(features[first:last], return_counts=True)
-        if len(found):
-            yield found + rule_count + len(MARKS), counts * (SCALES[family] / np.sqrt(counts.sum()))
+def _spelled(concepts: str, words: Lexicon) -> list[str]:
+    return [" ".join([words.names[letter] for letter in found]) for found in sequences(concepts)]
 
 
-def family_of(column: int) -> str:
-    """The family of a hashed feature."""
-    return max((family for family in FAMILIES if OFFSETS[family] <= column), key=OFFSETS.__getitem__)
+def _counted(parts: Iterator[list[str]]) -> Counter[str]:
+    return Counter(chain.from_iterable(parts))
+
+
+def _features(counts: Sequence[Counter[str]], groups: Sequence[str]) -> tuple[str, ...]:
+    seen: dict[str, set[str]] = {}
+    for found, group in zip(counts, groups, strict=True):
+        for feature in found:
+            seen.setdefault(feature, set()).add(group)
+    return tuple(sorted(feature for feature, where in seen.items() if len(where) >= GROUPS_MIN))
+
+
+def _ones(lines: Sequence[list[int]], width: int) -> sparse.csr_matrix:
+    ends = np.cumsum([0, *map(len, lines)])
+    places = np.array(list(chain.from_iterable(lines)), np.int64)
+    return sparse.csr_matrix((np.ones(len(places)), places, ends), shape=(len(lines), width))
+
+
+def _scaled(counts: Sequence[Counter[str]], features: Sequence[str], scale: float) -> sparse.csr_matrix:
+    """Counts over the root of the number of all features of the family in the window."""
+    place = {feature: n for n, feature in enumerate(features)}
+    places: list[int] = []
+    values: list[float] = []
+    ends = [0]
+    for found in counts:
+        unit = scale / max(found.total(), 1) ** 0.5
+        known = sorted((place[feature], count * unit) for feature, count in found.items() if feature in place)
+        places += [column for column, _ in known]
+        values += [value for _, value in known]
+        ends.append(len(places))
+    return sparse.csr_matrix((values, places, ends), shape=(len(counts), len(features)))

@@ -4,12 +4,11 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
-from broker.policy.injection.features import BITS, FAMILIES, OFFSETS
 from broker.policy.injection.windows import MARKS
 from training import judge, matrix, rows
 from training.fit import Fitted, Settings, fit
@@ -49,20 +48,23 @@ def _document(found: Windows, fitted: Fitted, cuts: dict[str, float], settings: 
         "bias": round(fitted.bias * UNIT),
         "family_min": round(settings.family_min * UNIT),
         "family_max": round(settings.family_max * UNIT),
+        "per_doubling": round(settings.per_doubling * UNIT),
         "thresholds": {name: round(cut * UNIT) for name, cut in cuts.items()},
         "rules": dict(zip(names, numbers[: len(names)].tolist(), strict=True)),
         "marks": dict(zip(MARKS, numbers[len(names) : found.fixed].tolist(), strict=True)),
-        "weights": {family: _sparse(fitted.coefficients[found.fixed :], family) for family in FAMILIES},
+        "words": dict(_weighing(found, fitted, "word")),
+        "sequences": dict(_weighing(found, fitted, "sequence")),
     }
-    return json.dumps(fields, separators=(",", ":"))
+    return json.dumps(fields, separators=(",", ":"), ensure_ascii=False)
 
 
-def _sparse(coefficients: Sequence[float], family: str) -> dict[str, list[int]]:
-    first = OFFSETS[family]
-    part = np.asarray(coefficients[first : first + (1 << BITS[family])])
-    values = np.rint(part * SCALES[family] * UNIT).astype(int)
-    places = np.flatnonzero(values)
-    return {"steps": np.diff(places + first, prepend=0).tolist(), "values": values[places].tolist()}
+def _weighing(found: Windows, fitted: Fitted, family: str) -> Iterator[tuple[str, int]]:
+    """The features of a family that weigh something, and what one of them weighs."""
+    first, last = found.span(family)
+    weights = np.rint(fitted.coefficients[first:last] * SCALES[family] * UNIT).astype(int).tolist()
+    for feature, weight in zip(found.features[family], weights, strict=True):
+        if weight:
+            yield feature, weight
 
 
 if __name__ == "__main__":

@@ -1,20 +1,20 @@
 """How much a text looks like an injection, as a whole number, and what each rule gave to it."""
 
 from dataclasses import dataclass
+from itertools import repeat
 from math import isqrt
 
-import numpy as np
-from numpy.typing import NDArray
-
 from broker.policy.injection import model, rules
-from broker.policy.injection.features import FAMILIES, Document
+from broker.policy.injection.features import FAMILIES, sequences
 from broker.policy.injection.lexicon import Lexicon
 from broker.policy.injection.model import Model, ModelBroken
 from broker.policy.injection.rules import RulePack
-from broker.policy.injection.windows import MARKS, Window, windows
+from broker.policy.injection.windows import MARKS, Segment, Window, windows
 from broker.policy.views import PLAIN
 
 _ROOT_SCALE = 1 << 10
+_Sums = tuple[tuple[int, int], ...]
+"""Of a segment, per family: the sum of its features' weights, and their number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +49,7 @@ class Detector:
         self.pack = pack
         self._words = words
         self._contributions = [learned.rules[name] for name in names]
+        self._weights = learned.words.get, learned.sequences_of(words).get
 
     @classmethod
     def load(cls) -> "Detector":
@@ -63,61 +64,50 @@ class Detector:
     def scan(self, text: str) -> Detection:
         """Never raises; linear in the length of `text`."""
         best: Window | None = None
-        best_score = 0
-        best_families: tuple[int, ...] = ()
-        sums: dict[int, _Sums] = {}
+        best_score = number = 0
+        sums: dict[Segment, _Sums] = {}
         for window in windows(text, self.pack, self._words):
-            document = sums.get(id(window.document))
-            if document is None:
-                document = sums[id(window.document)] = _Sums(window.document, self.model)
-            families = document.between(window.start, window.stop)
-            score = self.model.bias + sum(families) + self._given(window)
+            number += 1
+            score = self.model.bias + sum(self._families(window, sums)) + self._given(window)
             if best is None or score > best_score:
-                best, best_score, best_families = window, score, families
-        return self._explained(best, best_score, best_families) if best else Detection(self.model.bias, ())
+                best, best_score = window, score
+        if best is None:
+            return Detection(self.model.bias, ())
+        return self._explained(best, best_score, self._families(best, sums), self._for_length(number))
+
+    def _families(self, window: Window, sums: dict[Segment, _Sums]) -> list[int]:
+        """Per family: the weights of its features in the window over the root of their number, bounded."""
+        for segment in window.segments:
+            if segment not in sums:
+                sums[segment] = self._sums(segment)
+        found = [sums[segment] for segment in window.segments]
+        if len(found) == 1:
+            return [self._bounded(total, count) for total, count in found[0]]
+        return [self._bounded(*map(sum, zip(*part, strict=True))) for part in zip(*found, strict=True)]
+
+    def _sums(self, segment: Segment) -> _Sums:
+        word, sequence = self._weights
+        return (
+            (sum(map(word, segment.words, repeat(0))), len(segment.words)),
+            (sum(map(sequence, sequences(segment.concepts), repeat(0))), max(len(segment.concepts) - 2, 0)),
+        )
+
+    def _bounded(self, total: int, count: int) -> int:
+        part = total * _ROOT_SCALE // isqrt(count * _ROOT_SCALE * _ROOT_SCALE) if count else 0
+        return max(self.model.family_min, min(self.model.family_max, part))
+
+    def _for_length(self, windows_read: int) -> int:
+        """The more windows, the higher the strongest of them by chance: an allowance by doubling."""
+        return -self.model.per_doubling * ((windows_read**4).bit_length() - 1) // 4
 
     def _given(self, window: Window) -> int:
-        given = sum(self._contributions[rule] for rule in window.rules)
-        return given + sum(self.model.marks[mark] for mark in window.marks)
+        given = sum([self._contributions[rule] for rule in window.rules])
+        return given + sum([self.model.marks[mark] for mark in window.marks])
 
-    def _explained(self, window: Window, score: int, families: tuple[int, ...]) -> Detection:
-        hits = [RuleHit("model.bias", self.model.bias)]
+    def _explained(self, window: Window, score: int, families: list[int], length: int) -> Detection:
+        hits = [RuleHit("model.bias", self.model.bias), RuleHit("model.length", length)]
         hits += [RuleHit(self.pack.rules[rule].id, self._contributions[rule]) for rule in window.rules]
         hits += [RuleHit(mark, self.model.marks[mark]) for mark in window.marks]
         hits += [RuleHit(f"model.{family}", part) for family, part in zip(FAMILIES, families, strict=True)]
         told = sorted((hit for hit in hits if hit.contribution), key=lambda hit: (-hit.contribution, hit.id))
-        return Detection(score, tuple(told), window.view.kind, window.start)
-
-
-class _Sums:
-    """Running sums of the weights of a document's features, so that a window costs two look-ups a family."""
-
-    def __init__(self, document: Document, learned: Model) -> None:
-        self._document = document
-        self._low, self._high = learned.family_min, learned.family_max
-        self._sums = tuple(_running(learned.weights[features]) for features in document.features)
-
-    def between(self, start: int, stop: int) -> tuple[int, ...]:
-        """Per family: the weights of the features that begin in the window, over the root of their number."""
-        return tuple(
-            self._clipped(
-                sums,
-                start if places is None else int(np.searchsorted(places, start)),
-                stop if places is None else int(np.searchsorted(places, stop)),
-            )
-            for sums, places in zip(self._sums, self._document.places, strict=True)
-        )
-
-    def _clipped(self, sums: NDArray[np.int64], first: int, last: int) -> int:
-        last = min(last, len(sums) - 1)
-        if last <= first:
-            return 0
-        total = int(sums[last] - sums[first]) * _ROOT_SCALE
-        part = total // isqrt((last - first) * _ROOT_SCALE * _ROOT_SCALE)
-        return max(self._low, min(self._high, part))
-
-
-def _running(weights: NDArray[np.int64]) -> NDArray[np.int64]:
-    sums = np.zeros(len(weights) + 1, np.int64)
-    np.cumsum(weights, out=sums[1:])
-    return sums
+        return Detection(score + length, tuple(told), window.view.kind, window.segments[0].start)

@@ -2,49 +2,44 @@
 
 import re
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 
-import numpy as np
-from numpy.typing import NDArray
-
-from broker.policy.injection.tokens import Tokens, hash_of
+from broker.policy.injection import tokens
 from broker.policy.views import fold
 
-PLAIN, END = 0, 10
+PLAIN, END = "\0", "\n"
+_FIRST_SYMBOL = 11
 _STEM_CHARS = 6
 _CUTS_MAX = 50_000
 
 
 @dataclass(frozen=True, slots=True)
 class Lexicon:
-    """Words of the same concepts share a symbol, a small number; 0 is a word without one, 10 an end."""
+    """Words of the same concepts share a symbol, one character of a small number."""
 
-    concepts: dict[str, frozenset[int]]
+    concepts: Mapping[str, frozenset[str]]
     """The symbols of each concept."""
-    primary: NDArray[np.uint16]
-    """For each symbol the number of its first concept, from 1; 0 for plain words."""
+    names: Mapping[str, str]
+    """The concept of each letter that `letters` gives."""
+    _letters: Mapping[str, str]
     _cut: re.Pattern[str]
-    _hashes: NDArray[np.uint32]
-    _symbols: NDArray[np.uint16]
+    _words: Mapping[str, str]
+    _stems: Mapping[str, str]
 
     def parted(self, lower: str) -> str:
         """Known words of scripts without spaces set apart by spaces."""
         return lower if lower.isascii() else self._cut.sub(r" \g<0> ", lower, count=_CUTS_MAX)
 
-    def symbols(self, tokens: Tokens) -> NDArray[np.uint16]:
-        symbols = self._look_up(tokens.hashes)
-        unknown = symbols == PLAIN
-        symbols[unknown] = self._look_up(tokens.stems[unknown])
-        symbols[tokens.ends] = END
-        return symbols
+    def symbols(self, words: Sequence[str]) -> str:
+        """One symbol a word: PLAIN for a word without concept, END for the end of a sentence."""
+        known, stems = self._words.get, self._stems.get
+        return "".join([known(word) or stems(word[:_STEM_CHARS], PLAIN) for word in words])
 
-    def _look_up(self, hashes: NDArray[np.uint32]) -> NDArray[np.uint16]:
-        slots = np.searchsorted(self._hashes, hashes)
-        symbols = self._symbols[slots]
-        symbols[self._hashes[slots] != hashes] = PLAIN
-        return symbols
+    def letters(self, symbols: str) -> str:
+        """One letter for the first concept of each symbol; plain words are passed over."""
+        return "".join([self._letters[symbol] for symbol in symbols.replace(PLAIN, "")])
 
 
 def load(literals: Iterable[str] = ()) -> Lexicon:
@@ -58,6 +53,9 @@ def load(literals: Iterable[str] = ()) -> Lexicon:
         unspaced |= set(_enter(concepts_of, concept, words))
     for word in literals:
         _enter(concepts_of, f"'{word}'", word)
+    for word, concepts in concepts_of.items():
+        stem = concepts_of.get(f"{word[:_STEM_CHARS]}*", []) if word[-1] != "*" else []
+        concepts += [concept for concept in stem if concept not in concepts]
     return _build(concepts_of, unspaced)
 
 
@@ -71,24 +69,19 @@ def _enter(concepts_of: dict[str, list[str]], concept: str, words: str) -> list[
 
 def _build(concepts_of: dict[str, list[str]], unspaced: set[str]) -> Lexicon:
     groups = sorted({tuple(sorted(names)) for names in concepts_of.values()})
-    symbol_of = {group: n for n, group in enumerate(groups, END + 1)}
+    symbol_of = {group: chr(n) for n, group in enumerate(groups, _FIRST_SYMBOL)}
     names = sorted({name for group in groups for name in group})
-    primary = np.zeros(END + 1 + len(groups), np.uint16)
+    letter_of = {name: chr(n) for n, name in enumerate([tokens.END, *names])}
+    letters = {END: letter_of[tokens.END]}
     for found in concepts_of.values():
-        primary[symbol_of[tuple(sorted(found))]] = names.index(found[0]) + 1
+        letters[symbol_of[tuple(sorted(found))]] = letter_of[found[0]]
     cut = "|".join(re.escape(word) for word in sorted(unspaced, key=lambda word: (-len(word), word)))
-    concepts = {name: frozenset(symbol_of[group] for group in groups if name in group) for name in names}
     symbols = {word: symbol_of[tuple(sorted(found))] for word, found in concepts_of.items()}
-    return Lexicon(concepts, primary, re.compile(cut), *_table(symbols))
-
-
-def _table(words: dict[str, int]) -> tuple[NDArray[np.uint32], NDArray[np.uint16]]:
-    """Hashes in order, closed by the largest number, and their symbols; a stem is entered by its letters."""
-    entries = {
-        hash_of(word[:_STEM_CHARS] if word.endswith("*") else word): symbol for word, symbol in words.items()
-    }
-    hashes = sorted(entries)
-    return (
-        np.array([*hashes, 0xFFFFFFFF], np.uint32),
-        np.array([*(entries[n] for n in hashes), PLAIN], np.uint16),
+    return Lexicon(
+        concepts={name: frozenset(symbol_of[group] for group in groups if name in group) for name in names},
+        names={letter: name for name, letter in letter_of.items()},
+        _letters=letters,
+        _cut=re.compile(cut),
+        _words={tokens.END: END} | {word: symbol for word, symbol in symbols.items() if word[-1] != "*"},
+        _stems={word[:_STEM_CHARS]: symbol for word, symbol in symbols.items() if word[-1] == "*"},
     )

@@ -5,10 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 
-import numpy as np
-from numpy.typing import NDArray
-
-from broker.policy.injection.features import FAMILIES, SIZE
+from broker.policy.injection.lexicon import Lexicon
 
 
 class ModelBroken(ValueError):
@@ -26,10 +23,24 @@ class Model:
     family_min: int
     family_max: int
     """What one family of features may take off or add in a window: padding cannot outweigh a rule."""
+    per_doubling: int
+    """What is taken off the score for each doubling of the number of windows."""
     thresholds: Mapping[str, int]
     """Scores above which `fp_0_5`, `fp_1` and `fp_3` percent of honest texts of unseen sources lay."""
-    weights: NDArray[np.int64]
-    """By feature, SIZE of them."""
+    words: Mapping[str, int]
+    sequences: Mapping[str, int]
+    """By the names of three concepts with blanks between them."""
+
+    def sequences_of(self, words: Lexicon) -> dict[tuple[str, ...], int]:
+        """The weights by the letters of concepts. Raises ModelBroken."""
+        letters = {name: letter for letter, name in words.names.items()}
+        try:
+            return {
+                tuple([letters[name] for name in names.split(" ")]): weight
+                for names, weight in self.sequences.items()
+            }
+        except KeyError as missing:
+            raise ModelBroken(f"no concept {missing}") from None
 
 
 def load() -> Model:
@@ -47,24 +58,13 @@ def parse(document: dict[str, object]) -> Model:
             marks=_wholes(document["marks"]),
             family_min=_whole(document["family_min"]),
             family_max=_whole(document["family_max"]),
+            per_doubling=_whole(document["per_doubling"]),
             thresholds=_wholes(document["thresholds"]),
-            weights=_weights(document["weights"]),
+            words=_wholes(document["words"]),
+            sequences=_wholes(document["sequences"]),
         )
     except KeyError as missing:
         raise ModelBroken(f"{missing} is missing") from None
-
-
-def _weights(found: object) -> NDArray[np.int64]:
-    """Per family the features that weigh something, as distances from the one before, and their weights."""
-    weights = np.zeros(SIZE, np.int64)
-    if not isinstance(found, dict) or set(found) != set(FAMILIES):
-        raise ModelBroken("weights are not those of the families of features")
-    for family in FAMILIES:
-        places = np.cumsum(np.array(found[family]["steps"], np.int64))
-        if len(places) != len(found[family]["values"]) or (len(places) and places[-1] >= SIZE):
-            raise ModelBroken(f"weights of {family} do not fit")
-        weights[places] = found[family]["values"]
-    return weights
 
 
 def _wholes(found: object) -> dict[str, int]:

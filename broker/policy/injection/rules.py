@@ -2,14 +2,12 @@
 
 import re
 import tomllib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import NamedTuple, TypeVar
 
-import numpy as np
 import re2
-from numpy.typing import NDArray
 
 from broker.policy.injection import lexicon
 from broker.policy.injection.lexicon import END, PLAIN, Lexicon
@@ -45,21 +43,12 @@ class Rule:
         return self.id.startswith("benign.")
 
 
-class _Need(NamedTuple):
-    """Sets of symbols as bits; a text without a symbol of each cannot match the rule."""
-
-    number: int
-    first: int
-    second: int
-    third: int
-
-
 class _Group(NamedTuple):
     """A few rules in one automaton."""
 
     numbers: tuple[int, ...]
-    needs: tuple[_Need, ...]
-    """Empty for rules over text."""
+    bits: int
+    """The rules as bits by their places."""
     expression: re2.Set
 
 
@@ -68,50 +57,71 @@ class RulePack:
 
     def __init__(self, rules: tuple[Rule, ...], words: Lexicon) -> None:
         self.rules = rules
-        over_concepts = [
-            _Need(n, *_rarest(needs(rule.pattern, words))) for n, rule in enumerate(rules) if rule.pattern
-        ]
+        over_concepts = [n for n, rule in enumerate(rules) if rule.pattern]
         self._over_concepts = [
-            _Group(
-                tuple(need.number for need in part),
-                tuple(part),
-                _set([over_symbols(rules[need.number].pattern, words) for need in part]),
-            )
+            _group(part, [over_symbols(rules[n].pattern, words) for n in part])
             for part in _chunks(over_concepts, _CONCEPT_RULES)
         ]
         self._over_text = [
-            _Group(tuple(part), (), _set([rules[n].raw for n in part]))
+            _group(part, [rules[n].raw for n in part])
             for part in _chunks([n for n, rule in enumerate(rules) if rule.raw], _TEXT_RULES)
         ]
+        self._needs = {n: _rarest(needs(rules[n].pattern, words)) for n in over_concepts}
+        self._met_by, self._always_met = _by_symbol(self._needs, len(rules))
 
-    def hits(
-        self, lower: str, symbols: NDArray[np.uint16], among: tuple[int, ...] | None = None
-    ) -> list[int]:
+    def hits(self, lower: str, symbols: str, among: tuple[int, ...] | None = None) -> list[int]:
         """Places in `rules` of those that match a folded text in lower case, given the symbols of its words.
 
         With `among` none but those are looked for.
         """
-        present = 0
-        for symbol in set(symbols.tolist()):
-            present |= 1 << symbol
-        encoded = symbols.astype("<u4").tobytes().decode("utf-32-le").encode()
-        likely = [group for group in self._over_concepts if _may_match(group, present)]
-        text = lower.encode(errors="replace")
-        return [*_matches(likely, encoded, among), *_matches(self._over_text, text, among)]
+        wanted = -1 if among is None else sum([1 << number for number in among])
+        likely = self._likely(symbols) & wanted
+        encoded, text = symbols.encode(), lower.encode(errors="replace")
+        found = _matches(self._over_concepts, likely, encoded)
+        found += _matches(self._over_text, wanted, text)
+        return found
+
+    def _likely(self, symbols: str) -> int:
+        """The rules, as bits, each of whose needs some symbol meets."""
+        met = self._always_met
+        for symbol in set(symbols):
+            met |= self._met_by.get(symbol, 0)
+        count = len(self.rules)
+        return met & (met >> count) & (met >> 2 * count)
 
 
-def _may_match(group: _Group, present: int) -> bool:
-    for _, first, second, third in group.needs:
-        if first & present and second & present and third & present:
-            return True
-    return False
+def _by_symbol(needs_of: Mapping[int, tuple[int, ...]], count: int) -> tuple[dict[str, int], int]:
+    """By symbol the needs that it meets, as bits: `count` for the first needs of all rules, then the others'.
+
+    Beside them the bits of needs that rules do not have.
+    """
+    met: dict[str, int] = {}
+    always = 0
+    for number, found in needs_of.items():
+        for place, symbols in enumerate(found):
+            bit = 1 << (place * count + number)
+            if symbols < 0:
+                always |= bit
+                continue
+            for symbol in _symbols_in(symbols):
+                met[symbol] = met.get(symbol, 0) | bit
+    return met, always
 
 
-def _matches(groups: Iterable[_Group], text: bytes, among: tuple[int, ...] | None) -> Iterator[int]:
+def _symbols_in(bits: int) -> Iterator[str]:
+    return (chr(n) for n in range(bits.bit_length()) if bits >> n & 1)
+
+
+def _group(numbers: list[int], patterns: list[str]) -> _Group:
+    return _Group(tuple(numbers), sum(1 << number for number in numbers), _set(patterns))
+
+
+def _matches(groups: Iterable[_Group], wanted: int, text: bytes) -> list[int]:
+    found: list[int] = []
     for group in groups:
-        if among is None or not set(group.numbers).isdisjoint(among):
-            for n in sorted(group.expression.Match(text) or ()):
-                yield group.numbers[n]
+        if group.bits & wanted:
+            found += [group.numbers[n] for n in sorted(group.expression.Match(text) or ())]
+    return found
 
 
 def _chunks(items: list[_T], size: int) -> list[list[_T]]:
@@ -144,9 +154,8 @@ def over_symbols(pattern: str, words: Lexicon) -> str:
     out = []
     for atom in _ATOM.finditer(pattern):
         if atom["words"]:
-            out.append(
-                "[" + "".join(f"\\x{{{symbol:x}}}" for symbol in sorted(_symbols(atom["words"], words))) + "]"
-            )
+            found = sorted(_symbols(atom["words"], words))
+            out.append("[" + "".join([f"\\x{{{ord(symbol):x}}}" for symbol in found]) + "]")
         elif atom["gap"]:
             out.append(rf"{_NO_END}{{0,{atom['gap']}}}")
         elif atom["any"]:
@@ -196,10 +205,10 @@ def _required(pattern: str) -> list[str]:
 
 
 def _bits(names: str, words: Lexicon) -> int:
-    return sum(1 << symbol for symbol in _symbols(names, words))
+    return sum(1 << ord(symbol) for symbol in _symbols(names, words))
 
 
-def _symbols(names: str, words: Lexicon) -> frozenset[int]:
+def _symbols(names: str, words: Lexicon) -> frozenset[str]:
     special = {"END": frozenset({END}), "PLAIN": frozenset({PLAIN})}
     return frozenset().union(*(special.get(name) or words.concepts[name] for name in names.split("|")))
 

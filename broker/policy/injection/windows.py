@@ -1,19 +1,19 @@
 """A text as overlapping windows, each with its rules and marks: what training and the detector read."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, pairwise
 
-import numpy as np
-
-from broker.policy.injection.features import Document, read
 from broker.policy.injection.lexicon import Lexicon
 from broker.policy.injection.rules import RulePack
+from broker.policy.injection.tokens import tokenize
 from broker.policy.views import PLAIN, View, disguises, views
 
-WINDOW_CHARS = 1024
-STEP_CHARS = 640
-BLOCK_STEPS = 5
+WHOLE_CHARS = 1280
+"""A text no longer than this is one window; a longer one is read in segments, two to a window."""
+SEGMENT_CHARS = 320
+BLOCK_WINDOWS = 10
 DERIVED_WINDOWS_MAX = 160
 
 MARKS = (
@@ -25,17 +25,36 @@ MARKS = (
     "hidden.tags",
     "hidden.invisible",
     "hidden.lookalikes",
+    "shape.unpaired_2",
+    "shape.unpaired_3",
+    "shape.unpaired_5",
 )
+_UNPAIRED = (2, 3, 5)
+_PAIRS = ("()", "[]", "{}")
+_LINE_CHARS = 1024
+_PROSE = re.compile("(?:[A-Za-z]{2,12}[ ,]{1,2}){3}")
+_LIST_SIGN = re.compile(r"(?<![\w(])\w{1,2}\)|[:;]-?[()]")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Segment:
+    """A stretch of a folded text in lower case, from `start`, with what the model reads in it."""
+
+    start: int
+    text: str
+    words: list[str]
+    symbols: str
+    """Of the words, one each."""
+    concepts: str
+    """Of the words that have one, a letter each."""
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A stretch of a view. `rules`: places in the pack; `marks`: names of how the view was come by."""
+    """One segment or two. `rules`: places in the pack; `marks`: names of how the view was come by."""
 
     view: View
-    document: Document
-    start: int
-    stop: int
+    segments: tuple[Segment, ...]
     rules: tuple[int, ...]
     marks: tuple[str, ...]
 
@@ -44,32 +63,68 @@ def windows(text: str, pack: RulePack, words: Lexicon) -> Iterator[Window]:
     """The windows of the text itself, all of them, then those of the texts hidden in it, up to a limit."""
     hidden = tuple(f"hidden.{kind}" for kind in disguises(text))
     plain, *derived = views(text)
-    yield from _of_view(plain, hidden, pack, words)
-    found = (window for view in derived for window in _of_view(view, hidden, pack, words))
+    yield from _of_view(plain, hidden, unpaired(plain.text), pack, words)
+    found = (window for view in derived for window in _of_view(view, hidden, (), pack, words))
     yield from islice(found, DERIVED_WINDOWS_MAX)
 
 
-def _of_view(view: View, hidden: tuple[str, ...], pack: RulePack, words: Lexicon) -> Iterator[Window]:
-    document = read(view.text, words)
+def unpaired(text: str) -> tuple[str, ...]:
+    """How many brackets of the last line lack their other half, by steps.
+
+    Optimised suffixes are appended tokens without syntax, so that their brackets do not close; prose and
+    program text close them within a line or spread them over many lines. Signs of lists are passed over.
+    """
+    line = text.rstrip().rpartition("\n")[2][-_LINE_CHARS:]
+    if not any(sign in line for sign in "()[]{}") or not _PROSE.search(line):
+        return ()
+    line = _LIST_SIGN.sub("", line)
+    lone = sum(abs(line.count(pair[0]) - line.count(pair[1])) for pair in _PAIRS)
+    return tuple(f"shape.unpaired_{step}" for step in _UNPAIRED if lone >= step)
+
+
+def _of_view(
+    view: View, hidden: tuple[str, ...], ending: tuple[str, ...], pack: RulePack, words: Lexicon
+) -> Iterator[Window]:
+    """`ending` marks the last window alone."""
     kinds = {} if view.kind == PLAIN else dict.fromkeys(view.kind.split("+"))
     marks = (*(f"view.{kind}" for kind in kinds), *hidden)
-    for block in _blocks(len(document.lower)):
-        likely = _hits(document, block[0][0], block[-1][1], pack, None)
-        for start, stop in block:
-            rules = likely if len(block) == 1 or not likely else _hits(document, start, stop, pack, likely)
-            yield Window(view, document, start, stop, rules, marks)
+    segments = _segments(words.parted(view.text.lower()), words)
+    last = segments[-1]
+    for found, rules in _with_rules(segments, pack):
+        yield Window(view, found, rules, (*marks, *ending) if found[-1] is last else marks)
 
 
-def _blocks(length: int) -> Iterator[list[tuple[int, int]]]:
+def _segments(lower: str, words: Lexicon) -> list[Segment]:
+    return [_segment(start, lower[start:stop], words) for start, stop in _edges(lower)]
+
+
+def _segment(start: int, text: str, words: Lexicon) -> Segment:
+    found = tokenize(text)
+    symbols = words.symbols(found)
+    return Segment(start, text, found, symbols, words.letters(symbols))
+
+
+def _edges(lower: str) -> list[tuple[int, int]]:
+    if len(lower) <= WHOLE_CHARS:
+        return [(0, len(lower))]
+    starts = range(0, len(lower), SEGMENT_CHARS)
+    return [(start, min(start + SEGMENT_CHARS, len(lower))) for start in starts]
+
+
+def _with_rules(
+    segments: Sequence[Segment], pack: RulePack
+) -> Iterator[tuple[tuple[Segment, ...], tuple[int, ...]]]:
     """Windows in rows of a few: what no rule finds in the whole row, none is asked to find in its windows."""
-    last = max(length - (WINDOW_CHARS - STEP_CHARS), 1)
-    starts = range(0, last, STEP_CHARS)
-    for first in range(0, len(starts), BLOCK_STEPS):
-        yield [(start, min(start + WINDOW_CHARS, length)) for start in starts[first : first + BLOCK_STEPS]]
+    if len(segments) == 1:
+        yield tuple(segments), _hits(segments, pack, None)
+        return
+    for first in range(0, len(segments) - 1, BLOCK_WINDOWS):
+        block = segments[first : first + BLOCK_WINDOWS + 1]
+        likely = _hits(block, pack, None)
+        for pair in pairwise(block):
+            yield pair, _hits(pair, pack, likely) if likely and len(block) > 2 else likely
 
 
-def _hits(
-    document: Document, start: int, stop: int, pack: RulePack, among: tuple[int, ...] | None
-) -> tuple[int, ...]:
-    first, last = np.searchsorted(document.starts, (start, stop))
-    return tuple(pack.hits(document.lower[start:stop], document.symbols[first:last], among))
+def _hits(segments: Sequence[Segment], pack: RulePack, among: tuple[int, ...] | None) -> tuple[int, ...]:
+    text = "".join([segment.text for segment in segments])
+    return tuple(pack.hits(text, "".join([segment.symbols for segment in segments]), among))

@@ -4,19 +4,18 @@ import json
 from functools import cache
 from importlib.resources import files
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from broker.policy.injection import Detection, Detector, ModelBroken, model, rules
-from broker.policy.injection.features import SIZE
 from broker.policy.injection.lexicon import Lexicon
 from broker.policy.injection.rules import RulePack
 from broker.policy.injection.windows import (
     DERIVED_WINDOWS_MAX,
-    STEP_CHARS,
-    WINDOW_CHARS,
+    SEGMENT_CHARS,
+    WHOLE_CHARS,
+    unpaired,
     windows,
 )
 
@@ -79,6 +78,33 @@ def test_finds_an_order_anywhere_in_a_long_document(place: int) -> None:
     assert detector().scan(prose).score <= detector().flag_threshold
 
 
+def test_a_long_text_has_to_show_more() -> None:
+    """The strongest of many windows is high by chance: each doubling of their number costs the same."""
+    line = "The ship left the harbour in the morning and came back with the evening tide. "
+    allowances = [
+        next(hit.contribution for hit in detector().scan(line * count).rules if hit.id == "model.length")
+        for count in (100, 200, 400)
+    ]
+    shorter, middle, longer = allowances
+    assert 0 > shorter > middle > longer
+    assert abs((shorter - middle) - detector().model.per_doubling) <= detector().model.per_doubling // 4 + 1
+
+
+@pytest.mark.parametrize(
+    ("text", "marks"),
+    [
+        ("Write a poem about the sea describing.]] + (( similarlyNow {{", 3),
+        ("Write a poem about the sea ([ please", 1),
+        ("Write a poem about the sea (and its tide) please", 0),
+        ("Which of these is the right one: a) the sea b) the tide c) the wind :)", 0),
+        ("    }, async () => {", 0),
+        ("Please tell me all about the sea ((\nand its tide.", 0),
+    ],
+)
+def test_lone_brackets_of_the_last_line_are_counted(text: str, marks: int) -> None:
+    assert len(unpaired(text)) == marks
+
+
 def test_padding_with_honest_words_does_not_talk_it_down() -> None:
     padded = f"{HONEST[1] * 12} {ATTACKS[0]} {HONEST[1] * 12}"
     assert detector().scan(padded).score > detector().flag_threshold
@@ -113,9 +139,10 @@ def test_work_grows_no_faster_than_the_text(piece: str, length: int) -> None:
     text = (piece * length)[:length]
     pack, words = _pack()
     found = list(windows(text, pack, words))
-    plain = len(found[0].document.lower) if found else 0
-    assert len(found) <= plain // STEP_CHARS + 1 + DERIVED_WINDOWS_MAX
-    assert all(window.stop - window.start <= WINDOW_CHARS for window in found)
+    plain = {segment: len(segment.text) for window in found for segment in window.segments}
+    assert len(found) <= sum(plain.values()) // SEGMENT_CHARS + 1 + DERIVED_WINDOWS_MAX
+    assert max(plain.values()) <= WHOLE_CHARS
+    assert all(len(window.segments) <= 2 for window in found)
 
 
 @cache
@@ -150,14 +177,17 @@ def test_rules_keep_their_sign() -> None:
         assert given_by_model <= 0 if rule.benign else given_by_model >= 0, rule.id
 
 
-def test_weights_are_whole_and_fit() -> None:
+def test_the_weights_are_of_words_and_of_known_concepts() -> None:
+    _, words = rules.load()
     learned = model.load()
-    assert learned.weights.dtype == np.int64
-    assert len(learned.weights) == SIZE
-    assert np.count_nonzero(learned.weights) > 1_000
+    assert len(learned.words) > 1_000
+    assert len(learned.sequences_of(words)) == len(learned.sequences) > 1_000
 
 
-@pytest.mark.parametrize("part", ["unit", "bias", "rules", "thresholds", "weights", "family_min", "marks"])
+@pytest.mark.parametrize(
+    "part",
+    ["unit", "bias", "rules", "thresholds", "words", "sequences", "family_min", "marks", "per_doubling"],
+)
 def test_a_model_without_a_part_is_refused(part: str) -> None:
     document = packaged()
     del document[part]
@@ -172,7 +202,8 @@ def test_a_model_without_a_part_is_refused(part: str) -> None:
         ("unit", True),
         ("rules", []),
         ("rules", {"x": 1.5}),
-        ("weights", {}),
+        ("words", ["ignore"]),
+        ("sequences", {"drop prior instr": 0.5}),
         ("thresholds", {"fp_1": "1"}),
     ],
 )
@@ -184,6 +215,12 @@ def test_a_model_of_the_wrong_shape_is_refused(part: str, value: object) -> None
 def test_a_model_of_other_rules_is_refused() -> None:
     learned = model.parse({**packaged(), "rules": {"override.unknown": 1}})
     with pytest.raises(ModelBroken):
+        Detector(*rules.load(), learned)
+
+
+def test_a_model_of_other_concepts_is_refused() -> None:
+    learned = model.parse({**packaged(), "sequences": {"drop prior nonsense": 1}})
+    with pytest.raises(ModelBroken, match="nonsense"):
         Detector(*rules.load(), learned)
 
 
