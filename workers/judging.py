@@ -14,10 +14,10 @@ from schemas.reasons import Refusal
 from schemas.state import State
 
 if TYPE_CHECKING:
-    from broker.policy.answers.judge import AnswerJudge, AnswerJudgement
+    from broker.policy.answers.judge import Answered, AnswerJudge, AnswerJudgement
 
-AT_ONCE_BYTES_MAX: Final = 32 * 1024
-"""Of request and answer together; more is judged beside the event loop."""
+AT_ONCE_BYTES_MAX: Final = 16 * 1024
+"""Of request and answer together; more is judged beside the event loop, and so is what has a schema."""
 
 
 class Judging(NamedTuple):
@@ -30,28 +30,30 @@ class Judging(NamedTuple):
     async def judged(self, inner: Inner, answer: Answer, tokens: Mapping[str, str]) -> "AnswerJudgement":
         """`tokens`: what will be put back into the answer, by placeholder."""
         if len(answer.body) + len(inner.value) <= AT_ONCE_BYTES_MAX:
-            return self._judged(inner, answer, tokens)
-        return await asyncio.to_thread(self._judged, inner, answer, tokens)
+            answered = self._answered(inner, answer, tokens)
+            if not self.judge.checks_schemas_of(answered.request):
+                return self.judge.judge(answered)
+        return await asyncio.to_thread(
+            lambda: self.judge.judge(self._answered(inner, answer, tokens)),
+        )
 
-    def _judged(self, inner: Inner, answer: Answer, tokens: Mapping[str, str]) -> "AnswerJudgement":
+    def _answered(self, inner: Inner, answer: Answer, tokens: Mapping[str, str]) -> "Answered":
         from broker.policy.answers.judge import Answered  # noqa: PLC0415  # loaded already, with the judge
 
         state = inner.state
-        return self.judge.judge(
-            Answered(
-                organization=self.organization,
-                project=self.project,
-                application=state.application,
-                lane=state.lane.value,
-                endpoint=state.endpoint or "",
-                request=orjson.loads(inner.value)["request"],
-                tags=state.tags,
-                regions=() if state.decision is None else state.decision.served or (),
-                value_sha256=state.value_sha256,
-                body=answer.body,
-                response_sha256=answer.response_sha256,
-                tokens=tokens,
-            )
+        return Answered(
+            organization=self.organization,
+            project=self.project,
+            application=state.application,
+            lane=state.lane.value,
+            endpoint=state.endpoint or "",
+            request=orjson.loads(inner.value)["request"],
+            tags=state.tags,
+            regions=() if state.decision is None else state.decision.served or (),
+            value_sha256=state.value_sha256,
+            body=answer.body,
+            response_sha256=answer.response_sha256,
+            tokens=tokens,
         )
 
 

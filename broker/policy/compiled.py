@@ -8,6 +8,7 @@ that read nothing that differs from each job to the next are remembered all toge
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from itertools import chain
 from typing import Any, Final, NamedTuple, TypeVar
@@ -52,7 +53,7 @@ class Judged:
         band = self.clause.band
         if band is not None:
             return bool(band[0] <= values[0] < band[1])
-        if values in self._outcomes:
+        with suppress(KeyError):  # not asked twice: answers are judged in threads, and one may forget all
             return self._outcomes[values]
         held = holds(self.expression.program, context_of(self._nested(values), self.expression.patterns))
         _remember(self._outcomes, values, held)

@@ -38,10 +38,25 @@ def put_back(body: bytes, mapping: Mapping[str, str]) -> bytes:
         node = waiting.pop()
         for key, child in list(node.items() if isinstance(node, dict) else enumerate(node)):
             if isinstance(child, str):
-                node[key] = (restore_in_json if key == _JSON_FIELD else restore)(child, mapping)
+                is_json = key == _JSON_FIELD or _is_json(child)
+                node[key] = (restore_in_json if is_json else restore)(child, mapping)
             elif isinstance(child, dict | list):
                 waiting.append(child)
-    return orjson.dumps(answer)
+    try:
+        return orjson.dumps(answer)
+    except orjson.JSONEncodeError:  # it nests deeper than is written, though not than is read
+        return body
+
+
+def _is_json(text: str) -> bool:
+    """As structured output is. Only where something can be put back is it worth a look."""
+    if "[" not in text or text.lstrip()[:1] not in {"{", "["}:
+        return False
+    try:
+        orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return False
+    return True
 
 
 def _longest_bytes(mapping: Mapping[str, str]) -> int:

@@ -57,7 +57,9 @@ class Answered(NamedTuple):
 
 
 class AnswerJudgement(NamedTuple):
-    """`body`: the answer as it may go on; where it is withheld, as it came, and nobody is to get it."""
+    """`body`: the answer as it may go on, written anew from what was judged: a name that stands twice in an
+    object says one thing to us and to whoever gets it. Where it is withheld, as it came, for nobody.
+    """
 
     decision: AnswerDecision
     body: bytes
@@ -81,6 +83,7 @@ class AnswerJudge:
         self._checks = Checks(section) if "answer.findings" in asked else None
         self._compares = section.prompt_leak is not None or "answer.prompt_overlap" in asked
         self._concerns: dict[tuple[str, ...], bool] = {}
+        self._checks_schemas = section.json_schema or (section.tools is not None and section.tools.arguments)
         self.demands = Demands.of(section)
 
     def concerns(self, facts: Facts) -> bool:
@@ -92,6 +95,10 @@ class AnswerJudge:
                 self._concerns.clear()
             known = self._concerns[names] = any(judged.takes(facts) for judged in self._rules)
         return known
+
+    def checks_schemas_of(self, request: Mapping[str, Any]) -> bool:
+        """Which may take a second, however short the answer."""
+        return self._checks_schemas and bool(request.get("response_format") or request.get("tools"))
 
     def judge(self, answered: Answered) -> AnswerJudgement:
         """Never raises: an answer that cannot be judged is withheld. Time: linear in the texts of the answer
@@ -114,9 +121,11 @@ class AnswerJudge:
         spans = () if self._finder is None else _spotted(reading.places, self._finder)
         record = decide(self._facts(answered, reading, spans), self._compiled, "answer")
         taken = frozenset(each.type for each in record.redactions if each.type != Kind.PERSON)
-        if record.effect != "redact" or not taken:
+        if record.effect == "deny":
             return AnswerJudgement(_decision(record, answered), answered.body)
-        rewrite(document, reading.places, spans, taken, answered.tokens)
+        taken = taken if record.effect == "redact" else frozenset()
+        if taken:
+            rewrite(document, reading.places, spans, taken, answered.tokens)
         return AnswerJudgement(_decision(record, answered, taken), orjson.dumps(document))
 
     def _facts(self, answered: Answered, reading: Reading, spans: Spans) -> Facts:

@@ -76,3 +76,17 @@ def test_what_holds_no_placeholder_stays_as_it_is(content: Any) -> None:
 def test_any_value_comes_back(value: str) -> None:
     found = message(put_back(answer(content="<[EMAIL_1]>"), {"[EMAIL_1]": value}))
     assert found["content"] == f"<{value}>"
+
+
+def test_into_structured_output_values_go_as_json() -> None:
+    quoted = {"[NAME_1]": 'Joe "the lock" Doe\\'}
+    text = orjson.dumps({"who": "[NAME_1]", "list": ["[NAME_1]"]}).decode()
+    found = orjson.loads(message(put_back(answer(content=text), quoted))["content"])
+    assert found == {"who": quoted["[NAME_1]"], "list": [quoted["[NAME_1]"]]}
+    prose = message(put_back(answer(content="[NAME_1] {"), quoted))["content"]
+    assert prose == f"{quoted['[NAME_1]']} {{"
+
+
+def test_an_answer_too_deep_to_be_written_anew_keeps_its_placeholders() -> None:
+    deep = b'{"choices":[{"message":{"content":"[EMAIL_1]","x":' + b"[" * 300 + b"]" * 300 + b"}}]}"
+    assert put_back(deep, MAPPING) == deep

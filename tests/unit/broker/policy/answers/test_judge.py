@@ -48,6 +48,14 @@ def test_an_answer_without_anything_passes_as_it_came(dlp: AnswerJudge) -> None:
     assert judgement.decision.response_sha256 == sha256(judgement.body).hexdigest()
 
 
+def test_what_goes_on_is_what_was_judged(dlp: AnswerJudge) -> None:
+    """A name that stands twice is read once."""
+    twice = b'{"choices":[{"message":{"content":"%s"}}],"choices":[{"message":{"content":"Hello."}}]}'
+    judgement = judged(dlp, twice % MAIL.encode())
+    assert judgement.decision.effect == "allow"
+    assert MAIL.encode() not in judgement.body
+
+
 def test_data_that_is_blocked_withholds_the_answer(dlp: AnswerJudge) -> None:
     judgement = judged(dlp, chat(f"The key is {SECRET}."))
     decision = judgement.decision
