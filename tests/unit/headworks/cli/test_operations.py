@@ -10,15 +10,13 @@ import pytest
 from pydantic import SecretStr
 
 from broker.identity.credential import Credential
-from broker.ops import applications, projects
+from broker.ops import applications
 from broker.ops.projects import Address
 from broker.policy.revision import PolicyRevision
 from broker.settings import DatabaseSettings
 from broker.store.database import Database
-from broker.store.keys import RunKey
-from broker.store.parking import REVIEW, ParkedRow
-from broker.store.reviews import ReviewRow, Reviews, review_id
 from tests.unit.headworks.cli.conftest import Invoke
+from tests.unit.headworks.cli.holding import hold
 from tests.unit.headworks.cli.test_commands import LEAVES
 
 READING = {
@@ -83,46 +81,6 @@ async def _make_application(url: str, name: str) -> None:
         await database.close()
 
 
-async def _hold(url: str, revision: str) -> list[str]:
-    """Two jobs for review; their ids."""
-    database = await Database.open(DatabaseSettings(url=SecretStr(url)))
-    try:
-        [shop] = [each for each in await applications.list_all(database) if each.name.startswith("a")]
-        project = next(each for each in await projects.list_all(database) if each.address == shop.project)
-        rows = [_review(RunKey(shop.id, uuid4(), 1), project.id, revision, offset) for offset in range(2)]
-        await Reviews(database).hold([(row, _place(row)) for row in rows])
-        return [row.id for row in rows]
-    finally:
-        await database.close()
-
-
-def _review(key: RunKey, project_id: int, revision: str, offset: int) -> ReviewRow:
-    return ReviewRow(
-        *key,
-        id=review_id(key),
-        organization_id=1,
-        project_id=project_id,
-        lane="bulk",
-        decision_id="d",
-        revision=revision,
-        rule="all",
-        rules=("all",),
-        score=0,
-        input_sha256="1",
-        partition=0,
-        offset=offset,
-        value_sha256="2",
-        held_ms=1,
-        deadline_ms=4_000_000_000_000,
-    )
-
-
-def _place(row: ReviewRow) -> ParkedRow:
-    return ParkedRow(
-        row.partition, row.offset, *row.key, 1, row.project_id, row.lane, row.deadline_ms, REVIEW, 1, 2
-    )
-
-
 def _entries(invoke: Invoke) -> list[dict[str, Any]]:
     """The latest first."""
     done = invoke("budgets history --limit 999 --json")
@@ -148,7 +106,7 @@ def known(buried: str, invoke: Invoke, tmp_path: Path, monkeypatch: pytest.Monke
         assert done.exit_code == 0, done.output
     added = invoke("webhooks add acme https://hooks.example.com/")
     revision = PolicyRevision.load((tmp_path / "policy.yaml").read_text()).id
-    held, other = asyncio.run(_hold(url, revision))
+    held, other = asyncio.run(hold(url, revision))
     return {
         "buried": buried,
         "held": held,
