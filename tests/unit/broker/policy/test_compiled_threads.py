@@ -23,5 +23,5 @@ class Forgetful(dict[Any, Any]):
 def test_what_another_thread_forgets_is_found_out_again() -> None:
     judged: Judged = revision(rule("long", "answer.chars > 2000", "flag")).compiled.judged("long")
     judged._outcomes = Forgetful()
-    for _ in range(3):
-        assert (judged.outcome((2_001,)), judged.outcome((2_000,))) == (True, False)
+    assert [judged.outcome((2_001,)) for _ in range(3)] == [True] * 3
+    assert [judged.outcome((2_000,)) for _ in range(3)] == [False] * 3
