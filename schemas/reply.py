@@ -23,7 +23,7 @@ class Reply(Extensible):
     """How the job ended. One that a reader does not know, of a later broker, is an end all the same."""
     model: str | None = None
     response: dict[str, Any] | None = None
-    """The body that the provider answered, as it stood."""
+    """The body that the provider answered, but for what policy put back into it or took out."""
     status_code: int | None = None
     """The provider's HTTP status, where one came."""
     error: ReplyError | None = None
