@@ -30,7 +30,7 @@ class Lexicon:
 
     def parted(self, lower: str) -> str:
         """Known words of scripts without spaces set apart by spaces."""
-        return lower if lower.isascii() else self._cut.sub(r" \g<0> ", lower, count=_CUTS_MAX)
+        return lower if lower.isascii() else " ".join(self._cut.split(lower, _CUTS_MAX))
 
     def symbols(self, words: Sequence[str]) -> str:
         """One symbol a word: PLAIN for a word without concept, END for the end of a sentence."""
@@ -81,7 +81,7 @@ def _build(concepts_of: dict[str, list[str]], unspaced: set[str]) -> Lexicon:
         concepts={name: frozenset(symbol_of[group] for group in groups if name in group) for name in names},
         names={letter: name for name, letter in letter_of.items()},
         _letters=letters,
-        _cut=re.compile(cut),
+        _cut=re.compile(f"({cut})"),
         _words={tokens.END: END} | {word: symbol for word, symbol in symbols.items() if word[-1] != "*"},
         _stems={word[:_STEM_CHARS]: symbol for word, symbol in symbols.items() if word[-1] == "*"},
     )

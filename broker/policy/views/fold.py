@@ -3,8 +3,7 @@
 import re
 import unicodedata
 
-_TAGS = re.compile("[\U000e0020-\U000e007e]")
-_TAG_OFFSET = 0xE0000
+_TAGS = {0xE0000 + n: chr(n) for n in range(0x20, 0x7F)}
 
 # Characters that print nothing and stand inside words: soft hyphen, joiners, directions, selectors, tags.
 _INVISIBLE = re.compile(
@@ -26,6 +25,10 @@ _MIXED = re.compile(
     "[\U0001f130-\U0001f1ff]{3}|[ᴀ-ᴢ]{3}"
 )
 _MIXED_MIN = 2
+# A look at single characters, many times quicker than what it stands before.
+_FOREIGN = re.compile("[\u0370-\u052f\u0262-\u029fᴀ-ᴢ\U0001f130-\U0001f1ff]")
+_HIDDEN = re.compile("[\u00ad\u200b-\u200d\u2060\ufeff]")
+_TAG = re.compile("[\U000e0020-\U000e007e]")
 _TAGGED = re.compile("[\U000e0020-\U000e007e]{4}")
 _SPLIT = re.compile("(?:[A-Za-z][\u200b-\u200d\u2060\ufeff\u00ad][^\u200b]{0,12}){3}")
 
@@ -37,7 +40,7 @@ def fold(text: str) -> str:
     """
     if text.isascii():
         return text
-    text = _INVISIBLE.sub("", _TAGS.sub(_untagged, text))
+    text = _INVISIBLE.sub("", text.translate(_TAGS) if _TAG.search(text) else text)
     text = unicodedata.normalize("NFKD", _SENTENCES.sub(" ", text))
     text = unicodedata.normalize("NFC", _MARKS.sub("", text)).replace("ı", "i")
     return text.translate(_HOMOGLYPHS) if _has_lookalikes(text) else text
@@ -49,7 +52,7 @@ def disguises(text: str) -> tuple[str, ...]:
         return ()
     found = {
         "tags": _TAGGED.search(text),
-        "invisible": _SPLIT.search(text),
+        "invisible": _HIDDEN.search(text) and _SPLIT.search(text),
         "lookalikes": _has_lookalikes(text),
     }
     return tuple(kind for kind, shown in found.items() if shown)
@@ -57,9 +60,7 @@ def disguises(text: str) -> tuple[str, ...]:
 
 def _has_lookalikes(text: str) -> bool:
     """Words of two scripts; whole words of one other script are a language, not a disguise."""
+    if not _FOREIGN.search(text):
+        return False
     found = _MIXED.finditer(text)
     return all(next(found, None) for _ in range(_MIXED_MIN))
-
-
-def _untagged(match: re.Match[str]) -> str:
-    return chr(ord(match[0]) - _TAG_OFFSET)
