@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,10 +62,10 @@ class Arena:
         first = group * WORKERS_A_GROUP
         return self.workers[first : first + WORKERS_A_GROUP]
 
-    def revive(self) -> None:
+    def revive(self, but: Collection[WorkerProcess] = ()) -> None:
         """As a supervisor would: a worker that finds a server away at its start ends and says so."""
         for worker in self.workers:
-            if not worker.is_alive():
+            if worker not in but and not worker.is_alive():
                 worker.start(wait=False)
 
     async def made_whole(self) -> None:

@@ -3,7 +3,8 @@
 import asyncio
 import signal
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 
 from tests.crucible import mischief, provider
 from tests.crucible.arena import WORKERS_A_GROUP, Arena, consumer_groups
@@ -36,6 +37,7 @@ class Nemesis:
         self.harms: list[Harm] = []
         self.errors: list[str] = []
         """What could not be carried out as it was meant."""
+        self._held: list[WorkerProcess] = []
         self._acts: Mapping[Kind, Act] = {
             "kill": self._kill,
             "kill_at": self._kill_at,
@@ -63,21 +65,47 @@ class Nemesis:
         }
 
     async def carry_out(self, faults: Sequence[Fault]) -> None:
-        start = time.monotonic()
-        for fault in faults:
-            await self._supervise(start + fault.at_s)
-            try:
-                await self._strike(fault, time.monotonic() - start)
-            except Exception as error:  # noqa: BLE001 - the others are carried out all the same
-                self.errors.append(f"{fault.kind}: {type(error).__name__}: {error}")
-                self._say(f"          {self.errors[-1]}")
+        """One after the other, with the pauses that are planned. Where some took longer than planned, those
+        are left out that would come after the last one, which comes at its time.
+        """
+        start, late_s = time.monotonic(), 0.0
+        supervising = asyncio.create_task(self._supervise())
+        try:
+            for fault in faults:
+                is_last = fault is faults[-1]
+                due_s = fault.at_s if is_last else fault.at_s + late_s
+                if due_s > faults[-1].at_s:
+                    continue
+                await asyncio.sleep(max(0.0, start + due_s - time.monotonic()))
+                await self._try(fault, time.monotonic() - start)
+                late_s = max(late_s, time.monotonic() - start - fault.at_s - fault.still_s)
+        finally:
+            supervising.cancel()
+            with suppress(asyncio.CancelledError):
+                await supervising
 
-    async def _supervise(self, until: float) -> None:
-        """Start again what has ended by itself, since it found a server away, once at least."""
-        self._arena.revive()
-        while (left_s := until - time.monotonic()) > 0:
-            await asyncio.sleep(min(left_s, _REVIVE_EVERY_S))
-            self._arena.revive()
+    async def _supervise(self) -> None:
+        """Start again what has ended by itself, since it found a server away."""
+        while True:
+            self._arena.revive(self._held)
+            await asyncio.sleep(_REVIVE_EVERY_S)
+
+    @contextmanager
+    def _holding(self, *workers: WorkerProcess) -> Iterator[None]:
+        """They end and are started here, and by nobody else."""
+        self._held += workers
+        try:
+            yield
+        finally:
+            for worker in workers:
+                self._held.remove(worker)
+
+    async def _try(self, fault: Fault, at_s: float) -> None:
+        try:
+            await self._strike(fault, at_s)
+        except Exception as error:  # noqa: BLE001 - the others are carried out all the same
+            self.errors.append(f"{fault.kind}: {type(error).__name__}: {error}")
+            self._say(f"          {self.errors[-1]}")
 
     async def _strike(self, fault: Fault, at_s: float) -> None:
         struck: list[int] = []
@@ -107,26 +135,30 @@ class Nemesis:
         await self._kill_and_start(self._arena.workers, struck)
 
     async def _kill_and_start(self, workers: Sequence[WorkerProcess], struck: list[int]) -> None:
+        with self._holding(*workers):
+            await self._kill_each(workers, struck)
+            for worker in workers:
+                worker.start(wait=False)
+
+    async def _kill_each(self, workers: Sequence[WorkerProcess], struck: list[int]) -> None:
         struck += [worker.pid for worker in workers]
         await asyncio.gather(*(asyncio.to_thread(worker.kill) for worker in workers))
-        for worker in workers:
-            worker.start(wait=False)
 
     async def _kill_at(self, fault: Fault, struck: list[int]) -> None:
         """Kill a worker, and let its successor die at the point. One that never comes there is killed too."""
         worker, mortal = self._arena.mortal(fault.point, fault.passes)
-        struck.append(worker.pid)
-        await asyncio.to_thread(worker.kill)
-        mortal.start(wait=False)
-        struck.append(mortal.pid)
 
         async def dead() -> bool:
             return not mortal.is_alive()
 
-        if not await within(_COMES_THERE_WITHIN_S, dead):
-            self._say(f"          {fault.point} was not passed {fault.passes} times; killed")
-        await asyncio.to_thread(mortal.close)
-        worker.start(wait=False)
+        with self._holding(worker):
+            await self._kill_each([worker], struck)
+            mortal.start(wait=False)
+            struck.append(mortal.pid)
+            if not await within(_COMES_THERE_WITHIN_S, dead):
+                self._say(f"          {fault.point} was not passed {fault.passes} times; killed")
+            await asyncio.to_thread(mortal.close)
+            worker.start(wait=False)
 
     async def _pause(self, fault: Fault, struck: list[int]) -> None:
         worker = self._worker(fault)
@@ -136,20 +168,19 @@ class Nemesis:
         worker.send(signal.SIGCONT)
 
     async def _renew(self, fault: Fault, struck: list[int]) -> None:
-        worker = self._worker(fault)
-        struck.append(worker.pid)
-        try:
-            await asyncio.to_thread(worker.terminate, _ENDS_WITHIN_S)
-        finally:
-            worker.start(wait=False)
+        await self._end_and_start(self._worker(fault), struck)
 
-    async def _roll(self, fault: Fault, struck: list[int]) -> None:
-        for worker in self._arena.members(fault.worker // WORKERS_A_GROUP):
-            struck.append(worker.pid)
+    async def _end_and_start(self, worker: WorkerProcess, struck: list[int]) -> None:
+        struck.append(worker.pid)
+        with self._holding(worker):
             try:
                 await asyncio.to_thread(worker.terminate, _ENDS_WITHIN_S)
             finally:
                 worker.start(wait=False)
+
+    async def _roll(self, fault: Fault, struck: list[int]) -> None:
+        for worker in self._arena.members(fault.worker // WORKERS_A_GROUP):
+            await self._end_and_start(worker, struck)
             await asyncio.to_thread(worker.wait_until_ready)
 
     async def _join(self, fault: Fault, struck: list[int]) -> None:
@@ -162,14 +193,14 @@ class Nemesis:
     async def _rewind(self, fault: Fault, struck: list[int]) -> None:
         group = fault.worker // WORKERS_A_GROUP
         workers = self._arena.members(group)
-        struck += [worker.pid for worker in workers]
-        await asyncio.gather(*(asyncio.to_thread(worker.kill) for worker in workers))
-        try:
-            kafka = self._arena.stack.settings.kafka
-            await asyncio.gather(*(mischief.rewind(kafka, name) for name in consumer_groups(group)))
-        finally:
-            for worker in workers:
-                worker.start(wait=False)
+        kafka = self._arena.stack.settings.kafka
+        with self._holding(*workers):
+            await self._kill_each(workers, struck)
+            try:
+                await asyncio.gather(*(mischief.rewind(kafka, name) for name in consumer_groups(group)))
+            finally:
+                for worker in workers:
+                    worker.start(wait=False)
 
     # servers
 

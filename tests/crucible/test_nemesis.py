@@ -36,7 +36,7 @@ class Ground:
     def __init__(self, worker: Stubborn) -> None:
         self.workers = [worker]
 
-    def revive(self) -> None: ...
+    def revive(self, but: object) -> None: ...
 
 
 def fault(kind: Any) -> Fault:
