@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,12 +62,6 @@ class Arena:
         first = group * WORKERS_A_GROUP
         return self.workers[first : first + WORKERS_A_GROUP]
 
-    def revive(self, but: Collection[WorkerProcess] = ()) -> None:
-        """As a supervisor would: a worker that finds a server away at its start ends and says so."""
-        for worker in self.workers:
-            if worker not in but and not worker.is_alive():
-                worker.start(wait=False)
-
     async def made_whole(self) -> None:
         """Return when every server answers and every worker is ready."""
         for proxy in self.proxies.values():
@@ -76,7 +70,9 @@ class Arena:
             await asyncio.to_thread(server.restore)
         await mischief.refuse_writes(self.postgres.url, on=False)
         await mischief.fill(self.redis.url, on=False)
-        self.revive()
+        for worker in self.workers:
+            if not worker.is_alive():
+                worker.start(wait=False)
         for worker in self.workers:
             await asyncio.to_thread(worker.wait_until_ready)
 

@@ -18,7 +18,10 @@ _COMES_THERE_WITHIN_S = 10.0
 _ENDS_WITHIN_S = 40.0
 """A worker that was told to stop; then it is killed, and that is an error of the run."""
 _CUT_EVERY_S = 0.3
-_REVIVE_EVERY_S = 1.0
+_LOOK_EVERY_S = 0.5
+_REVIVE_AFTER_S = 5.0
+"""As supervisors wait: six workers that start again and again leave no server the CPU to come back."""
+_BEFORE_LAST_S = 8.0
 _SLOW_S = 0.15
 """Of every byte, each way."""
 _OF_WORKERS = frozenset({"kill", "pause", "renew"})
@@ -66,7 +69,7 @@ class Nemesis:
 
     async def carry_out(self, faults: Sequence[Fault]) -> None:
         """One after the other, with the pauses that are planned. Where some took longer than planned, those
-        are left out that would come after the last one, which comes at its time.
+        are left out that would come shortly before the last one, which comes at its time, or after it.
         """
         start, late_s = time.monotonic(), 0.0
         supervising = asyncio.create_task(self._supervise())
@@ -74,7 +77,7 @@ class Nemesis:
             for fault in faults:
                 is_last = fault is faults[-1]
                 due_s = fault.at_s if is_last else fault.at_s + late_s
-                if due_s > faults[-1].at_s:
+                if late_s and not is_last and due_s > faults[-1].at_s - _BEFORE_LAST_S:
                     continue
                 await asyncio.sleep(max(0.0, start + due_s - time.monotonic()))
                 await self._try(fault, time.monotonic() - start)
@@ -86,9 +89,14 @@ class Nemesis:
 
     async def _supervise(self) -> None:
         """Start again what has ended by itself, since it found a server away."""
+        dead_since: dict[int, float] = {}
         while True:
-            self._arena.revive(self._held)
-            await asyncio.sleep(_REVIVE_EVERY_S)
+            for number, worker in enumerate(self._arena.workers):
+                if worker in self._held or worker.is_alive():
+                    dead_since.pop(number, None)
+                elif time.monotonic() - dead_since.setdefault(number, time.monotonic()) > _REVIVE_AFTER_S:
+                    worker.start(wait=False)
+            await asyncio.sleep(_LOOK_EVERY_S)
 
     @contextmanager
     def _holding(self, *workers: WorkerProcess) -> Iterator[None]:

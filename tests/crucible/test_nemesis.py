@@ -26,6 +26,9 @@ class Stubborn:
 
     def kill(self) -> None: ...
 
+    def is_alive(self) -> bool:
+        return True
+
     def start(self, *, wait: bool) -> None:
         self.starts += 1
 
@@ -35,8 +38,6 @@ class Ground:
 
     def __init__(self, worker: Stubborn) -> None:
         self.workers = [worker]
-
-    def revive(self, but: object) -> None: ...
 
 
 def fault(kind: Any) -> Fault:
