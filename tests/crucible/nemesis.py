@@ -14,7 +14,7 @@ from tests.crucible.plan import Fault, Kind
 from tests.services import Server
 from tests.stack import WorkerProcess
 
-_COMES_THERE_WITHIN_S = 10.0
+_COMES_THERE_WITHIN_S = 20.0
 _ENDS_WITHIN_S = 40.0
 """A worker that was told to stop; then it is killed, and that is an error of the run."""
 _CUT_EVERY_S = 0.3
