@@ -14,7 +14,7 @@ in a row, hardly ever while fewer than one in ten fail.
 
 Where the trouble was met, says little if not half of the limit was under way, and nothing of failures: a
 target that answers nothing but errors does so at once, and there is never much under way. The limit then
-rises to what the target bore before.
+rises to what the target bore before, and the sooner, the less a call takes.
 
 Latency is judged by windows, and against a baseline that follows it down at once and up only while the
 target is not pressed, that is, while less than half of the limit is under way: what a target takes then is
@@ -48,10 +48,13 @@ TOGETHER_LEAST: Final = 0.1
 FAILURE_FACTOR: Final = 0.5
 LATENCY_FACTORS: Final = (0.5, 0.7)
 """Least and most: a smaller step could not be told from chance when its effect is looked for."""
-BORE_KEPT: Final = 0.9
-"""Of what a target bore, by each window of calls in which less was under way, and by each cut."""
+BORE_KEPT: Final = 0.85
+"""Of what a target bore, by each hundred calls served while less was under way, and by each cut."""
 RISE_S: Final = 10.0
-"""From the first call served after a cut until the limit is back where the trouble was."""
+"""From the first call served after a cut until the limit is back where the trouble was, at most."""
+RISE_S_LEAST: Final = 2.0
+RISE_IN_LATENCIES: Final = 10.0
+"""In between, so many times what a call takes, where the trouble does not say what the target bears."""
 RISE_LEAST: Final = 4.0
 FORGET_S: Final = 300.0
 """A cut older than this is forgotten."""
@@ -103,6 +106,7 @@ class Cut:
     """What was under way when the trouble was met."""
     aim: float
     """Where it rises to at first."""
+    rise_s: float = RISE_S
     rising_since: float | None = None
     turned_away: int = 1
     """Of a cut for calls that were turned away: those that were under way together."""
@@ -115,7 +119,7 @@ class Cut:
         if self.rising_since is None:
             return self.low
         rise = max(self.aim - self.low, RISE_LEAST)
-        return max(self.low, self.aim + rise * ((now - self.rising_since) / RISE_S - 1) ** 3)
+        return max(self.low, self.aim + rise * ((now - self.rising_since) / self.rise_s - 1) ** 3)
 
 
 @dataclass(slots=True)
@@ -215,7 +219,9 @@ class AdaptiveLimit:
         if low >= limit:
             return None
         reached = min(limit, low / factor)
-        return self._take(Cut(now, Cause.OTHERS, factor, low, reached, _aim(reached, limit)))
+        aim = _aim(self._bears(Cause.OTHERS, reached), limit)
+        self._bore *= BORE_KEPT
+        return self._take(Cut(now, Cause.OTHERS, factor, low, reached, aim))
 
     def _overloaded(self, now: float, under_way: int) -> Cut | None:
         self._turned_away += 1
@@ -271,7 +277,7 @@ class AdaptiveLimit:
         latency_s, times_off = window.latency_s(), window.times_off()
         per_s = window.served / (now - window.began)
         pressed = 2 * window.under_way >= self.at(now)
-        self._bore = max(window.under_way, self._bore * BORE_KEPT)
+        self._bore = max(window.under_way, self._bore * BORE_KEPT ** (window.served / 100))
         baseline_s = self.baseline_s
         if baseline_s is None:
             self.baseline_s = latency_s
@@ -305,20 +311,26 @@ class AdaptiveLimit:
         return self._take(Cut(now, cause, factor, low, reached, aim, per_s=per_s, before=before))
 
     def _take(self, cut: Cut) -> Cut:
-        self.cut = cut
+        cut = self.cut = replace(cut, rise_s=self._rise_s(cut))
         self._epoch = cut.at
         self._served_at = -math.inf
         self._turned_away = self._failed = 0.0
         self._window = _Window(-math.inf)
         return cut
 
-    def _bears(self, cause: Cause, reached: int) -> float:
+    def _rise_s(self, cut: Cut) -> float:
+        """Where the trouble says how many calls are too many, it is not looked for again at once."""
+        if cut.aim <= cut.reached or self.baseline_s is None:
+            return RISE_S
+        return min(RISE_S, max(RISE_S_LEAST, RISE_IN_LATENCIES * self.baseline_s))
+
+    def _bears(self, cause: Cause, reached: float) -> float:
         """How many calls the target may bear, that is in trouble with `reached` under way. Failures say
         little of it, and no more does it that calls are turned away where twice as many were borne a moment
         ago: what it bore then it may again.
         """
         bore = max(self._bore, self._window.under_way)
-        if cause is Cause.FAILURES or (cause is Cause.OVERLOADED and 2 * reached < bore):
+        if cause is Cause.FAILURES or (cause is not Cause.LATENCY and 2 * reached < bore):
             return max(reached, bore)
         return reached
 

@@ -77,7 +77,7 @@ def test_single_calls_that_are_turned_away_among_ten_that_are_served_never_lower
     course: list[tuple[Ending, float, float, int]], gaps: list[int], under_way: int
 ) -> None:
     rule, now = played(course)
-    for number in range(40):
+    for number in range(MOST):
         rule.ended(Ending.SERVED, now, now + number / 100, under_way)
     now += FORGET_S + 1
     before = rule.at(now)
@@ -129,7 +129,7 @@ def test_single_calls_that_fail_among_four_that_are_served_never_lower_it(
     course: list[tuple[Ending, float, float, int]], gaps: list[int], under_way: int
 ) -> None:
     rule, now = played(course)
-    for number in range(40):
+    for number in range(MOST):
         rule.ended(Ending.SERVED, now, now + number / 100, under_way)
     now += FORGET_S + 1
     before = rule.at(now)
@@ -148,6 +148,22 @@ def test_trouble_with_little_under_way_leaves_room_for_twice_that_soon() -> None
     rule.ended(Ending.SERVED, 1.2, 2.0, 10)
     assert rule.at(4.0) > 20
     assert rule.at(2.0 + RISE_S) == 40
+
+
+def test_the_limit_of_a_quick_target_rises_sooner() -> None:
+    found = []
+    for latency_s in (0.05, 0.5, 5.0):
+        rule, now = limit(), 0.0
+        for _ in range(400):
+            now += latency_s / 10
+            rule.ended(Ending.SERVED, now - latency_s, now, 10)
+        for _ in range(8):
+            now += 0.1
+            rule.ended(Ending.FAILED, now - 0.01, now, 10)
+        rule.ended(Ending.SERVED, now, now + latency_s, 1)
+        found.append([rule.at(now + latency_s + later_s) for later_s in (2.0, 5.0, 10.0)])
+    assert found[0][0] == found[1][1] == found[2][2] == 20
+    assert found[0][1] > found[1][1] > found[2][1]
 
 
 @pytest.mark.parametrize("ending", [Ending.FAILED, Ending.OVERLOADED])
