@@ -1,7 +1,7 @@
 """What a customer names in the policy document: words and phrases, and patterns of its own."""
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import NamedTuple
 
 import re2
@@ -25,6 +25,12 @@ _EDGES = (b"", b"a", b" ", b"\n\na aa  \n")
 """Every kind of place at which a pattern without characters may match."""
 _ANCHOR = re.compile(r"[$^]|\\[Az]")
 _CONTINUATIONS = bytes(range(0x80, 0xC0))
+_UTF8_BYTES_MAX = 4
+_APART = rf"[^\pL\pN]|[\x{{{_WITHOUT_SPACES:X}}}-\x{{10FFFF}}]"
+_BEFORE, _BEHIND = rf"(?:^|{_APART})", rf"(?:$|{_APART})"
+_NOTHING = r"[^\x00-\x{10FFFF}]"
+_EDGES_OF_WORDS = tuple((before, behind) for before in (True, False) for behind in (True, False))
+_GROUPS = range(1, len(_EDGES_OF_WORDS) + 1)
 
 
 class Utf8(NamedTuple):
@@ -55,17 +61,26 @@ class Dictionary:
         if not words or not words[-1] or len(words) > PHRASES_MAX or len(words[0]) > PHRASE_CHARACTERS_MAX:
             limits = f"1 to {PHRASES_MAX} phrases of at most {PHRASE_CHARACTERS_MAX} characters"
             raise DlpRulesInvalid(f"dictionary {name!r}: give {limits}")
-        source = "|".join(r"\s+".join(map(re2.escape, word.split())) for word in words)
-        self._pattern = _compiled(name, source, _DICTIONARY_MEMORY_BYTES, ignore_case=True)
+        self._pattern = _compiled(name, _whole(words), _DICTIONARY_MEMORY_BYTES, ignore_case=True)
 
     def find(self, utf8: Utf8) -> Iterator[Span]:
         last, at = 0, 0
-        for match in self._pattern.finditer(utf8.data):
-            start = at + utf8.characters(last, match.start())
-            end = start + utf8.characters(match.start(), match.end())
-            last, at = match.end(), end
-            if not _goes_on(utf8.text, start) and not _goes_on(utf8.text, end):
-                yield Span(start, end, self._name)
+        for start_byte, end_byte in self._matches(utf8.data):
+            start = at + utf8.characters(last, start_byte)
+            at = start + utf8.characters(start_byte, end_byte)
+            last = end_byte
+            yield Span(start, at, self._name)
+
+    def _matches(self, data: bytes) -> Iterator[tuple[int, int]]:
+        """Each behind the one before, whose last character may be what tells that a word begins."""
+        at = end = 0
+        while (match := self._pattern.search(data, at)) is not None:
+            found = max(_GROUPS, key=match.start)  # of the others it is -1
+            start, stop = match.start(found), match.end(found)
+            if start >= end:
+                yield start, stop
+                end = stop
+            at = max(at + 1, stop - _UTF8_BYTES_MAX)
 
 
 class Expression:
@@ -116,9 +131,19 @@ def _compiled(name: str, source: str, max_memory_bytes: int, ignore_case: bool =
         raise DlpRulesInvalid(f"{name}: not an RE2 pattern: {error}") from None
 
 
-def _goes_on(text: str, edge: int) -> bool:
-    """A word stands on both sides of `edge`."""
-    return 0 < edge < len(text) and _of_a_word(text[edge - 1]) and _of_a_word(text[edge])
+def _whole(words: Iterable[str]) -> str:
+    """A pattern, in whose groups the words are, by what must stand around them: where a word begins or ends
+    with what words are made of, something else, or nothing. Of several at one place the first that is whole.
+    """
+    classes: dict[tuple[bool, bool], list[str]] = {}
+    for word in words:
+        edges = _of_a_word(word[0]), _of_a_word(word[-1])
+        classes.setdefault(edges, []).append(r"\s+".join(map(re2.escape, word.split())))
+    classes |= {edges: [_NOTHING] for edges in _EDGES_OF_WORDS if edges not in classes}
+    return "|".join(
+        f"{_BEFORE if before else ''}({'|'.join(bodies)}){_BEHIND if behind else ''}"
+        for (before, behind), bodies in classes.items()
+    )
 
 
 def _of_a_word(character: str) -> bool:

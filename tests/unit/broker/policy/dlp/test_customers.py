@@ -1,4 +1,6 @@
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from broker.policy.dlp.customers import PHRASES_MAX
 from broker.policy.dlp.errors import DlpRulesInvalid
@@ -20,6 +22,44 @@ def test_a_dictionary_finds_whole_words_in_any_case(marked: str) -> None:
     finder = Finder([], dictionaries={"CODENAME": ["blue falcon", "Blue  Falcon Two", "Über", "東京", "C++"]})
     text, spans = unmarked(marked)
     assert finder.find(text) == spans
+
+
+@pytest.mark.parametrize(
+    "marked",
+    [
+        "«W:ACME» Company, «W:acme co»: no ACMEs",
+        "xa «W:a a», ba «W:a\na» a",
+        "«W:東京»«W:acme», «W:c++»«W:c++»d",
+        "«W:acme»«W:東京»都 is",
+    ],
+)
+def test_no_phrase_hides_another(marked: str) -> None:
+    finder = Finder([], dictionaries={"W": ["acme", "acme co", "a a", "東京", "東京都 i", "c++"]})
+    text, spans = unmarked(marked)
+    assert finder.find(text) == spans
+
+
+@given(
+    words=st.lists(st.text("ab é京+ ", min_size=1, max_size=4).filter(str.strip), min_size=1, max_size=4),
+    text=st.text("abAB é京+ \n", max_size=30),
+)
+def test_a_dictionary_finds_some_word_wherever_one_stands_whole(words: list[str], text: str) -> None:
+    def goes_on(edge: int) -> bool:
+        around = text[edge - 1 : edge + 1] if 0 < edge < len(text) else ""
+        return len(around) == 2 and all(each.isalnum() and each != "京" for each in around)
+
+    wanted = {" ".join(word.casefold().split()) for word in words}
+    stands = [
+        (start, end)
+        for start in range(len(text))
+        for end in range(start + 1, len(text) + 1)
+        if text[start:end].strip() == text[start:end]
+        and " ".join(text[start:end].casefold().split()) in wanted
+        and not (goes_on(start) or goes_on(end))
+    ]
+    found = [(span.start, span.end) for span in Finder([], dictionaries={"W": words}).find(text)]
+    assert set(found) <= set(stands)
+    assert all(any(start < end2 and start2 < end for start2, end2 in found) for start, end in stands)
 
 
 def test_a_pattern_is_found_at_its_place_in_any_script() -> None:
