@@ -20,6 +20,7 @@ from structlog.typing import Processor
 from broker.errors import HeadworksError
 from broker.settings import LogSettings
 from broker.telemetry.events import WORDINGS
+from broker.telemetry.repeats import Repeats
 
 WITHHELD: Final = "(withheld)"
 FRAMES_MAX: Final = 12
@@ -66,7 +67,9 @@ ErrorInfo = tuple[type[BaseException], BaseException, TracebackType | None]
 
 
 def configure(settings: LogSettings) -> None:
-    """Once a process; again, it takes the place of what was there. Libraries' logs come from WARNING on."""
+    """Once a process; again, it takes the place of what was there. Libraries' logs come from WARNING on,
+    and do not repeat themselves all the time.
+    """
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -90,6 +93,7 @@ def configure(settings: LogSettings) -> None:
     )
     level = logging.getLevelNamesMapping()[settings.level.upper()]
     root = logging.getLogger()
+    handler.addFilter(Repeats(_LIBRARIES))
     root.handlers = [handler]
     root.setLevel(level)
     for name in _LIBRARIES:
