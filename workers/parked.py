@@ -1,5 +1,6 @@
 """A job on its way to `parked`: its record there, and its row in the index. Pure."""
 
+from broker.quota.lines import line_of
 from broker.records import Inner, Outgoing
 from broker.store.parking import ParkedRow
 from schemas import topics
@@ -28,4 +29,5 @@ def parked_row(inner: Inner, place: Coordinate) -> ParkedRow:
         reason=state.parked_for or "",
         appended_ms=state.appended_ms,
         record_bytes=len(inner.value),
+        line=line_of(state),
     )

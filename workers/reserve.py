@@ -7,14 +7,17 @@ admitted.<lane>, and what ADMIT of the same process hands over
   called off, late   → outcomes
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from broker.errors import NotBelieved
 from broker.identity.directory import Directory
+from broker.quota.budget import Budget
 from broker.quota.gate import Gate, Granted, Over, Settled
+from broker.quota.limits import Level
+from broker.quota.lines import LINE_CODES, is_crowded, line_at
 from broker.records import Incoming, Inner, Outgoing
 from broker.settings import Settings
-from broker.store.parking import CROWDED, Parking
+from broker.store.parking import Parking
 from schemas import topics
 from schemas.reasons import Refusal
 from schemas.state import State
@@ -39,6 +42,7 @@ class Reserve:
         self._crowds = crowds
         self._recheck_ms = settings.reserve.park_recheck_ms
         self._requests = Requests(settings.reserve, directory)
+        self._directory = directory
         self._gate = gate
         self._parking = parking
         self._producer = tools.producer
@@ -64,11 +68,13 @@ class Reserve:
         onward: list[Outgoing] = [*beside]
         parked: list[Inner] = []
         waiting = self._in_line(self._in_time(jobs, onward), parked)
-        verdicts = await self._gate.reserve([self._requests.of(inner.state) for inner in waiting])
+        requests = [self._requests.of(inner.state) for inner in waiting]
+        verdicts = await self._gate.reserve(requests)
         for inner, verdict in zip(waiting, verdicts, strict=True):
             self._sort(inner, verdict, onward, parked)
         sent = await self._producer.send_all(onward + [park(self._outlets, inner) for inner in parked])
-        await self._index(parked, sent[len(onward) :])
+        budgets = {request.budget.key_id: request.budget for request in requests}
+        await self._index(parked, sent[len(onward) :], budgets)
 
     def _in_time(self, jobs: Sequence[Inner], onward: list[Outgoing]) -> list[Inner]:
         """The jobs to reserve for; what is called off or expired goes straight to `onward`."""
@@ -94,20 +100,21 @@ class Reserve:
         return self._outlets.refused(state, "reserve", Refusal.REVIEW_DENIED, "nobody has approved it")
 
     def _in_line(self, jobs: Sequence[Inner], parked: list[Inner]) -> list[Inner]:
-        """The jobs whose turn it is; those behind others of their project that wait, wait with them."""
+        """The jobs whose turn it is; those behind others that wait for the same room, wait with them."""
         mine: list[Inner] = []
         for inner in jobs:
-            if self._crowds.stand_before(inner.state):
-                parked.append(self._crowded(inner))
-            else:
+            level = self._crowds.before(inner.state)
+            if level is None:
                 mine.append(inner)
+            else:
+                parked.append(self._crowded(inner, level))
         return mine
 
-    def _crowded(self, inner: Inner) -> Inner:
+    def _crowded(self, inner: Inner, level: Level) -> Inner:
         """It is woken when there is room, or when it is too late."""
         self._metrics.job("reserve", "parked")
-        self._crowds.joined(inner.state.project_id)
-        update = {"due_ms": inner.state.deadline_ms, "parked_for": CROWDED}
+        self._crowds.joined(line_at(inner.state, level))
+        update = {"due_ms": inner.state.deadline_ms, "parked_for": LINE_CODES[level]}
         return inner._replace(state=inner.state.model_copy(update=update))
 
     def _sort(
@@ -124,8 +131,8 @@ class Reserve:
             self._metrics.job("reserve", "passed")
             held = state.model_copy(update={"hold": verdict.hold, "parked_for": None})
             onward.append(self._outlets.onward(topics.reserved(state.lane), inner, held))
-        elif verdict.code == CROWDED:
-            parked.append(self._crowded(inner))
+        elif is_crowded(verdict):
+            parked.append(self._crowded(inner, verdict.level))
         elif verdict.never or (verdict.retry_at_ms >= state.deadline_ms and not verdict.held):
             self._metrics.job("reserve", "over_quota")
             onward.append(self._outlets.refused(state, "reserve", Refusal.OVER_QUOTA, _limit(verdict)))
@@ -143,15 +150,28 @@ class Reserve:
         soon_ms = now_ms + self._recheck_ms
         return min(over.retry_at_ms, soon_ms) if over.retry_at_ms > now_ms else soon_ms
 
-    async def _index(self, parked: Sequence[Inner], places: Sequence[Coordinate]) -> None:
-        """Whoever calls a job off wakes it, so one that was parked at that very moment is looked for."""
-        if parked:
-            await self._parking.park(
-                [parked_row(inner, place) for inner, place in zip(parked, places, strict=True)]
-            )
-            await self._tombstones.refresh()
-            called_off = [key_of(inner.state) for inner in parked if self._tombstones.covers(inner.state)]
-            await self._parking.hasten(called_off)
+    async def _index(
+        self, parked: Sequence[Inner], places: Sequence[Coordinate], budgets: Mapping[str, Budget]
+    ) -> None:
+        """Whoever calls a job off, or changes a budget, wakes what is parked then. One that is parked at that
+        very moment, or was judged by the budget of before, is looked for.
+        """
+        if not parked:
+            return
+        await self._parking.park(
+            [parked_row(inner, place) for inner, place in zip(parked, places, strict=True)]
+        )
+        await self._tombstones.refresh()
+        await self._directory.refresh()
+        again = [
+            key_of(inner.state)
+            for inner in parked
+            if self._tombstones.covers(inner.state) or self._is_outdated(inner.state.key_id, budgets)
+        ]
+        await self._parking.hasten(again)
+
+    def _is_outdated(self, key_id: str, budgets: Mapping[str, Budget]) -> bool:
+        return key_id in budgets and budgets[key_id] != self._directory.budget(key_id)
 
 
 def _limit(over: Over) -> str:

@@ -10,8 +10,8 @@ import asyncio
 from collections.abc import Awaitable, Sequence
 
 from broker.errors import NotBelieved
+from broker.quota.lines import waits_for_room
 from broker.records import Incoming, Inner, Outgoing
-from broker.store.parking import CROWDED
 from schemas import topics
 from schemas.state import Hold
 from workers.outlets import Outlets
@@ -64,7 +64,7 @@ def ended(inner: Inner, outlets: Outlets, now_ms: int, *, is_off: bool) -> Outgo
 
 def onward(inner: Inner, outlets: Outlets, hold: Hold | None = None) -> Outgoing:
     """To RESERVE, which finds `hold` at the gate. Who waited for room keeps the place in line."""
-    in_line = CROWDED if inner.state.parked_for == CROWDED else None
+    in_line = inner.state.parked_for if waits_for_room(inner.state.parked_for) else None
     update = {"due_ms": None, "parked_for": in_line, "hold": hold}
     state = inner.state.model_copy(update=update)
     return outlets.onward(topics.admitted(state.lane), inner, state)

@@ -16,8 +16,9 @@ from typing import NamedTuple
 from broker.errors import NotBelieved
 from broker.kafka.reading import CoordinateReader
 from broker.quota.gate import Granted, Over
+from broker.quota.lines import is_crowded, line_at
 from broker.records import Inner, Outgoing
-from broker.store.parking import CROWDED, REVIEW, ParkedRow, Parking, Place
+from broker.store.parking import REVIEW, Line, ParkedRow, Parking, Place
 from schemas import topics
 from schemas.topics import Coordinate
 from workers.crowds import Room
@@ -110,15 +111,23 @@ class Waker:
         await self._send(out, [row.place for row in rows if row.place not in waiting])
 
     async def _let_in(self, rows: Sequence[ParkedRow]) -> None:
-        """What finds no room after all keeps its place; what is over another limit RESERVE is to judge."""
+        """What finds no room after all keeps its place, or stands in the line of the limit that stops it now;
+        what is over a limit of another kind RESERVE is to judge.
+        """
         parked, out, staying = await self._read(rows)
         verdicts = await self._room.take([each.inner.state for each in parked])
+        lines = {row.place: row.line for row in rows}
+        moved: dict[Place, Line] = {}
         for each, verdict in zip(parked, verdicts, strict=True):
-            if isinstance(verdict, Over) and verdict.code == CROWDED:
+            if isinstance(verdict, Over) and is_crowded(verdict):
                 staying.add(each.place)
+                line = Line(line_at(each.inner.state, verdict.level), verdict.code)
+                if line.name != lines[each.place]:
+                    moved[each.place] = line
             else:
                 hold = verdict.hold if isinstance(verdict, Granted) else None
                 out.append(onward(each.inner, self._outlets, hold))
+        await self._parking.move(moved)
         await self._send(out, [row.place for row in rows if row.place not in staying])
 
     async def _send(self, out: Sequence[Outgoing], places: Sequence[Place]) -> None:

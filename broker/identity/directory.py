@@ -88,12 +88,16 @@ class Directory:
             raise DirectoryBehind(f"key {key_id} is not known here yet")
         return found
 
-    def time_zone(self, organization_id: int) -> str:
-        """In which an organization's days and months are reckoned. Raises DirectoryBehind."""
+    def organization(self, organization_id: int) -> Organization:
+        """Raises DirectoryBehind where it is not known, as `project` does."""
         found = self._current().organizations.get(organization_id)
         if found is None:
             raise DirectoryBehind(f"organization {organization_id} is not known here yet")
-        return found.settings.time_zone
+        return found
+
+    def time_zone(self, organization_id: int) -> str:
+        """In which an organization's days and months are reckoned. Raises DirectoryBehind."""
+        return self.organization(organization_id).settings.time_zone
 
     @property
     def budgets(self) -> Mapping[str, Budget]:

@@ -18,6 +18,15 @@ def key_node(key_id: str) -> str:
     return f"k{key_id}"
 
 
+def project_of(node: str) -> int | None:
+    """None of another node."""
+    return int(node.removeprefix("p")) if node.startswith("p") else None
+
+
+def key_of(node: str) -> str | None:
+    return node.removeprefix("k") if node.startswith("k") else None
+
+
 PackedLevel = tuple[str | int, ...]
 """A node's name, then its caps in the order of `broker.quota.limits.REASONS`."""
 

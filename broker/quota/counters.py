@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Self
 
 from broker.quota.limits import Limits, Reason
 from broker.quota.thresholds import Used
@@ -17,6 +17,14 @@ class NodeOf:
 
     organization_id: int
     node: str
+
+    def __str__(self) -> str:
+        return f"{self.organization_id}/{self.node}"
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        organization_id, _, node = text.partition("/")
+        return cls(int(organization_id), node)
 
 
 class Amounts(NamedTuple):

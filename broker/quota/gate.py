@@ -89,14 +89,6 @@ class Release:
 
 
 @dataclass(frozen=True, slots=True)
-class ProjectOf:
-    """A project, and whose it is."""
-
-    project_id: int
-    organization_id: int
-
-
-@dataclass(frozen=True, slots=True)
 class Granted:
     """`hold` is the one on record: taken just now, or before under the same id, in the windows of then."""
 
@@ -162,8 +154,8 @@ class Gate(Protocol):
         """Give back holds that never started; others are left alone. The id may reserve again."""
         ...
 
-    async def jobs_in_flight(self, projects: Sequence[ProjectOf]) -> list[int]:
-        """How many holds each has, held and started: one answer a project, in order."""
+    async def jobs_in_flight(self, nodes: Sequence[NodeOf]) -> list[int]:
+        """How many holds each has, held and started: one answer a node, in order."""
         ...
 
     async def counters(self, nodes: Sequence[NodeOf]) -> list[Counters]:

@@ -8,7 +8,6 @@ from broker.quota.counters import NodeOf
 from broker.quota.gate import (
     Granted,
     Over,
-    ProjectOf,
     Release,
     ReserveRequest,
     Settled,
@@ -103,10 +102,6 @@ def pack_settle(settlements: Sequence[Settlement]) -> list[Any]:
 
 def pack_release(releases: Sequence[Release]) -> list[Any]:
     return [[(release.hold_id,) for release in releases]]
-
-
-def pack_projects(projects: Sequence[ProjectOf]) -> list[Any]:
-    return [[project_node(project.project_id) for project in projects]]
 
 
 def pack_nodes(nodes: Sequence[NodeOf]) -> list[Any]:

@@ -20,7 +20,6 @@ from broker.quota.counters import Counters, NodeOf, unpack_counters
 from broker.quota.gate import (
     Granted,
     Over,
-    ProjectOf,
     Release,
     ReserveRequest,
     Settled,
@@ -30,7 +29,6 @@ from broker.quota.gate import (
 from broker.quota.inspection import Inspection, unpack_inspection
 from broker.quota.packing import (
     pack_nodes,
-    pack_projects,
     pack_release,
     pack_reserve,
     pack_settle,
@@ -183,15 +181,15 @@ class RedisGate:
     async def release(self, releases: Sequence[Release]) -> None:
         await self._run(self._scripts.release, _by_organization(releases), pack_release)
 
-    async def jobs_in_flight(self, projects: Sequence[ProjectOf]) -> list[int]:
-        groups = _by_organization(projects)
-        replies = await self._run(self._scripts.jobs, groups, pack_projects)
+    async def jobs_in_flight(self, nodes: Sequence[NodeOf]) -> list[int]:
+        groups = _by_organization(nodes)
+        replies = await self._run(self._scripts.jobs, groups, pack_nodes)
         found = dict(
             pair
             for group, reply in zip(groups, replies, strict=True)
             for pair in zip(group.places, reply, strict=True)
         )
-        return [found[place] for place in range(len(projects))]
+        return [found[place] for place in range(len(nodes))]
 
     async def counters(self, nodes: Sequence[NodeOf]) -> list[Counters]:
         groups = _by_organization(nodes)

@@ -8,7 +8,6 @@ from broker.quota.counters import Counters, NodeOf
 from broker.quota.gate import (
     Granted,
     Over,
-    ProjectOf,
     Release,
     ReserveRequest,
     Settled,
@@ -41,8 +40,8 @@ class SelfOpeningGate:
     async def release(self, releases: Sequence[Release]) -> None:
         await self._opened(lambda: self._gate.release(releases))
 
-    async def jobs_in_flight(self, projects: Sequence[ProjectOf]) -> list[int]:
-        return await self._opened(lambda: self._gate.jobs_in_flight(projects))
+    async def jobs_in_flight(self, nodes: Sequence[NodeOf]) -> list[int]:
+        return await self._opened(lambda: self._gate.jobs_in_flight(nodes))
 
     async def counters(self, nodes: Sequence[NodeOf]) -> list[Counters]:
         return await self._opened(lambda: self._gate.counters(nodes))

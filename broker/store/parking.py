@@ -1,14 +1,14 @@
 """The index over the topic `parked`: which of its records may go on, and when."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import bindparam, delete, func, select, update
+from sqlalchemy import bindparam, cast, delete, func, select, update
+from sqlalchemy.dialects.postgresql import REGCLASS
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from broker.quota.limits import Reason
 from broker.store.bulk import insert_rows
 from broker.store.clock import now_ms
 from broker.store.database import Database
@@ -16,12 +16,12 @@ from broker.store.keys import JobKey
 from broker.store.tables import parked
 from schemas.topics import Lane
 
-CROWDED: Reason = "jobs_in_flight"
-"""What a job is parked for that waits for room: its project has as many in flight as it may."""
 REVIEW: Final = "review"
 """What a job is parked for that waits for a reviewer (`broker.store.reviews`)."""
-_UNMOVED: Final = (CROWDED, REVIEW)
-"""By money."""
+
+
+COUNTED_MAX: Final = 10_000
+"""A million rows would be read in some hundred milliseconds, every few seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,8 @@ class ParkedRow:
     """When Kafka got the job, in Unix milliseconds: its place in line, however often it is parked."""
     record_bytes: int
     """Of the record's value."""
+    line: str | None = None
+    """In which it waits for room (`broker.quota.lines`)."""
 
     @property
     def place(self) -> "Place":
@@ -53,6 +55,13 @@ class Place(NamedTuple):
 
     partition: int
     offset: int
+
+
+class Line(NamedTuple):
+    """In which a job waits, and what it is parked for."""
+
+    name: str
+    reason: str
 
 
 class Parking:
@@ -89,11 +98,26 @@ class Parking:
         for room or for a reviewer. Says how many.
         """
         due = now_ms() + after_ms
-        waits = parked.c.project_id == project_id, parked.c.due_ms > due, parked.c.reason.not_in(_UNMOVED)
+        waits = (
+            parked.c.project_id == project_id,
+            parked.c.due_ms > due,
+            parked.c.line.is_(None),
+            parked.c.reason != REVIEW,
+        )
         statement = update(parked).where(*waits).values(due_ms=due)
         async with self._database.connect() as connection:
             woken = await connection.execute(statement)
         return woken.rowcount
+
+    async def move(self, places: Mapping[Place, Line]) -> None:
+        """Let records stand in other lines, at the places of their jobs' age."""
+        if places:
+            rows = [
+                {"of_partition": place[0], "of_offset": place[1], "to_line": line, "for_reason": reason}
+                for place, (line, reason) in places.items()
+            ]
+            async with self._database.begin() as connection:
+                await connection.execute(_MOVE, rows)
 
     async def hasten(self, keys: Collection[JobKey]) -> None:
         """Make these jobs due at once, those of them that are parked."""
@@ -102,8 +126,15 @@ class Parking:
                 await hasten(connection, keys)
 
     async def count(self) -> int:
+        """How many there are; on PostgreSQL beyond COUNTED_MAX as its statistics have it."""
         async with self._database.connect() as connection:
-            return (await connection.execute(select(func.count()).select_from(parked))).scalar_one()
+            if self._database.dialect == "sqlite":
+                return (await connection.execute(_COUNT_ALL)).scalar_one()
+            counted: int = (await connection.execute(_COUNT)).scalar_one()
+            if counted < COUNTED_MAX:
+                return counted
+            live: int = (await connection.execute(_LIVE)).scalar_one()
+            return max(counted, live)
 
 
 async def hasten(connection: AsyncConnection, keys: Collection[JobKey]) -> None:
@@ -111,6 +142,9 @@ async def hasten(connection: AsyncConnection, keys: Collection[JobKey]) -> None:
     await connection.execute(_HASTEN, [{"of_application": key[0], "of_job": key[1]} for key in keys])
 
 
+_COUNT = select(func.count()).select_from(select(parked.c.partition).limit(COUNTED_MAX).subquery())
+_COUNT_ALL = select(func.count()).select_from(parked)
+_LIVE = select(func.pg_stat_get_live_tuples(cast(parked.name, REGCLASS)))
 _HASTEN = (
     update(parked)
     .where(
@@ -122,6 +156,11 @@ _HASTEN = (
 )
 _FORGET = delete(parked).where(
     parked.c.partition == bindparam("partition"), parked.c.offset == bindparam("offset")
+)
+_MOVE = (
+    update(parked)
+    .where(parked.c.partition == bindparam("of_partition"), parked.c.offset == bindparam("of_offset"))
+    .values(line=bindparam("to_line"), reason=bindparam("for_reason"))
 )
 COLUMNS = tuple(parked.c[name] for name in ParkedRow.__slots__)
 

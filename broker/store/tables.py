@@ -28,6 +28,7 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     Uuid,
+    text,
 )
 
 metadata = MetaData(
@@ -291,6 +292,8 @@ dead_letters = Table(
     PrimaryKeyConstraint("application_id", "job_id", "run"),
 )
 
+_IN_LINE, _NOT_IN_LINE = text("line IS NOT NULL"), text("line IS NULL")
+
 parked = Table(
     "parked",
     metadata,
@@ -306,11 +309,17 @@ parked = Table(
     Column("reason", String(64), nullable=False),
     Column("appended_ms", BigInteger, nullable=False),
     Column("record_bytes", Integer, nullable=False),
+    Column("line", String(64)),
     PrimaryKeyConstraint("partition", "offset"),
     Index(None, "lane", "due_ms", "appended_ms", "partition", "offset"),
-    Index(None, "project_id"),
+    Index(None, "project_id", "due_ms", postgresql_where=_NOT_IN_LINE, sqlite_where=_NOT_IN_LINE),
     Index(None, "application_id", "job_id"),
-    Index(None, "reason", "project_id", "lane", "partition", "appended_ms", "offset"),
+    Index(
+        None,
+        *("line", "lane", "appended_ms", "partition", "offset"),
+        postgresql_where=_IN_LINE,
+        sqlite_where=_IN_LINE,
+    ),
 )
 """An index over the topic `parked`; the record itself is there.
 

@@ -11,7 +11,9 @@ from redis.crc import key_slot
 
 from broker.errors import GateClosed, RedisUnfit
 from broker.ops.check_redis import check_redis
-from broker.quota.gate import Granted, Over, ProjectOf, Release, Settled, StartRequest
+from broker.quota.budget import project_node
+from broker.quota.counters import NodeOf
+from broker.quota.gate import Granted, Over, Release, Settled, StartRequest
 from broker.quota.limits import Limits
 from broker.quota.redis_gate import RedisGate
 from broker.settings import RedisSettings
@@ -66,7 +68,7 @@ async def test_every_verb_goes_to_the_node_of_each_organization(gate: RedisGate,
         [StartRequest(hold, budget) for hold, budget in zip(holds, budgets, strict=True)]
     )
     assert started == [Granted(hold, started=True) for hold in holds]
-    projects = [ProjectOf(1, each) for each in ORGANIZATIONS]
+    projects = [NodeOf(each, project_node(1)) for each in ORGANIZATIONS]
     assert await gate.jobs_in_flight(projects) == [1] * len(projects)
     await gate.release([Release(hold.id, each) for hold, each in zip(holds, ORGANIZATIONS, strict=True)])
     await gate.settle(

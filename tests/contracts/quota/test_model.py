@@ -14,8 +14,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from redis.asyncio import Redis
 
 from broker.errors import GateClosed
+from broker.quota.budget import project_node
 from broker.quota.calendar import DAY_MS, MINUTE_MS, Calendar
-from broker.quota.gate import ProjectOf, Release, StartRequest
+from broker.quota.counters import NodeOf
+from broker.quota.gate import Release, StartRequest
 from broker.quota.limits import REASONS, Limits
 from broker.quota.redis_gate import RedisGate
 from schemas.state import Hold, month_of
@@ -183,7 +185,7 @@ class AnyVerbs(Machine):
     @rule(chosen=st.lists(projects, min_size=1, max_size=3))
     def jobs_in_flight(self, chosen: list[int]) -> None:
         expected = [self.model.jobs_in_flight(project_id) for project_id in chosen]
-        asked = [ProjectOf(project_id, ORGANIZATION) for project_id in chosen]
+        asked = [NodeOf(ORGANIZATION, project_node(project_id)) for project_id in chosen]
         assert self.run(self.bench.gate.jobs_in_flight(asked)) == expected
 
 

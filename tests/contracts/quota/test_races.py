@@ -9,8 +9,10 @@ from random import Random
 from typing import TypeVar
 
 from broker.errors import GateClosed
+from broker.quota.budget import project_node
 from broker.quota.calendar import DAY_MS
-from broker.quota.gate import Granted, Over, ProjectOf, StartRequest
+from broker.quota.counters import NodeOf
+from broker.quota.gate import Granted, Over, StartRequest
 from broker.quota.limits import Limits
 from broker.quota.rebuild import Unsettled
 from broker.quota.redis_gate import RedisGate
@@ -97,7 +99,9 @@ async def test_the_caps_hold_while_reservers_race_and_die(bench: Bench) -> None:
     assert all(amount <= CAPS[node] for sample in seen for node, amount in sample.items())
 
     bench.clock.now_ms += 60_000
-    assert await bench.gate.jobs_in_flight([ProjectOf(1, ORGANIZATION), ProjectOf(2, ORGANIZATION)]) == [0, 0]
+    assert await bench.gate.jobs_in_flight(
+        [NodeOf(ORGANIZATION, project_node(1)), NodeOf(ORGANIZATION, project_node(2))]
+    ) == [0, 0]
     assert not any(name.endswith((b":held", b":holds")) for name in await bench.keys())
     assert await taken(bench) == spent
     left = CAP - spent["o"]

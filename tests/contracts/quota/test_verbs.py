@@ -3,8 +3,10 @@
 import pytest
 
 from broker.errors import GateClosed
+from broker.quota.budget import project_node
 from broker.quota.calendar import DAY_MS, MINUTE_MS
-from broker.quota.gate import Granted, Over, ProjectOf, Release, Settled, StartRequest
+from broker.quota.counters import NodeOf
+from broker.quota.gate import Granted, Over, Release, Settled, StartRequest
 from broker.quota.limits import NUMBER_MAX, Limits
 from broker.quota.redis_gate import BATCH_MAX
 from schemas.state import Hold
@@ -67,7 +69,10 @@ async def test_jobs_in_flight_are_bounded_until_they_end(bench: Bench) -> None:
     (again,) = await bench.gate.reserve([request("c", 1, limits)])
     assert isinstance(again, Granted)
     await bench.gate.release([Release("b", ORGANIZATION), Release("b", ORGANIZATION)])
-    project, other = ProjectOf(PROJECT, ORGANIZATION), ProjectOf(PROJECT + 1, ORGANIZATION)
+    project, other = (
+        NodeOf(ORGANIZATION, project_node(PROJECT)),
+        NodeOf(ORGANIZATION, project_node(PROJECT + 1)),
+    )
     assert await bench.gate.jobs_in_flight([project, other, project]) == [1, 0, 1]
     bench.clock.now_ms += 10**9
     assert await bench.gate.jobs_in_flight([project]) == [0]
@@ -77,7 +82,7 @@ async def test_jobs_in_flight_are_bounded_until_they_end(bench: Bench) -> None:
 @pytest.mark.parametrize("wrong", [30_000, -30_000])
 async def test_a_number_of_jobs_that_cannot_be_is_put_right(bench: Bench, wrong: int) -> None:
     """After workers of two versions counted differently, say: no window ends what is counted too much."""
-    limits, project = Limits(jobs_in_flight=2), ProjectOf(PROJECT, ORGANIZATION)
+    limits, project = Limits(jobs_in_flight=2), NodeOf(ORGANIZATION, project_node(PROJECT))
     await bench.miscount_jobs(wrong)
     assert await bench.gate.jobs_in_flight([project]) == [0]
     await bench.miscount_jobs(wrong)

@@ -1,7 +1,7 @@
 """The index over the topic `parked`."""
 
 from broker.store.database import Database
-from broker.store.parking import CROWDED, Parking, Place
+from broker.store.parking import Parking, Place
 from tests.contracts.store.builders import parked
 
 LATE_MS = 9_000_000_000_000
@@ -78,7 +78,9 @@ async def test_what_is_on_its_way_again_is_forgotten(database: Database) -> None
 async def test_a_raised_budget_makes_no_room(database: Database) -> None:
     """Who waits for room would only be sent back."""
     parking = Parking(database)
-    await parking.park([parked(1, due_ms=LATE_MS, reason=CROWDED), parked(2, due_ms=LATE_MS)])
+    await parking.park(
+        [parked(1, due_ms=LATE_MS, reason="jobs_in_flight", line="2/p3"), parked(2, due_ms=LATE_MS)]
+    )
     assert await parking.wake(3) == 1
     assert await _offsets(parking, at_ms=LATE_MS - 1) == [2]
 

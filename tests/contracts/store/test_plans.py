@@ -13,7 +13,7 @@ from broker.store.crowds import Waiting
 from broker.store.database import Database
 from broker.store.jobs import Jobs
 from broker.store.migrate import upgrade
-from broker.store.parking import Parking, Place
+from broker.store.parking import Line, Parking, Place
 from broker.store.settlement import Settlements
 from schemas.outcomes import Repeat
 from tests.contracts.store.builders import intent, job, settle, settlement, state, verdict
@@ -34,7 +34,7 @@ _GROWTH = {
     "verdicts": "1, 1, 'failed', 'r', '{}', 1, 1",
     "terminals": "1, 'answered', NULL, 'o', 'd', 1, 1, 1",
     "waiters": "1, 'replies.shop', 1",
-    "parked": "1, 1, 3, 'bulk', 99, 'jobs_in_flight', n, 1",
+    "parked": "1, 1, 3, 'bulk', 99, 'jobs_in_flight', n, 1, CASE WHEN n % 2 = 0 THEN '2/p3' END",
 }
 """What stands after application and job id in every row."""
 
@@ -88,7 +88,10 @@ def _works(database: Database) -> list[Callable[[], Awaitable[object]]]:
         lambda: parking.hasten([row.key for row in known]),
         lambda: parking.unpark([Place(0, 1), Place(0, 2)]),
         lambda: parking.due([0, 1], 1, 10),
-        lambda: waiting.first(3, [0, 1], 10),
+        lambda: waiting.first("2/p3", [0, 1], 10),
+        waiting.lines,
+        lambda: parking.move({Place(0, 1): Line("2/o", "organization_jobs_in_flight")}),
+        lambda: parking.wake(4),
     ]
 
 

@@ -11,12 +11,14 @@ from typing import Any, cast
 import orjson
 
 from broker.errors import DatabaseUnavailable, RedisUnavailable, Unavailable
-from broker.identity.directory import Directory, Project, ProjectSettings
+from broker.identity.directory import Directory, Organization, Project, ProjectSettings
+from broker.identity.settings import OrganizationSettings
 from broker.policy.decide import AnswerPolicy, Unrestricted
 from broker.providers.provider import Answer, Call, Result
 from broker.providers.routes import Routes, Target
 from broker.quota.budget import Budget
 from broker.quota.gate import Granted, Release, Settlement, StartRequest
+from broker.quota.limits import Limits
 from broker.settings import Settings
 from broker.store.attempts import AttemptFacts, AttemptRow, VerdictRow
 from broker.store.keys import AttemptKey
@@ -120,19 +122,31 @@ def answered(latency_ms: int) -> Answer:
 
 
 _PROJECT = Project(3, 2, "p", ProjectSettings())
+_NO_LIMITS = Limits()
 
 
 class OneProject:
-    def __init__(self, project: Project = _PROJECT) -> None:
+    """A directory. `limits` are the organization's and each key's; `changes` come with the next refresh."""
+
+    def __init__(self, project: Project = _PROJECT, limits: Limits = _NO_LIMITS) -> None:
         self._project = project
+        self.limits = limits
+        self.changes: Limits | None = None
 
     organizations = ORGANIZATIONS
 
     def project(self, project_id: int) -> Project:
         return self._project
 
+    def organization(self, organization_id: int) -> Organization:
+        settings = OrganizationSettings(**self.limits.model_dump())
+        return Organization(organization_id, "acme", settings)
+
     def budget(self, key_id: str) -> Budget:
-        return Budget(2, 3, key_id)
+        return Budget(2, 3, key_id, self.limits, key=self.limits)
+
+    async def refresh(self) -> None:
+        self.limits, self.changes = self.changes or self.limits, None
 
 
 class HeldLease:

@@ -9,8 +9,9 @@ import pytest
 from broker.identity.directory import Directory
 from broker.kafka.reading import CoordinateReader
 from broker.providers.provider import Failed
-from broker.quota.gate import Gate, Over, ProjectOf, ReserveRequest
-from broker.quota.limits import Level
+from broker.quota.counters import NodeOf
+from broker.quota.gate import Gate, Over, ReserveRequest
+from broker.quota.limits import Level, Limits
 from broker.records import Incoming
 from broker.settings import ReserveSettings, Settings
 from broker.store.crowds import Waiting
@@ -52,13 +53,15 @@ class FullGate:
         self.asked += requests
         return [self._verdict] * len(requests)
 
-    async def jobs_in_flight(self, projects: Sequence[ProjectOf]) -> list[int]:
-        return [0] * len(projects)
+    async def jobs_in_flight(self, nodes: Sequence[NodeOf]) -> list[int]:
+        return [0] * len(nodes)
 
 
 class NobodyWaits:
-    async def projects(self) -> list[int]:
+    async def lines(self) -> list[str]:
         return []
+
+    crowded = lines
 
 
 class Index:
@@ -102,12 +105,13 @@ class Stages:
         self.tools = tools(self.producer)
         self.gate = gate or FullGate()
         self.index = Index()
+        self.directory = OneProject()
 
     def record(self, topic: str, **fields: object) -> Received:
         return received(self.tools.sealer.seal(topic, state(**fields), b"{}"))
 
     async def reserve(self, record: Received) -> None:
-        directory, parking = cast(Directory, OneProject()), cast(Parking, self.index)
+        directory, parking = cast(Directory, self.directory), cast(Parking, self.index)
         crowds = Crowds(NobodyWaits(), 1.0, self.tools.metrics)
         stage = Reserve(Settings(), self.tools, directory, cast(Gate, self.gate), parking, crowds)
         await stage.handle([record])
@@ -178,12 +182,28 @@ async def test_a_job_that_can_never_fit_is_told_which_limit_it_is() -> None:
     assert b"limit: tokens_per_day of the key" in (sent.value or b"")
 
 
-async def test_jobs_in_flight_of_others_are_looked_at_again_soon_and_not_at_once() -> None:
-    """No window ends that limit, so the gate can name no time."""
-    stages = Stages(FullGate(over=Over("jobs_in_flight", "organization", NOW_MS, never=False, held=True)))
+async def test_what_is_held_of_a_limit_without_a_window_is_looked_at_again_soon_and_not_at_once() -> None:
+    stages = Stages(FullGate(NOW_MS, held=True))
     await stages.reserve(stages.record(topics.admitted(Lane.STANDARD)))
     [row] = stages.index.rows
-    assert (row.reason, row.due_ms) == ("organization_jobs_in_flight", NOW_MS + 1_000)
+    assert (row.reason, row.due_ms, row.line) == ("nanodollars_per_day", NOW_MS + 1_000, None)
+
+
+async def test_a_limit_of_no_jobs_in_flight_refuses_at_once() -> None:
+    stages = Stages(FullGate(over=Over("jobs_in_flight", "project", NOW_MS, never=True, held=False)))
+    await stages.reserve(stages.record(topics.admitted(Lane.STANDARD)))
+    assert stages.ended.outcome == Refused(reason=Refusal.OVER_QUOTA, stage="reserve")
+
+
+async def test_a_job_that_was_parked_by_the_limits_of_before_is_tried_again() -> None:
+    """Whoever raised them woke what was parked then."""
+    stages = Stages(FullGate(NOW_MS + 10))
+    record = stages.record(topics.admitted(Lane.STANDARD))
+    await stages.reserve(record)
+    assert stages.index.hastened == []
+    stages.directory.changes = Limits(nanodollars_per_day=99)
+    await stages.reserve(record)
+    assert [key.job_id for key in stages.index.hastened] == [state().job_id]
 
 
 async def test_waiting_for_dispatch_it_expires_uncalled_with_its_hold() -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, cast
 from uuid import UUID
 
@@ -12,11 +13,14 @@ from hypothesis import strategies as st
 from broker.errors import RedisUnavailable
 from broker.identity.directory import Directory
 from broker.kafka.reading import CoordinateReader
-from broker.quota.gate import Gate, Granted, Over, ProjectOf, ReserveRequest
+from broker.quota.counters import NodeOf
+from broker.quota.gate import Gate, Granted, Over, ReserveRequest
+from broker.quota.lines import CROWDED
 from broker.records import Incoming
 from broker.settings import ReserveSettings
 from broker.store.crowds import Waiting
-from broker.store.parking import CROWDED, ParkedRow, Parking
+from broker.store.parking import Line as Moved
+from broker.store.parking import ParkedRow, Parking, Place
 from schemas import topics
 from schemas.outcomes import Cancelled, Expired
 from schemas.state import State
@@ -40,12 +44,14 @@ from workers.waker import Waker, affordable
 
 ADMITTED, OUTCOMES = topics.admitted(Lane.STANDARD), topics.outcomes(Lane.STANDARD)
 PROJECT = 3
+LINE = f"2/p{PROJECT}"
 MAX = 4
 
 
 def row(offset: int, reason: str = CROWDED, record_bytes: int = 2) -> ParkedRow:
     job = UUID(int=offset)
-    return ParkedRow(0, offset, 1, job, 1, 1, PROJECT, "standard", NOW_MS, reason, NOW_MS, record_bytes)
+    line = LINE if reason == CROWDED else None
+    return ParkedRow(0, offset, 1, job, 1, 1, PROJECT, "standard", NOW_MS, reason, NOW_MS, record_bytes, line)
 
 
 class NoRoom:
@@ -105,11 +111,17 @@ class Line(Index):
     async def due(self, partitions: Sequence[int], at_ms: int, limit: int) -> list[ParkedRow]:
         return []
 
-    async def projects(self) -> list[int]:
-        return [PROJECT] if self.rows else []
+    async def lines(self) -> list[str]:
+        return [LINE] if self.rows else []
 
-    async def first(self, project_id: int, partitions: Sequence[int], limit: int) -> list[ParkedRow]:
-        return self.rows[:limit]
+    async def first(self, line: str, partitions: Sequence[int], limit: int) -> list[ParkedRow]:
+        return [row for row in self.rows if row.line == line][:limit]
+
+    async def move(self, places: Mapping[Place, Moved]) -> None:
+        for index, row in enumerate(self.rows):
+            line = places.get(row.place)
+            if line is not None:
+                self.rows[index] = replace(row, line=line.name, reason=line.reason)
 
 
 class Narrow:
@@ -121,7 +133,7 @@ class Narrow:
         self.claims = MAX
         """Of how many in flight it tells too little, as it may be by the time that a hold is taken."""
 
-    async def jobs_in_flight(self, projects: Sequence[ProjectOf]) -> list[int]:
+    async def jobs_in_flight(self, nodes: Sequence[NodeOf]) -> list[int]:
         return [len(self.holds)]
 
     async def reserve(self, requests: Sequence[ReserveRequest]) -> list[Granted | Over]:
@@ -208,6 +220,17 @@ async def test_where_room_is_gone_by_the_time_they_keep_their_places() -> None:
     crowd.gate.claims = 1
     await crowd.waker.wake()
     assert (crowd.woken, crowd.waiting) == ([0], [1, 2, 3, 4, 5])
+
+
+async def test_who_is_stopped_on_another_level_now_stands_in_that_line_instead() -> None:
+    """And goes neither to RESERVE nor through Kafka for it."""
+    crowd = Crowd(2)
+    first = hold_id(state(job_id=UUID(int=0)))
+    crowd.gate.barred[first] = Over(CROWDED, "organization", NOW_MS, never=False, held=True)
+    await crowd.waker.wake()
+    assert (crowd.woken, crowd.waiting) == ([1], [0])
+    [row] = crowd.index.rows
+    assert (row.line, row.reason) == ("2/o", "organization_jobs_in_flight")
 
 
 async def test_what_another_limit_bars_leaves_the_line_without_a_hold_for_reserve_to_judge() -> None:

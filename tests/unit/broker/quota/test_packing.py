@@ -1,7 +1,7 @@
 from broker.quota.budget import Budget
-from broker.quota.gate import Granted, Over, ProjectOf, ReserveRequest, Settled, Settlement, StartRequest
+from broker.quota.gate import Granted, Over, ReserveRequest, Settled, Settlement, StartRequest
 from broker.quota.limits import NUMBER_MAX, Limits
-from broker.quota.packing import pack_projects, pack_reserve, pack_settle, pack_start, unpack_answers
+from broker.quota.packing import pack_reserve, pack_settle, pack_start, unpack_answers
 from schemas.state import Hold
 
 HOLD = Hold(id="h", nanodollars=5, input_tokens=6, output_tokens=7, day=8, minute=9)
@@ -45,10 +45,6 @@ def test_a_start_carries_what_to_take_should_the_hold_be_gone() -> None:
 
 def test_a_settlement_names_the_nodes_and_the_windows_of_its_hold() -> None:
     assert pack_settle([Settlement(HOLD, 1, 4, "c0", 3, 12)]) == [[("h", "o,p4,kc0", 3, 12, 8, 23640, 9)]]
-
-
-def test_projects_are_asked_for_by_node() -> None:
-    assert pack_projects([ProjectOf(4, 1), ProjectOf(5, 1)]) == [["p4", "p5"]]
 
 
 def test_answers_are_read_seven_numbers_at_a_time() -> None:

@@ -6,7 +6,8 @@ from typing import cast
 import pytest
 
 from broker.errors import GateClosed, RedisUnfit
-from broker.quota.gate import ProjectOf, ReserveRequest
+from broker.quota.counters import NodeOf
+from broker.quota.gate import ReserveRequest
 from broker.quota.rebuild import RebuildSource
 from broker.quota.redis_gate import RedisGate
 from broker.quota.self_opening import SelfOpeningGate
@@ -18,7 +19,7 @@ class Unfit:
     async def reserve(self, requests: Sequence[ReserveRequest]) -> None:
         raise RedisUnfit("it does not know this user")
 
-    async def jobs_in_flight(self, projects: Sequence[ProjectOf]) -> None:
+    async def jobs_in_flight(self, nodes: Sequence[NodeOf]) -> None:
         raise GateClosed("it lost its counters")
 
     async def rebuild(self, source: RebuildSource) -> None:
