@@ -20,7 +20,8 @@ _CLOCKS_APART_MS: Final = 3_600_000
 """How far the clock that wrote `started_ms` may lie behind that of Redis."""
 
 _ALL_PLANS: Final = tuple(
-    text(f"SET LOCAL {name} = on") for name in ("enable_seqscan", "enable_hashjoin", "enable_mergejoin")
+    text(f"SET LOCAL {name} = on")
+    for name in ("enable_seqscan", "enable_hashjoin", "enable_mergejoin", "enable_sort")
 )
 """A day of attempts is joined whole, for which the ledger's habit of going by key is the slow way."""
 

@@ -28,6 +28,7 @@ _BY_KEY = {
     "enable_hashjoin": "off",
     "enable_mergejoin": "off",
     "enable_material": "off",
+    "enable_sort": "off",
     "jit": "off",
 }
 """The ledger's statements go by key. PostgreSQL keeps the plans that it made while a table was small, and

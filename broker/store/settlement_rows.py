@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from functools import cached_property
+from typing import Any
 from uuid import UUID
 
 from broker.audit.entry import audit_entry, reason_of
@@ -13,7 +14,8 @@ from schemas.state import Charge, State
 from schemas.topics import Coordinate
 
 
-class Settlement(NamedTuple):
+@dataclass(frozen=True)
+class Settlement:
     """One verified record of `outcomes.*`. `state` has an outcome; `value_sha256`: the value's digest."""
 
     state: State
@@ -21,22 +23,22 @@ class Settlement(NamedTuple):
     value_sha256: str
     at_ms: int
 
-    @property
+    @cached_property
     def key(self) -> RunKey:
         return RunKey(self.state.application_id, self.state.job_id, self.state.run)
 
-    @property
+    @cached_property
     def place(self) -> Place:
         return Place(self.coordinate.topic, self.coordinate.partition)
 
-    @property
+    @cached_property
     def outcome(self) -> Outcome:
         """Raises ValueError where the state has no outcome."""
         if self.state.outcome is None:
             raise ValueError(f"no outcome at {self.coordinate}")
         return self.state.outcome
 
-    @property
+    @cached_property
     def is_final(self) -> bool:
         """Whether it may end its run: repeats and conflicts do not."""
         return self.outcome.kind in TERMINAL_KINDS
