@@ -8,6 +8,7 @@ and publishes the same replies, and does nothing else. CPU is that of this proce
 """
 
 import argparse
+import gc
 import hashlib
 import tempfile
 import time
@@ -122,6 +123,8 @@ async def _rows(
     for batch in BATCHES:
         number = _WARMING + max(jobs * batch // 200, _JOBS_MIN)
         outcomes = [each async for each in _outcomes(parts, credential, number, offsets)]
+        gc.collect()
+        gc.freeze()  # a worker has no thousands of records in memory, which its collector would go through
         for send in (settle.handle, floor.write):
             await _timed(outcomes[:_WARMING], batch, send)
         floor_cpu_us, _ = await _timed(outcomes[_WARMING:], batch, floor.write)
