@@ -78,12 +78,12 @@ async def _lasting(
 async def _look(
     gate: RedisGate, source: LedgerSource, organization_id: int, calendar: Calendar
 ) -> tuple[Sequence[str], _Seen]:
-    async with source.exclusive() as ledger:
+    async with source.reading() as ledger:
         nodes = await ledger.nodes(organization_id)
     asked = [NodeOf(organization_id, node) for node in nodes]
     before = await _told(gate, source, lambda: gate.counters(asked))
     inspected = await _told(gate, source, lambda: gate.inspect(organization_id, nodes))
-    async with source.exclusive() as ledger:
+    async with source.reading() as ledger:
         windows = calendar.open_at(before[0].windows.minute * 60_000)
         record = await on_record(organization_id, windows, ledger)
     after = await _told(gate, source, lambda: gate.counters(asked))

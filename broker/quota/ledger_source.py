@@ -33,14 +33,25 @@ class LedgerSource:
         self._database = database
 
     @asynccontextmanager
-    async def exclusive(self) -> AsyncIterator["DatabaseLedger"]:
+    async def exclusive(self, organization_id: int) -> AsyncIterator["DatabaseLedger"]:
         async with self._database.begin() as guard:
-            await gate_lock(guard)
-            async with self._database.snapshot(guard) as connection:
-                if self._database.dialect == "postgresql":
-                    for setting in _ALL_PLANS:
-                        await connection.execute(setting)
-                yield DatabaseLedger(connection)
+            await gate_lock(guard, organization_id)
+            async with self._as_of_now(guard) as ledger:
+                yield ledger
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator["DatabaseLedger"]:
+        """The ledger as it stands, for checks: they keep nobody from a rebuild. Raises DatabaseUnavailable."""
+        async with self._database.begin() as guard, self._as_of_now(guard) as ledger:
+            yield ledger
+
+    @asynccontextmanager
+    async def _as_of_now(self, guard: AsyncConnection) -> AsyncIterator["DatabaseLedger"]:
+        async with self._database.snapshot(guard) as connection:
+            if self._database.dialect == "postgresql":
+                for setting in _ALL_PLANS:
+                    await connection.execute(setting)
+            yield DatabaseLedger(connection)
 
 
 class DatabaseLedger:

@@ -90,8 +90,10 @@ class Ledger(Protocol):
 
 
 class RebuildSource(Protocol):
-    def exclusive(self) -> AbstractAsyncContextManager[Ledger]:
-        """The ledger as it stands, while nobody else rebuilds from it. Raises DatabaseUnavailable."""
+    def exclusive(self, organization_id: int) -> AbstractAsyncContextManager[Ledger]:
+        """The ledger as it stands, while nobody else rebuilds that organization's counters from it. Raises
+        DatabaseUnavailable.
+        """
         ...
 
 

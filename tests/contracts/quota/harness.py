@@ -58,7 +58,7 @@ class MemoryLedger:
     rebuilds: int = 0
 
     @asynccontextmanager
-    async def exclusive(self) -> AsyncIterator["MemoryLedger"]:
+    async def exclusive(self, organization_id: int) -> AsyncIterator["MemoryLedger"]:
         self.rebuilds += 1
         yield self
 

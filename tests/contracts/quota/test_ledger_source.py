@@ -145,13 +145,13 @@ def charge_row(name: str, nanodollars: int, day: int = TODAY, **fields: Any) -> 
 
 
 async def read(database: Database) -> tuple[list[Decided], list[Unsettled]]:
-    async with LedgerSource(database).exclusive() as ledger:
+    async with LedgerSource(database).exclusive(ORGANIZATION) as ledger:
         decided = [row async for rows in ledger.decided(ORGANIZATION, WINDOWS) for row in rows]
         return decided, list(await ledger.unsettled(ORGANIZATION, WINDOWS))
 
 
 async def test_all_nodes_of_the_organization_are_named(database: Database) -> None:
-    async with LedgerSource(database).exclusive() as ledger:
+    async with LedgerSource(database).exclusive(ORGANIZATION) as ledger:
         assert set(await ledger.nodes(ORGANIZATION)) == {"o", "p1", "p2", "kkey-1", "kkey-2"}
 
 
@@ -169,7 +169,7 @@ async def test_charges_are_summed_by_key_and_day_as_far_as_their_windows_are_ope
     ]
     for name, nanodollars, fields in rows:
         await put(database, tables.charges, **charge_row(name, nanodollars, **fields))
-    async with LedgerSource(database).exclusive() as ledger:
+    async with LedgerSource(database).exclusive(ORGANIZATION) as ledger:
         totals = [row async for rows in ledger.totals(ORGANIZATION, WINDOWS) for row in rows]
         settled = [row async for rows in ledger.settled(ORGANIZATION, WINDOWS) for row in rows]
     assert sorted(totals) == [
@@ -194,7 +194,7 @@ async def test_on_the_first_of_a_month_the_last_one_is_open_too(database: Databa
     await intent(database, "calling", day=LAST_MONTH - 29)
     await intent(database, "long ago", day=LAST_MONTH - 30)
     windows = Calendar().open_at(first * DAY_MS)
-    async with LedgerSource(database).exclusive() as ledger:
+    async with LedgerSource(database).exclusive(ORGANIZATION) as ledger:
         totals = [row async for rows in ledger.totals(ORGANIZATION, windows) for row in rows]
         unsettled = await ledger.unsettled(ORGANIZATION, windows)
     assert sorted(total.nanodollars for total in totals) == [30, 31]
@@ -204,7 +204,7 @@ async def test_on_the_first_of_a_month_the_last_one_is_open_too(database: Databa
 async def test_the_present_minute_is_summed_apart(database: Database) -> None:
     for name, minute, tokens in [("a", MINUTE, 5), ("b", MINUTE, 6), ("c", MINUTE - 1, 7)]:
         await put(database, tables.charges, **charge_row(name, 1, minute=minute, tokens=tokens))
-    async with LedgerSource(database).exclusive() as ledger:
+    async with LedgerSource(database).exclusive(ORGANIZATION) as ledger:
         assert list(await ledger.latest(ORGANIZATION, WINDOWS)) == [MinuteTotal(PROJECT, KEY, MINUTE, 2, 11)]
 
 
@@ -248,7 +248,7 @@ async def test_ids_come_in_chunks(database: Database) -> None:
     rows = [charge_row(f"h{n}", n) for n in range(CHUNK_ROWS + 1)]
     async with database.begin() as connection:
         await connection.execute(insert(tables.charges), rows)
-    async with LedgerSource(database).exclusive() as ledger:
+    async with LedgerSource(database).exclusive(ORGANIZATION) as ledger:
         sizes = [len(found) async for found in ledger.settled(ORGANIZATION, WINDOWS)]
     assert sizes == [CHUNK_ROWS, 1]
 
@@ -257,7 +257,7 @@ async def test_one_rebuild_waits_for_another(database: Database) -> None:
     locked, go = asyncio.Event(), asyncio.Event()
 
     async def rebuild() -> None:
-        async with LedgerSource(database).exclusive():
+        async with LedgerSource(database).exclusive(ORGANIZATION):
             locked.set()
             await go.wait()
 
@@ -270,11 +270,24 @@ async def test_one_rebuild_waits_for_another(database: Database) -> None:
         go.set()
 
 
+async def test_on_postgresql_a_rebuild_keeps_neither_other_organizations_nor_checks_waiting(
+    database_url: str,
+) -> None:
+    database = await opened(database_url)
+    source = LedgerSource(database)
+    async with asyncio.timeout(30), source.exclusive(ORGANIZATION):
+        async with source.exclusive(ORGANIZATION + 1) as other:
+            assert await other.nodes(ORGANIZATION + 1) == ["o"]
+        async with source.reading() as checked:
+            assert "o" in await checked.nodes(ORGANIZATION)
+    await database.close()
+
+
 async def test_on_postgresql_what_is_charged_while_it_is_read_stays_unsettled(database_url: str) -> None:
     """Else it would be in neither list, and missing from the counters until its settlement comes."""
     database = await opened(database_url)
     await intent(database, "calling")
-    async with asyncio.timeout(30), LedgerSource(database).exclusive() as ledger:
+    async with asyncio.timeout(30), LedgerSource(database).exclusive(ORGANIZATION) as ledger:
         assert [rows async for rows in ledger.decided(ORGANIZATION, WINDOWS) if rows] == []
         await verdict(database, "calling", 12)
         [left] = await ledger.unsettled(ORGANIZATION, WINDOWS)

@@ -234,7 +234,7 @@ class LockedLedger(MemoryLedger):
         self._lock = asyncio.Lock()
 
     @asynccontextmanager
-    async def exclusive(self) -> AsyncIterator[MemoryLedger]:
+    async def exclusive(self, organization_id: int) -> AsyncIterator[MemoryLedger]:
         async with self._lock:
             self.rebuilds += 1
             yield self

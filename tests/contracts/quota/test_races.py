@@ -123,7 +123,7 @@ class Books(MemoryLedger):
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @asynccontextmanager
-    async def exclusive(self) -> AsyncIterator[MemoryLedger]:
+    async def exclusive(self, organization_id: int) -> AsyncIterator[MemoryLedger]:
         async with self.lock:
             self.rebuilds += 1
             yield self

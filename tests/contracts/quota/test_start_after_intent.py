@@ -75,7 +75,7 @@ class WatchedLedger(MemoryLedger):
     dispatching: Dispatching
 
     @asynccontextmanager
-    async def exclusive(self) -> AsyncIterator["WatchedLedger"]:
+    async def exclusive(self, organization_id: int) -> AsyncIterator["WatchedLedger"]:
         yield self
 
     async def unsettled(self, organization_id: int, windows: OpenWindows) -> Sequence[Unsettled]:
