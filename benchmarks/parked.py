@@ -29,6 +29,7 @@ from broker.kafka.reading import CoordinateReader
 from broker.ops import budgets
 from broker.ops.bootstrap import bootstrap
 from broker.ops.projects import Address
+from broker.quota.gate import Gate
 from broker.quota.ledger_source import LedgerSource
 from broker.quota.redis_gate import RedisGate
 from broker.quota.self_opening import SelfOpeningGate
@@ -58,6 +59,7 @@ READ_MAX = 1_000
 TRIED = budgets.Subject("project", "acme/tried")
 _KEK = bytes(32)
 _HOUR_MS = 3_600_000
+_STATEMENT_MS_MAX = 300_000
 
 _PROJECTS = f"""
 INSERT INTO projects (id, organization_id, name, settings, created_ms)
@@ -124,7 +126,8 @@ class _Producer(MemoryProducer):
 class _Yard:
     """What RETRY and RESERVE do about parked jobs, and what they do it with."""
 
-    def __init__(self, database: Database, directory: Directory, gate: RedisGate) -> None:
+    def __init__(self, database: Database, directory: Directory, gate: Gate) -> None:
+        """All statements go by the one connection of `database`, which keeps their plans."""
         self.database = database
         self.memory, self.producer = _Memory(), _Producer()
         self.parking, self.waiting = Parking(database), Waiting(database)
@@ -133,8 +136,7 @@ class _Yard:
         outlets = Outlets(self.sealer, wall_clock_ms)
         producer = cast(Producer, self.producer)
         kit = Tools(producer, self.sealer, outlets, wall_clock_ms, metrics, tombstones)
-        opening = SelfOpeningGate(gate, LedgerSource(database), metrics.gate_closed)
-        room = Room(self.waiting, opening, directory, ReserveSettings())
+        room = Room(self.waiting, gate, directory, ReserveSettings())
         reader = cast(CoordinateReader, self.memory)
         rulings = Rulings(kit, Reviews(database))
         self.waker = Waker(kit, self.parking, reader, room, rulings, 1.0, lambda: range(PARTITIONS))
@@ -174,17 +176,27 @@ async def _measure(rows: int) -> dict[str, Any]:
     with PostgresServer() as postgres, RedisServer() as redis:
         async with postgres.fresh_database() as url, AsyncExitStack() as stack:
             await upgrade(url)
-            database = await Database.open(DatabaseSettings(url=SecretStr(url), pool_size=1))
-            stack.push_async_callback(database.close)
+            database, beside = [await _opened(stack, url, connections) for connections in (1, 2)]
             address = Address("acme", "tried")
             await bootstrap(database, _KEK, address, "tried", ProjectSettings(nanodollars_per_day=1))
             async with database.begin() as connection:
                 await connection.execute(text(_PROJECTS))
-            directory = await stack.enter_async_context(Directory(database, _KEK, 1_000))
+            directory = await stack.enter_async_context(Directory(beside, _KEK, 1_000))
             settings = RedisSettings(url=SecretStr(redis.url))
             gate = await RedisGate.open(settings, directory.time_zone)
             stack.push_async_callback(gate.close)
-            return await _trial(_Yard(database, directory, gate), rows)
+            return await _trial(
+                _Yard(database, directory, SelfOpeningGate(gate, LedgerSource(beside), lambda: None)), rows
+            )
+
+
+async def _opened(stack: AsyncExitStack, url: str, connections: int) -> Database:
+    settings = DatabaseSettings(
+        url=SecretStr(url), pool_size=connections, statement_timeout_ms=_STATEMENT_MS_MAX
+    )
+    database = await Database.open(settings)
+    stack.push_async_callback(database.close)
+    return database
 
 
 async def _trial(yard: _Yard, rows: int) -> dict[str, Any]:
@@ -195,7 +207,6 @@ async def _trial(yard: _Yard, rows: int) -> dict[str, Any]:
     empty = await yard.idle()
     say(f"{rows:,} rows")
     async with yard.database.begin() as connection:
-        await connection.execute(text("SET LOCAL statement_timeout = 0"))
         await connection.execute(text(_ROWS), {"now": wall_clock_ms(), "rows": rows})
     read = {name: await _rows_read(yard, work) for name, work in yard.works.items()}
     full = await yard.idle()

@@ -41,7 +41,7 @@ class LedgerSource:
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator["DatabaseLedger"]:
-        """The ledger as it stands, for checks: they keep nobody from a rebuild. Raises DatabaseUnavailable."""
+        """The ledger as it stands, for checks, which keep nobody from a rebuild. Raises as `exclusive`."""
         async with self._database.begin() as guard, self._as_of_now(guard) as ledger:
             yield ledger
 

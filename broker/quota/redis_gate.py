@@ -222,9 +222,8 @@ class RedisGate:
                 return
             await self.check()
             for organization_id in sorted(self._closed):
-                async with source.exclusive(
-                    organization_id
-                ) as ledger:  # each as of a moment when its own gate is closed
+                # As of a moment when its own gate is closed.
+                async with source.exclusive(organization_id) as ledger:
                     if not await self._is_open(organization_id):
                         call, calendar = self._rebuild_call(organization_id), self._calendar(organization_id)
                         await rebuild_organization(call, organization_id, calendar, ledger)

@@ -37,8 +37,8 @@ class Waiting:
 
 
 def _lines() -> Select[Any]:
-    """The least line, and from each the next one: PostgreSQL's own DISTINCT would read every row, and so would
-    min() by a plan from when the table was small.
+    """The least line, and from each the next one: PostgreSQL's own DISTINCT would read every row, and
+    min() too, by a plan from when the table was small.
     """
     least = select(parked.c.line).where(parked.c.line.is_not(None)).order_by(parked.c.line).limit(1)
     found = select(least.scalar_subquery().label("line")).cte("found", recursive=True)
