@@ -37,8 +37,8 @@ _TREE = (
     "INSERT INTO organizations (id, name, created_ms) VALUES (1, 'acme', 0)",
     "INSERT INTO projects (id, organization_id, name, settings, created_ms) VALUES (1, 1, 'p', '{}', 0)",
     "INSERT INTO applications (id, project_id, name, created_ms) VALUES (1, 1, 'a', 0)",
-    "INSERT INTO keys (id, application_id, secret_wrapped, created_ms)  SELECT 'k' || n, 1, '', 0"
-    " FROM generate_series(0, 99) AS n",
+    """INSERT INTO keys (id, application_id, secret_wrapped, created_ms)
+    SELECT 'k' || n, 1, '', 0 FROM generate_series(0, 99) AS n""",
 )
 _CHARGES = text("""
 INSERT INTO charges (application_id, job_id, run, attempt, organization_id, project_id, key_id, model, target,
