@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.quota.budget import ORGANIZATION_NODE, key_node, project_node
 from broker.quota.calendar import DAY_MS, OpenWindows
-from broker.quota.rebuild import CHUNK_ROWS, Decided, MinuteTotal, SettledHold, Total, Unsettled
+from broker.quota.rebuild import CHUNK_ROWS, Decided, MinuteTotal, Overruled, SettledHold, Total, Unsettled
 from broker.store.clock import now_ms
 from broker.store.database import Database
 from broker.store.locks import gate_lock
@@ -94,6 +94,17 @@ class DatabaseLedger:
                 found = [Decided(row[0], row[1], Charge.model_validate(row[2])) for row in rows]
                 yield [item for item in found if item.charge.hold.month >= windows.first_month]
 
+    async def overruled(
+        self, organization_id: int, windows: OpenWindows
+    ) -> AsyncIterator[Sequence[Overruled]]:
+        """Of the open days and months."""
+        for day in range(min(windows.first_day, windows.first_month_day), windows.day + 1):
+            async for rows in self._stream(_overruled(organization_id, day)):
+                yield [
+                    Overruled(Decided(row[0], row[1], Charge.model_validate(row[2])), *row[3:])
+                    for row in rows
+                ]
+
     async def unsettled(self, organization_id: int, windows: OpenWindows) -> Sequence[Unsettled]:
         """Intents without a verdict, of runs that have not ended."""
         return await self._intents(organization_id, windows, ~exists().where(_same_run(terminals)))
@@ -167,6 +178,26 @@ def _verdicts(organization_id: int, began: ColumnElement[bool]) -> Select[Any]:
         .select_from(attempts)
         .join(verdicts, _same_attempt(verdicts))
         .where(_of(organization_id), began, ~exists().where(_same_attempt(charges)))
+    )
+
+
+def _overruled(organization_id: int, day: int) -> Select[Any]:
+    """An attempt that ended in a verdict was not answered; what has both was given up before it was."""
+    same = [charges.c[key.name] == verdicts.c[key.name] for key in verdicts.primary_key]
+    return (
+        select(
+            charges.c.project_id,
+            charges.c.key_id,
+            verdicts.c.charge,
+            charges.c.nanodollars,
+            charges.c.tokens,
+        )
+        .join(verdicts, and_(*same))
+        .where(
+            charges.c.organization_id == organization_id,
+            charges.c.day == day,
+            charges.c.verdict != verdicts.c.kind,
+        )
     )
 
 

@@ -53,6 +53,15 @@ class Decided(NamedTuple):
     charge: Charge
 
 
+class Overruled(NamedTuple):
+    """An attempt whose charge is not that of its verdict: its worker was given up for lost, and came back."""
+
+    decided: Decided
+    nanodollars: int
+    """Of the charge, as `tokens`."""
+    tokens: int
+
+
 class Unsettled(NamedTuple):
     """An attempt on record before its call, whose cost is not known yet."""
 
@@ -83,6 +92,8 @@ class Ledger(Protocol):
     def decided(self, organization_id: int, windows: OpenWindows) -> AsyncIterator[Sequence[Decided]]: ...
 
     async def unsettled(self, organization_id: int, windows: OpenWindows) -> Sequence[Unsettled]: ...
+
+    def overruled(self, organization_id: int, windows: OpenWindows) -> AsyncIterator[Sequence[Overruled]]: ...
 
     async def overtaken(self, organization_id: int, windows: OpenWindows) -> Sequence[Unsettled]:
         """Attempts whose run another has ended, while their own worker lives and may still be calling."""
@@ -189,7 +200,9 @@ class OnRecord(NamedTuple):
 
     charged: Mapping[tuple[str, str], Sequence[int]]
     decided: Mapping[tuple[str, str], Sequence[int]]
-    """Of verdicts whose charges come with the job's terminal: a gate that was rebuilt counts them already."""
+    """Of verdicts whose charges come with the job's terminal: a gate that was rebuilt counts them already.
+    And what verdicts were above their charges, which one that was not rebuilt counts.
+    """
     unsettled: Mapping[str, HoldRecord]
     """Of attempts without an end, which the gate must have as started."""
     settling: Mapping[str, HoldRecord]
@@ -203,6 +216,8 @@ async def on_record(organization_id: int, windows: OpenWindows, ledger: Ledger) 
     async for rows in ledger.decided(organization_id, windows):
         settling += [_started(row.project_id, row.key_id, row.charge.hold) for row in rows]
         deque(_count_decided(decided, rows), maxlen=0)
+    async for overruled in ledger.overruled(organization_id, windows):
+        _count_overruled(decided, overruled)
     settling += [_started(*item) for item in await ledger.overtaken(organization_id, windows)]
     unsettled = [_started(*item) for item in await ledger.unsettled(organization_id, windows)]
     return OnRecord(charged.spans, decided.spans, *map(_by_id, (unsettled, settling)))
@@ -231,6 +246,13 @@ def _count_decided(tally: _Tally, rows: Sequence[Decided]) -> Iterator[SettledHo
         tally.requested(names, hold.minute, 1, charge.tokens)
         if hold.day >= tally.windows.first_day:
             yield SettledHold(hold.id, hold.day, hold.month, hold.minute)
+
+
+def _count_overruled(tally: _Tally, rows: Sequence[Overruled]) -> None:
+    for (project_id, key_id, charge), nanodollars, tokens in rows:
+        hold = charge.hold
+        above = max(0, charge.nanodollars - nanodollars), max(0, charge.tokens - tokens)
+        tally.spent(branch(project_id, key_id), hold.day, hold.month, *above)
 
 
 def _hold(tally: _Tally, item: Unsettled) -> tuple[str | int, ...]:

@@ -12,7 +12,7 @@ from broker.quota.budget import Budget
 from broker.quota.calendar import DAY_MS, OpenWindows
 from broker.quota.gate import Granted, Over, ReserveRequest, Settled, Settlement
 from broker.quota.limits import Limits
-from broker.quota.rebuild import Decided, MinuteTotal, SettledHold, Total, Unsettled
+from broker.quota.rebuild import Decided, MinuteTotal, Overruled, SettledHold, Total, Unsettled
 from broker.quota.redis_gate import RedisGate
 from schemas.state import Hold, month_of
 
@@ -91,6 +91,13 @@ class MemoryLedger:
 
     async def decided(self, organization_id: int, windows: OpenWindows) -> AsyncIterator[Sequence[Decided]]:
         yield [row for row in self.verdicts if row.charge.hold.month >= windows.first_month]
+
+    async def overruled(
+        self, organization_id: int, windows: OpenWindows
+    ) -> AsyncIterator[Sequence[Overruled]]:
+        nobody: list[Sequence[Overruled]] = []
+        for rows in nobody:
+            yield rows
 
     async def unsettled(self, organization_id: int, windows: OpenWindows) -> Sequence[Unsettled]:
         return [item for item in self.intents if item.hold.month >= windows.first_month]

@@ -230,6 +230,20 @@ async def test_the_call_of_a_living_worker_whose_job_another_has_ended_is_no_dif
     assert (found.check, found.where.split()[-1]) == ("hold", others.id)
 
 
+async def test_a_worker_that_was_given_up_and_came_back_is_no_difference(bench: Bench) -> None:
+    """Redis was told of the hold as spent before there was an answer, and keeps that."""
+    hold = await bench.start("a" * 32)
+    row = intent(job_id=JOB, project_id=PROJECT, hold=hold, started_ms=NOON_MS)
+    await Attempts(bench.database).begin([row])
+    lost = charge(hold=hold, verdict="unknown", usage=None, nanodollars=hold.nanodollars, estimated=True)
+    await Attempts(bench.database).record_verdicts([verdict(row, "unknown", charge=lost)])
+    await bench.gate.settle([Settlement(hold, ORGANIZATION, PROJECT, KEY, hold.nanodollars, hold.tokens)])
+    came_back = state(job_id=JOB, project_id=PROJECT, charges=(charge(hold=hold),))
+    await settle(Settlements(bench.database), settlement(0, came_back))
+    await bench.settle(hold)
+    assert await bench.found() == []
+
+
 async def _work(bench: Bench, worker: int, jobs: int) -> None:
     """Two attempts a job, each step as the stages take it."""
     store, ledger = Attempts(bench.database), Settlements(bench.database)
