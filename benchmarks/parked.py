@@ -250,7 +250,7 @@ async def _plans(database: Database) -> dict[str, dict[str, Any]]:
         plan = "\n".join(lines)
         found[name] = {
             "ms": float(re.findall(r"Execution Time: ([\d.]+)", plan)[0]),
-            "by": sorted(set(re.findall(r"using (\w+)|on (ix_\w+|pk_\w+)", plan))),
+            "by": sorted(set(re.findall(r"(?:using|on) ((?:ix|pk)_\w+)", plan))),
             "is_whole": "Seq Scan" in plan,
             "plan": plan,
         }

@@ -4,7 +4,8 @@ Outcomes of answered jobs, each with a hold that was started, go through the sta
 100, one batch at a time: opened, put on record in PostgreSQL, their holds settled in Redis, their replies
 published to Kafka and acknowledged. What it costs to fetch records and to commit their offsets is not in it.
 The floor, measured in the same run, writes as many bytes by as many statements, runs a script returning 1,
-and publishes the same replies, and does nothing else. CPU is that of this process.
+and publishes the same replies, and does nothing else. CPU is that of this process, the least of three tries:
+what else runs on the machine only adds to it.
 """
 
 import argparse
@@ -46,6 +47,7 @@ from workers.settle import Settle
 BATCHES = (1, 10, 100)
 APPLICATION = "bench"
 REPLY_BYTES = 1024
+TRIES = 3
 CPU_US_MAX = 120.0
 _RECORD_BYTES = 1400
 """What the rows of a job come to, as they are sent."""
@@ -82,7 +84,9 @@ class _Fetched(NamedTuple):
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.settle", description=__doc__)
-    parser.add_argument("--jobs", type=int, default=6_000, help="in batches of 100; fewer in smaller ones")
+    parser.add_argument(
+        "--jobs", type=int, default=2_000, help="a try of batches of 100; fewer in smaller ones"
+    )
     parser.add_argument("--json", type=Path, default=Path("build/settle.json"), help="where the figures go")
     options = parser.parse_args()
     rows = uvloop.run(_measure(options.jobs))
@@ -121,15 +125,15 @@ async def _rows(
     offsets = count()
     rows = []
     for batch in BATCHES:
-        number = _WARMING + max(jobs * batch // 200, _JOBS_MIN)
-        outcomes = [each async for each in _outcomes(parts, credential, number, offsets)]
-        gc.collect()
-        gc.freeze()  # a worker has no thousands of records in memory, which its collector would go through
         for send in (settle.handle, floor.write):
-            await _timed(outcomes[:_WARMING], batch, send)
-        floor_cpu_us, _ = await _timed(outcomes[_WARMING:], batch, floor.write)
-        cpu_us, jobs_per_s = await _timed(outcomes[_WARMING:], batch, settle.handle)
-        rows.append(Measured(batch, jobs_per_s, cpu_us, floor_cpu_us))
+            await _timed(await _prepared(parts, credential, _WARMING, offsets), batch, send)
+        floors, found = [], []
+        for _ in range(TRIES):
+            outcomes = await _prepared(parts, credential, max(jobs * batch // 100, _JOBS_MIN), offsets)
+            floors.append(await _timed(outcomes, batch, floor.write))
+            found.append(await _timed(outcomes, batch, settle.handle))
+        cpu_us, jobs_per_s = min(found)
+        rows.append(Measured(batch, jobs_per_s, cpu_us, min(floors)[0]))
     return rows
 
 
@@ -171,6 +175,15 @@ _INSERT = text("INSERT INTO floor SELECT * FROM json_array_elements_text(CAST(:r
 
 def _reply(outcome: _Fetched) -> Outgoing:
     return Outgoing(topics.replies(APPLICATION), outcome.key, outcome.value or b"", [], partition=0)
+
+
+async def _prepared(
+    parts: Parts, credential: Credential, jobs: int, offsets: Iterator[int]
+) -> list[_Fetched]:
+    outcomes = [each async for each in _outcomes(parts, credential, jobs, offsets)]
+    gc.collect()
+    gc.freeze()  # a worker has no thousands of records in memory, which its collector would go through
+    return outcomes
 
 
 async def _outcomes(

@@ -1,8 +1,7 @@
 """From an outcome to the rows that put it on record. Pure."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
@@ -14,7 +13,7 @@ from schemas.state import Charge, State
 from schemas.topics import Coordinate
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Settlement:
     """One verified record of `outcomes.*`. `state` has an outcome; `value_sha256`: the value's digest."""
 
@@ -22,23 +21,22 @@ class Settlement:
     coordinate: Coordinate
     value_sha256: str
     at_ms: int
+    key: RunKey = field(init=False)
+    place: Place = field(init=False)
 
-    @cached_property
-    def key(self) -> RunKey:
-        return RunKey(self.state.application_id, self.state.job_id, self.state.run)
+    def __post_init__(self) -> None:
+        state, coordinate = self.state, self.coordinate
+        object.__setattr__(self, "key", RunKey(state.application_id, state.job_id, state.run))
+        object.__setattr__(self, "place", Place(coordinate.topic, coordinate.partition))
 
-    @cached_property
-    def place(self) -> Place:
-        return Place(self.coordinate.topic, self.coordinate.partition)
-
-    @cached_property
+    @property
     def outcome(self) -> Outcome:
         """Raises ValueError where the state has no outcome."""
         if self.state.outcome is None:
             raise ValueError(f"no outcome at {self.coordinate}")
         return self.state.outcome
 
-    @cached_property
+    @property
     def is_final(self) -> bool:
         """Whether it may end its run: repeats and conflicts do not."""
         return self.outcome.kind in TERMINAL_KINDS
