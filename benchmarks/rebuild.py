@@ -46,8 +46,8 @@ INSERT INTO charges (application_id, job_id, run, attempt, organization_id, proj
   latency_ms, at_ms)
 SELECT 1, gen_random_uuid(), 1, 1, 1, 1, 'k' || n % 100, 'm', 't', 'bulk', 'answered', md5(CAST(n AS text)),
   900, 700, false, 30, 'v',
-  CAST(:first AS integer) + n % (CAST(:last AS integer) - CAST(:first AS integer) + 1), CAST(:month AS integer),
-  0, 1, 0
+  CAST(:first AS integer) + n % (CAST(:last AS integer) - CAST(:first AS integer) + 1),
+  CAST(:month AS integer), 0, 1, 0
 FROM generate_series(1, :charges) AS n
 """)
 
