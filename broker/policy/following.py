@@ -144,7 +144,8 @@ class Following:
         try:
             return await asyncio.to_thread(_compile, text)
         except Exception as error:
-            self._uncompiled.add(revision)
+            if isinstance(error, ConfigurationError):  # nothing else is for ever
+                self._uncompiled.add(revision)
             self._alarm(revision, error)
             raise DirectoryBehind(f"policy {revision} cannot be compiled here") from error
 

@@ -13,6 +13,7 @@ from broker.errors import ConfigurationError, Conflict, DatabaseUnavailable, Dir
 from broker.policy import following as following_module
 from broker.policy.decide import Judgement
 from broker.policy.following import ALARM, PAST_MAX, Following
+from broker.policy.judge import Judge
 from broker.policy.policy_set import Activation, Kind
 from broker.policy.revision import PolicyRevision
 from broker.store.policies import Policies
@@ -346,3 +347,20 @@ async def test_where_a_past_revision_cannot_be_compiled_its_jobs_wait(events: Ev
                 await found.answers(BROKEN)
             assert caught.value.retryable
     assert (memory.read.count(BROKEN), alarms(metrics)) == (1, 1)
+
+
+async def test_what_fails_for_a_while_is_compiled_when_it_is_over(
+    events: Events, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compile_, failures = following_module._compile, [OSError("no file just now")]
+
+    def once(text: str) -> Judge:
+        if failures:
+            raise failures.pop()
+        return compile_(text)
+
+    monkeypatch.setattr(following_module, "_compile", once)
+    async with following(Memory()) as found:
+        with pytest.raises(DirectoryBehind):
+            await found.answers(ON_ANSWERS[0].id)
+        assert await found.answers(ON_ANSWERS[0].id) is not None
