@@ -32,7 +32,7 @@ MARKS = (
 _UNPAIRED = (2, 3, 5)
 _PAIRS = ("()", "[]", "{}")
 _LINE_CHARS = 1024
-_PROSE = re.compile("(?:[A-Za-z]{2,12}[ ,]{1,2}){3}")
+_PROSE = re.compile("(?:[A-Za-z]{1,12}[ ,]{1,2}){3}")
 _LIST_SIGN = re.compile(r"(?<![\w(])\w{1,2}\)|[:;]-?[()]")
 
 
