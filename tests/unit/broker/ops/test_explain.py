@@ -27,8 +27,9 @@ from broker.store.database import Database
 from broker.store.jobs import JobRow, Jobs
 from broker.store.migrate import upgrade
 from broker.store.tables import applications, organizations, projects, terminals
+from headworks.cli.policy_live import _explanation as explanation
 from schemas import headers, topics
-from schemas.state import Decision
+from schemas.state import AnswerDecision, Decision
 from schemas.topics import Coordinate, Lane
 from tests.unit.broker.policy.jobs import revision, rule
 from tests.unit.workers.memory import JOB, NOW_MS, SEAL_KEY, Received, state
@@ -93,8 +94,10 @@ def job() -> Job:
     return Job("acme", 3, "search", "shop", "bulk", envelope, hashlib.sha256(VALUE).hexdigest(), ("us",))
 
 
-async def ended(database: Database, log: Log, decision: Decision) -> UUID:
-    """A job with that decision, on record and in Kafka."""
+async def ended(
+    database: Database, log: Log, decision: Decision, answer: AnswerDecision | None = None
+) -> UUID:
+    """A job with these decisions, on record and in Kafka."""
     digest = hashlib.sha256(VALUE).hexdigest()
     row = JobRow(1, JOB, digest, str(ORIGIN), "bulk", 3, NOW_MS, NOW_MS + 60_000)
     await Jobs(database).register([row])
@@ -102,7 +105,7 @@ async def ended(database: Database, log: Log, decision: Decision) -> UUID:
     end |= {"value_sha256": "0" * 64, "attempts": 1, "nanodollars": 1, "at_ms": NOW_MS}
     async with database.begin() as connection:
         await connection.execute(insert(terminals).values(end))
-    sealed = Sealer(SEAL_KEY).seal(topics.outcomes(Lane.BULK), state(decision=decision), b"{}")
+    sealed = Sealer(SEAL_KEY).seal(topics.outcomes(Lane.BULK), state(decision=decision, answer=answer), b"{}")
     log.records = {
         ORIGIN: Received("jobs.bulk", VALUE),
         OUTCOME: Received("outcomes.bulk", b"{}", sealed.headers),
@@ -145,6 +148,30 @@ async def test_what_the_rules_saw_of_the_targets_is_on_record(database: Database
     assert decided.served == ("us",)
     found = await explain(Settings(), database, await ended(database, log, decided))
     assert (found.same, found.again.regions) == (True, ("eu", "us"))
+
+
+async def test_what_was_decided_on_the_answer_is_shown_as_it_is_on_record(
+    database: Database, log: Log
+) -> None:
+    answer = AnswerDecision(
+        id="a" * 32,
+        revision=FIRST.id,
+        effect="deny",
+        rules=("answer.tools",),
+        reason="rule",
+        rule="answer.tools",
+        monitored=("answer.length",),
+        types=(("EMAIL", 2),),
+        response_sha256="b" * 64,
+    )
+    await policies.activate(database, FIRST)
+    decided = judge(job(), Judge(FIRST)).decision
+    found = await explain(Settings(), database, await ended(database, log, decided, answer))
+    assert (found.same, found.answer) == (True, answer)
+    told = explanation(found, whole=False)
+    assert (told["answer_effect"], told["answer_rule"]) == ("deny", "answer.tools")
+    assert (told["answer_monitored"], told["answer_types"]) == (["answer.length"], ["2 EMAIL"])
+    assert explanation(found, whole=True)["answer"]["rules"] == ["answer.tools"]
 
 
 @pytest.mark.parametrize("lost", [ORIGIN, OUTCOME])
