@@ -27,7 +27,7 @@ _MESSAGE_ROLES: Final[Mapping[str, Role]] = {
     "assistant": "assistant",
     "tool": "tool",
 }
-_SCHEMA_WORDS: Final = frozenset({
+SCHEMA_WORDS: Final = frozenset({
     "$schema", "$id", "$ref", "$defs", "definitions", "type", "properties", "required", "items",
     "description", "title", "enum", "const", "default", "examples", "format", "pattern", "nullable",
     "additionalProperties", "anyOf", "oneOf", "allOf", "not", "minimum", "maximum", "minLength",
@@ -139,7 +139,7 @@ def _strings(value: Any, at: Path, role: Role) -> Iterator[Text]:
         elif isinstance(node, dict):
             for key, child in reversed(node.items()):
                 waiting.append((child, (*path, key), False))
-                if key not in _SCHEMA_WORDS:
+                if key not in SCHEMA_WORDS:
                     waiting.append((key, (*path, key), True))
         elif isinstance(node, list):
             waiting += [(node[index], (*path, index), False) for index in range(len(node) - 1, -1, -1)]
