@@ -8,9 +8,10 @@ from uuid import UUID
 
 from sqlalchemy import FromClause, Select, and_, false, func, select
 
-from broker.store.bulk import AnyRow, encode, insert_rows, unfolded
+from broker.store.bulk import encode, insert_rows, unfolded
 from broker.store.clock import now_ms
 from broker.store.database import Database
+from broker.store.driver import AnyRow
 from broker.store.keys import ATTEMPT_COLUMNS, AttemptKey
 from broker.store.tables import attempts, charges, terminals, verdicts, workers
 from schemas.state import Charge, Hold
@@ -83,7 +84,7 @@ class Attempts:
         False where the attempt is on record already, or its run has a terminal: ask `facts`. After a
         DatabaseUnavailable the intent may be on record nevertheless; its `owner` tells whose it is.
         """
-        async with self._database.connect() as connection:
+        async with self._database.ledger() as connection:
             inserted = await insert_rows(connection, attempts, rows, ATTEMPT_COLUMNS, unless_in=terminals)
         return _decided(rows, inserted)
 
@@ -92,14 +93,14 @@ class Attempts:
 
         Raises DatabaseUnavailable, after which `facts` shows what stands.
         """
-        async with self._database.connect() as connection:
+        async with self._database.ledger() as connection:
             inserted = await insert_rows(connection, verdicts, rows, ATTEMPT_COLUMNS)
         return _decided(rows, inserted)
 
     async def facts(self, keys: Sequence[AttemptKey]) -> list[AttemptFacts]:
         """What is on record of each, in one round trip. Raises DatabaseUnavailable."""
         rows = [key._asdict() for key in keys]
-        async with self._database.connect() as connection:
+        async with self._database.ledger() as connection:
             found = await connection.execute(_facts(self._database.dialect), {"rows": encode(rows)})
             facts = {AttemptKey(*row[:4]): _read(row) for row in found}
         return [facts[key] for key in keys]

@@ -19,7 +19,6 @@ from sqlalchemy import (
     ColumnElement,
     FromClause,
     Insert,
-    Row,
     Select,
     Table,
     Text,
@@ -37,14 +36,14 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.dml import ReturningUpdate
 
-AnyRow = Row[*tuple[Any, ...]]
+from broker.store.database import Line
+from broker.store.driver import AnyRow
 
 
 async def insert_rows(
-    connection: AsyncConnection,
+    connection: Line,
     table: Table,
     rows: Sequence[Any],
     returning: Sequence[str] = (),
@@ -68,7 +67,7 @@ async def insert_rows(
 
 
 async def update_rows(
-    connection: AsyncConnection,
+    connection: Line,
     table: Table,
     rows: Sequence[Mapping[str, Any]],
     match: Mapping[str, str],
@@ -93,7 +92,7 @@ async def update_rows(
 
 
 async def select_by_keys(
-    connection: AsyncConnection,
+    connection: Line,
     table: Table,
     key_columns: Sequence[str],
     keys: Iterable[Sequence[Any]],

@@ -3,9 +3,9 @@
 import inspect
 import os
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any, Literal, Self, cast
+from typing import Any, Literal, Self, TypeVar, cast
 
 import asyncpg
 import orjson
@@ -17,11 +17,17 @@ from sqlalchemy.pool import AsyncAdaptedQueuePool
 
 from broker.errors import DatabaseUnavailable, SettingsInvalid
 from broker.settings import DatabaseSettings
+from broker.store.driver import DriverConnection, DriverPool
 from broker.store.translation import translate
 
 Dialect = Literal["postgresql", "sqlite"]
+Line = AsyncConnection | DriverConnection
+"""What the ledger's statements run on."""
+C = TypeVar("C")
 
 _CONNECT_TIMEOUT_S = 10.0
+_KEPT_MAX = 2
+"""Of the pool's connections, at hand for what each job needs: mostly one stage writes, and another."""
 
 _BY_KEY = {
     "enable_seqscan": "off",
@@ -59,10 +65,11 @@ class Database:
     SQLite has one connection in a process: a task that holds one and asks for another waits for itself.
     """
 
-    def __init__(self, engine: AsyncEngine, dialect: Dialect) -> None:
+    def __init__(self, engine: AsyncEngine, dialect: Dialect, kept_max: int = 0) -> None:
         self.dialect = dialect
         self.engine = engine
         """For schema work only (`broker.store.migrate`)."""
+        self._driver = DriverPool(engine, kept_max)
         self._single = (
             engine if dialect == "sqlite" else engine.execution_options(isolation_level="AUTOCOMMIT")
         )
@@ -84,7 +91,7 @@ class Database:
         event.listen(engine.sync_engine, "handle_error", _translate_failure)
         if dialect == "sqlite":
             event.listen(engine.sync_engine, "connect", _prepare_sqlite)
-        database = cls(engine, dialect)
+        database = cls(engine, dialect, min(_KEPT_MAX, settings.pool_size // 2))
         try:
             async with database.connect() as connection:
                 await connection.execute(text("SELECT 1"))
@@ -97,12 +104,13 @@ class Database:
         return database
 
     async def close(self) -> None:
+        await self._driver.close()
         await self.engine.dispose()
 
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[AsyncConnection]:
         """A transaction: committed at the end of the block, rolled back when the block raises."""
-        async with _connected(self.engine) as connection, connection.begin():
+        async with _connected(self.engine.connect()) as connection, connection.begin():
             if self.dialect == "sqlite":
                 await connection.exec_driver_sql("BEGIN IMMEDIATE")
             yield connection
@@ -114,13 +122,33 @@ class Database:
             yield within
             return
         engine = self.engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
-        async with _connected(engine) as connection, connection.begin():
+        async with _connected(engine.connect()) as connection, connection.begin():
             yield connection
+
+    @asynccontextmanager
+    async def ledger(self) -> AsyncIterator[Line]:
+        """For the statements that each job needs: as `connect`, at a fraction of its cost on PostgreSQL."""
+        if self.dialect == "sqlite":
+            async with self.connect() as connection:
+                yield connection
+            return
+        async with _connected(self._driver.lend()) as line:
+            yield line
+
+    @asynccontextmanager
+    async def begin_ledger(self) -> AsyncIterator[Line]:
+        """As `begin`, at a fraction of its cost on PostgreSQL."""
+        if self.dialect == "sqlite":
+            async with self.begin() as connection:
+                yield connection
+            return
+        async with _connected(self._driver.lend()) as line, line.transaction():
+            yield line
 
     @asynccontextmanager
     async def connect(self) -> AsyncIterator[AsyncConnection]:
         """A connection on which each statement commits by itself: one round trip a statement."""
-        async with _connected(self._single) as connection:
+        async with _connected(self._single.connect()) as connection:
             yield connection
 
 
@@ -131,10 +159,10 @@ class _Refused(DatabaseUnavailable):
 
 
 @asynccontextmanager
-async def _connected(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+async def _connected(connecting: AbstractAsyncContextManager[C]) -> AsyncIterator[C]:
     async with AsyncExitStack() as stack:
         try:
-            connection = await stack.enter_async_context(engine.connect())
+            connection = await stack.enter_async_context(connecting)
         except Exception as error:
             if (away := translate(error) or _refusal(error)) is not None:
                 raise away from error

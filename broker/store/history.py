@@ -10,10 +10,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.store import tables
 from broker.store.attempts import AttemptRow, VerdictRow
-from broker.store.bulk import AnyRow
 from broker.store.cancels import CancelRow
 from broker.store.clock import now_ms
 from broker.store.database import Database
+from broker.store.driver import AnyRow
 from broker.store.jobs import JobRow
 from broker.store.keys import JobKey
 from broker.store.parking import ParkedRow

@@ -5,12 +5,10 @@ from dataclasses import dataclass
 from enum import Enum
 from uuid import UUID
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from broker.errors import DatabaseUnavailable
 from broker.store import tables
 from broker.store.bulk import insert_rows, select_by_keys
-from broker.store.database import Database
+from broker.store.database import Database, Line
 from broker.store.keys import JOB_COLUMNS, JobKey
 
 
@@ -66,7 +64,7 @@ class Jobs:
         first: dict[JobKey, JobRow] = {}
         for row in rows:
             first.setdefault(row.key, row)
-        async with self._database.connect() as connection:
+        async with self._database.ledger() as connection:
             entered = list(first.values())
             inserted = await insert_rows(
                 connection, tables.jobs, entered, JOB_COLUMNS, marked_in=tables.cancels
@@ -81,7 +79,7 @@ class Jobs:
         ]
 
 
-async def _registered(connection: AsyncConnection, keys: Sequence[JobKey]) -> dict[JobKey, tuple[str, str]]:
+async def _registered(connection: Line, keys: Sequence[JobKey]) -> dict[JobKey, tuple[str, str]]:
     columns = (*JOB_COLUMNS, "value_sha256", "origin")
     found = await select_by_keys(connection, tables.jobs, JOB_COLUMNS, keys, columns)
     known = {JobKey(row.application_id, row.job_id): (row.value_sha256, row.origin) for row in found}

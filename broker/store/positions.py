@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from sqlalchemy import Table, bindparam, select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.audit.chain import GENESIS
 from broker.errors import Fenced
 from broker.store.bulk import insert_rows, update_rows
+from broker.store.database import Line
 from broker.store.tables import positions
 
 
@@ -42,14 +42,14 @@ _MATCH = {
 }
 
 
-async def read(connection: AsyncConnection, place: Place) -> Position:
+async def read(connection: Line, place: Place) -> Position:
     """Where nothing was settled yet, the beginning."""
     row = (await connection.execute(_READ, place._asdict())).one_or_none()
     return Position(*place) if row is None else Position(*row)
 
 
 async def move(
-    connection: AsyncConnection,
+    connection: Line,
     moves: Sequence[tuple[Position, Position]],
     beside: Mapping[Table, Sequence[Any]],
 ) -> None:

@@ -13,9 +13,10 @@ from uuid import UUID
 from sqlalchemy import Select, and_, bindparam, exists, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from broker.store.bulk import AnyRow, insert_rows, select_by_keys
+from broker.store.bulk import insert_rows, select_by_keys
 from broker.store.clock import now_ms
 from broker.store.database import Database
+from broker.store.driver import AnyRow
 from broker.store.keys import RUN_COLUMNS, RunKey
 from broker.store.parking import ParkedRow
 from broker.store.tables import applications, cancels, organizations, parked, projects, reviews

@@ -4,12 +4,10 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from enum import Enum
 from typing import Any, NamedTuple
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from broker.store import positions, tables
 from broker.store.audit import extend_chains
 from broker.store.bulk import insert_rows, select_by_keys
-from broker.store.database import Database
+from broker.store.database import Database, Line
 from broker.store.keys import ATTEMPT_COLUMNS, JOB_COLUMNS, RUN_COLUMNS, AttemptKey, JobKey, RunKey
 from broker.store.positions import Place, Position
 from broker.store.settlement_rows import (
@@ -113,7 +111,7 @@ class Settlements:
         """
         seen = {advance.seen.place: advance.seen for advance in advances}
         fresh = [item for item in batch if item.coordinate.offset >= seen[item.place].next_offset]
-        async with self._database.begin() as connection:
+        async with self._database.begin_ledger() as connection:
             overtaken = await _overtaken(connection, batch)
             ending = [item for item in batch if item.coordinate not in overtaken]
             won, ends = await _end_runs(connection, ending)
@@ -133,11 +131,11 @@ class Settlements:
 
     async def position(self, topic: str, partition: int) -> Position:
         """How far SETTLE has come; the beginning where it never was."""
-        async with self._database.connect() as connection:
+        async with self._database.ledger() as connection:
             return await positions.read(connection, Place(topic, partition))
 
     async def terminal(self, key: RunKey) -> Terminal | None:
-        async with self._database.connect() as connection:
+        async with self._database.ledger() as connection:
             return Ends(await _terminals(connection, [key.job])).of_run(key)
 
     async def _answer(
@@ -148,13 +146,13 @@ class Settlements:
         commits last does so here. Waiters stay on record, so that a batch that comes again finds them.
         """
         open_jobs = {item.key.job for item in batch if isinstance(item.outcome, Asking)}
-        async with self._database.connect() as connection:
+        async with self._database.ledger() as connection:
             waiting = await _waiting(connection, [item.key for item in batch if item.is_final])
             ends.add(await _terminals(connection, [job for job in open_jobs if ends.of_job(job) is None]))
         return [_settled(item, won, ends, waiting) for item in batch]
 
 
-async def _overtaken(connection: AsyncConnection, batch: Sequence[Settlement]) -> set[Coordinate]:
+async def _overtaken(connection: Line, batch: Sequence[Settlement]) -> set[Coordinate]:
     """Ends that stages before DISPATCH gave to attempts that have begun, or to earlier ones.
 
     Whoever dies after a publish leaves its record to be published again, and the second may be found late,
@@ -183,9 +181,7 @@ def _passing_over(
     ]
 
 
-async def _end_runs(
-    connection: AsyncConnection, batch: Sequence[Settlement]
-) -> tuple[dict[RunKey, Settlement], Ends]:
+async def _end_runs(connection: Line, batch: Sequence[Settlement]) -> tuple[dict[RunKey, Settlement], Ends]:
     """Write the terminals. Returns those of the batch that ended their run, of several for one run the first,
     and the ends of all the batch's jobs, as far as they have ended.
     """
@@ -202,14 +198,14 @@ async def _end_runs(
     return won, ends
 
 
-async def _terminals(connection: AsyncConnection, jobs: Iterable[JobKey]) -> list[Terminal]:
+async def _terminals(connection: Line, jobs: Iterable[JobKey]) -> list[Terminal]:
     columns = Terminal.__slots__
     rows = await select_by_keys(connection, tables.terminals, JOB_COLUMNS, jobs, columns)
     return [Terminal(*row) for row in rows]
 
 
 async def _insert_late_charges(
-    connection: AsyncConnection, batch: Sequence[Settlement], won: Mapping[RunKey, Settlement]
+    connection: Line, batch: Sequence[Settlement], won: Mapping[RunKey, Settlement]
 ) -> list[Settlement]:
     """Returns the outcomes that came after their run's terminal and brought charges that were not on record,
     of an attempt that was given up for lost, say.
@@ -246,7 +242,7 @@ def _goal(advance: Advance, heads: Mapping[Place, Position]) -> Position:
     return head._replace(next_offset=max(head.next_offset, advance.next_offset))
 
 
-async def _waiting(connection: AsyncConnection, keys: Iterable[RunKey]) -> dict[RunKey, list[str]]:
+async def _waiting(connection: Line, keys: Iterable[RunKey]) -> dict[RunKey, list[str]]:
     columns = (*RUN_COLUMNS, "reply_to")
     waiting: dict[RunKey, list[str]] = {}
     for row in await select_by_keys(connection, tables.waiters, RUN_COLUMNS, keys, columns):
