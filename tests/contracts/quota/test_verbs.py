@@ -1,10 +1,14 @@
 """What each verb promises, on the embedded server and on Redis."""
 
+import asyncio
+from typing import Any
+
 import pytest
 
 from broker.errors import GateClosed
 from broker.quota.budget import project_node
 from broker.quota.calendar import DAY_MS, MINUTE_MS
+from broker.quota.calls import Commands
 from broker.quota.counters import NodeOf
 from broker.quota.gate import Granted, Over, Release, Settled, StartRequest
 from broker.quota.limits import NUMBER_MAX, Limits
@@ -389,3 +393,20 @@ async def test_every_key_carries_the_hash_tag_of_its_organization(bench: Bench) 
     await bench.gate.settle([settle_of(hold, 1)])
     names = [key.removeprefix(f"{bench.prefix}:{{o{ORGANIZATION}}}:".encode()) for key in await bench.keys()]
     assert names == [b"gate", b"held", b"holds", b"node:ka", b"node:o", b"node:p1", f"settled:{DAY}".encode()]
+
+
+async def test_reservations_that_meet_go_to_redis_together(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, sent = bench.gate._calls.run, 0
+
+    async def counted(commands: Commands) -> list[Any]:
+        nonlocal sent
+        sent += 1
+        return await run(commands)
+
+    monkeypatch.setattr(bench.gate._calls, "run", counted)
+    asked = [request(f"{number:032x}") for number in range(20)]
+    answers = await asyncio.gather(*(bench.gate.reserve([one]) for one in asked))
+    assert [granted(answer).id for (answer,) in answers] == [one.hold_id for one in asked]
+    assert sent <= 2
