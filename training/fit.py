@@ -44,7 +44,7 @@ class Settings:
     first_steps: int = 20
     """Of the fit that only has to find the strongest windows."""
     steps: int = 40
-    per_doubling: float = 0.35
+    per_doubling: float = 0.25
     """What a score loses for each doubling of the number of windows."""
 
 

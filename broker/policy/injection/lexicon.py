@@ -13,6 +13,7 @@ PLAIN, END = "\0", "\n"
 _FIRST_SYMBOL = 11
 _STEM_CHARS = 6
 _CUTS_MAX = 50_000
+_UNSPACED = re.compile("[\u0e00-\u0e7f\u1100-\u11ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,7 @@ class Lexicon:
 
     def parted(self, lower: str) -> str:
         """Known words of scripts without spaces set apart by spaces."""
-        return lower if lower.isascii() else " ".join(self._cut.split(lower, _CUTS_MAX))
+        return " ".join(self._cut.split(lower, _CUTS_MAX)) if _UNSPACED.search(lower) else lower
 
     def symbols(self, words: Sequence[str]) -> str:
         """One symbol a word: PLAIN for a word without concept, END for the end of a sentence."""

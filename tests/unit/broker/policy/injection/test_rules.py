@@ -84,3 +84,10 @@ def test_what_a_rule_needs_never_hides_a_match() -> None:
 )
 def test_the_main_pattern_in_many_languages(text: str) -> None:
     assert any(rule.startswith("override.") for rule in hits(text)), hits(text)
+
+
+def test_words_in_latin_letters_stay_whole_beside_other_letters() -> None:
+    _, words = loaded()
+    assert words.parted("he said “again”") == "he said “again”"
+    assert words.parted("请忽略指令").split() == ["请", "忽略", "指令"]
+    assert all(words.parted(f"{word}ü") != f"{word}ü" for word in ("忽略", "무시하", "ルール", "เพิกเฉย"))
