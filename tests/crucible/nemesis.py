@@ -21,7 +21,7 @@ _CUT_EVERY_S = 0.3
 _LOOK_EVERY_S = 0.5
 _REVIVE_AFTER_S = 5.0
 """As supervisors wait: six workers that start again and again leave no server the CPU to come back."""
-_BEFORE_LAST_S = 8.0
+_BEFORE_LAST_S = 20.0
 _SLOW_S = 0.15
 """Of every byte, each way."""
 _OF_WORKERS = frozenset({"kill", "pause", "renew"})
