@@ -21,7 +21,7 @@ _CUT_EVERY_S = 0.3
 _LOOK_EVERY_S = 0.5
 _REVIVE_AFTER_S = 5.0
 """As supervisors wait: six workers that start again and again leave no server the CPU to come back."""
-_BEFORE_LAST_S = 20.0
+_BEFORE_KAFKA_S = 20.0
 _SLOW_S = 0.15
 """Of every byte, each way."""
 _OF_WORKERS = frozenset({"kill", "pause", "renew"})
@@ -69,15 +69,17 @@ class Nemesis:
 
     async def carry_out(self, faults: Sequence[Fault]) -> None:
         """One after the other, with the pauses that are planned. Where some took longer than planned, those
-        are left out that would come shortly before the last one, which comes at its time, or after it.
+        are left out that would come after the last one, which comes at its time; or shortly before Kafka's
+        restart, for which workers that start just then leave no CPU.
         """
         start, late_s = time.monotonic(), 0.0
         supervising = asyncio.create_task(self._supervise())
+        last = faults[-1]
+        until_s = last.at_s - (_BEFORE_KAFKA_S if last.kind == "kafka" else 0.0)
         try:
             for fault in faults:
-                is_last = fault is faults[-1]
-                due_s = fault.at_s if is_last else fault.at_s + late_s
-                if late_s and not is_last and due_s > faults[-1].at_s - _BEFORE_LAST_S:
+                due_s = fault.at_s if fault is last else fault.at_s + late_s
+                if fault is not last and due_s > until_s:
                     continue
                 await asyncio.sleep(max(0.0, start + due_s - time.monotonic()))
                 await self._try(fault, time.monotonic() - start)
