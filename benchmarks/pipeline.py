@@ -1,6 +1,6 @@
 """The whole pipeline on real servers: `python -m benchmarks.pipeline` (or `make bench`).
 
-Kafka, PostgreSQL, Redis, the simulated provider (20 ms), three worker processes and the client share this
+Kafka, PostgreSQL, Redis, the simulated provider (20 ms), two worker processes and the client share this
 machine. The floor, five plain hops through the same Kafka, is measured in the same run.
 """
 

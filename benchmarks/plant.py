@@ -10,22 +10,23 @@ from tests.services import KafkaServer, PostgresServer, RedisServer
 from tests.services.server import Server
 from tests.stack import RealStack, SimulatorProcess, WorkerProcess
 
-GROUPS = (("admit", "reserve"), ("dispatch",), ("settle", "retry"))
+GROUPS = (("admit", "reserve", "settle", "retry"), ("dispatch",))
+"""A process for each core."""
 
 
 @dataclass(frozen=True)
 class Plant:
     stack: RealStack
     provider: SimulatorProcess
-    admission: WorkerProcess
+    ledger: WorkerProcess
+    """All pools but DISPATCH."""
     dispatch: WorkerProcess
-    settlement: WorkerProcess
     servers: Mapping[str, Server]
     """`kafka`, `postgres`, `redis`."""
 
     @property
     def workers(self) -> list[WorkerProcess]:
-        return [self.admission, self.dispatch, self.settlement]
+        return [self.ledger, self.dispatch]
 
 
 @asynccontextmanager
@@ -54,8 +55,8 @@ async def _started(
     workers = [stack.worker(*pools, wait=False, extra=environment) for pools in GROUPS]
     for worker in workers:
         worker.wait_until_ready()
-    admission, dispatch, settlement = workers
-    return Plant(stack, provider, admission, dispatch, settlement, servers)
+    ledger, dispatch = workers
+    return Plant(stack, provider, ledger, dispatch, servers)
 
 
 def say(step: str) -> None:
