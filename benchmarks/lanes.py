@@ -93,8 +93,7 @@ async def _passed(works: Plant, backlog: int) -> None:
 def _by_reserve(works: Plant) -> float:
     outcomes = ("passed", "parked")
     found = (
-        works.ledger.metric("headworks_jobs_total", stage="reserve", outcome=outcome)
-        for outcome in outcomes
+        works.ledger.metric("headworks_jobs_total", stage="reserve", outcome=outcome) for outcome in outcomes
     )
     return sum(found) - WARM_UP_JOBS
 
