@@ -10,6 +10,7 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from broker.quota import closed_transport
 from broker.settings import RedisSettings
 from tests.crucible.history import Sample
 
@@ -30,6 +31,7 @@ class Gauges:
         self._prefix = settings.prefix
         self._nodes = nodes
         self.samples: set[Sample] = set()
+        closed_transport.mend()
 
     async def watch(self) -> None:
         """Until cancelled. While Redis is away there is nothing to see."""
