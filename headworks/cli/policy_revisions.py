@@ -121,10 +121,7 @@ def diff(
     ] = Lane.STANDARD,
     region: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="LABEL",
-            help="Of a file: a label of the targets that serve their models; may be repeated.",
-        ),
+        typer.Option(metavar="LABEL", help="Of a file: a label of its models' targets; may be repeated."),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -159,6 +156,11 @@ def diff(
         regions = tuple(sorted(set(region or ())))
         names = (address.organization, address.project, application, lane.value, regions)
         outcome = policy_replay.of_file(file or "", before, after, names)
+    _tell(before, after, outcome, as_json=as_json)
+
+
+def _tell(before: "PolicyRevision", after: "PolicyRevision", outcome: "Outcome", *, as_json: bool) -> None:
+    """Raises what refused the jobs where none was left to compare."""
     if outcome.refusal is not None and not outcome.counts.compared:
         raise outcome.refusal
     if as_json:
