@@ -60,7 +60,7 @@ class KafkaSettings(Section):
     request_timeout_ms: int = Field(15_000, ge=2_000)
     """After so long without an answer a connection is given up, and another made."""
     linger_ms: int = Field(0, ge=0, le=1_000)
-    fetch_wait_ms_max: int = Field(500, ge=1, le=30_000)
+    fetch_wait_ms_max: int = Field(1_000, ge=1, le=30_000)
     fetch_bytes_max: int = Field(16 * _MEBIBYTE, ge=_MEBIBYTE)
     commit_interval_ms: int = Field(500, ge=10)
     jobs_record_bytes_max: int = Field(_MEBIBYTE, ge=1024)
