@@ -56,11 +56,11 @@ _SQLITE_MAGIC = b"SQLite format 3\0"
 class Database:
     """Connections to one database.
 
-    Failures that time mends (refused, lost, timed out, deadlock, out of connections, locked) leave as
-    `DatabaseUnavailable`; the driver's other errors pass as they are. A lost connection fails its statement
-    once and is then replaced: callers retry, there is no ping before use. A user or a name that PostgreSQL
-    does not take is wrong in the settings when the database is opened; later it is the server that changed,
-    and work waits.
+    Failures that time or an operator mends (refused, lost, timed out, deadlock, disk full, a right revoked:
+    `broker.store.translation`) leave as `DatabaseUnavailable`; the driver's other errors pass as they are. A
+    lost connection fails its statement once and is then replaced: callers retry, there is no ping before use.
+    A user or a name that PostgreSQL does not take is wrong in the settings when the database is opened; later
+    it is the server that changed, and work waits.
 
     SQLite has one connection in a process: a task that holds one and asks for another waits for itself.
     """
@@ -164,7 +164,7 @@ async def _connected(connecting: AbstractAsyncContextManager[C]) -> AsyncIterato
         try:
             connection = await stack.enter_async_context(connecting)
         except Exception as error:
-            if (away := translate(error) or _refusal(error)) is not None:
+            if (away := _refusal(error) or translate(error)) is not None:
                 raise away from error
             raise
         yield connection
@@ -181,7 +181,10 @@ def _refusal(error: Exception) -> _Refused | None:
 
 def _translate_failure(context: ExceptionContext) -> BaseException | None:
     """What a statement raises is translated where it is raised: the block around it may do other things."""
-    return translate(context.original_exception, is_disconnect=context.is_disconnect)
+    error = context.original_exception
+    if context.connection is None and isinstance(error, Exception) and (refused := _refusal(error)):
+        return refused
+    return translate(error, is_disconnect=context.is_disconnect)
 
 
 def parse_url(url: str) -> URL:

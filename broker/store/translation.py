@@ -1,4 +1,8 @@
-"""Which errors of the drivers mean that the database is away, and nothing worse: wait and try again."""
+"""Which errors of the drivers mean that the database cannot serve now: wait and try again.
+
+The rule: what lies with the server, its disk, its operator's grants or its tables is waited for, since no
+job can have caused it and somebody mends it. What lies with the values of one statement is not.
+"""
 
 import sqlite3
 from socket import gaierror
@@ -10,18 +14,36 @@ from broker.errors import DatabaseUnavailable
 _SQLSTATE_CLASSES = {
     "08": "connection failed",
     "53": "out of resources",
+    "55": "something of it is in use or not ready",
     "57": "interrupted or shutting down",
     "58": "system error",
+    "F0": "its configuration is broken",
 }
 _SQLSTATES = {
+    "0A000": "its tables were changed",
     "25006": "read-only",
     "25P03": "transaction idle for too long",
     "25P04": "transaction took too long",
+    "3F000": "its schema is gone",
     "40001": "serialization failure",
+    "40003": "whether the statement was completed is not known",
     "40P01": "deadlock",
+    "42501": "its user lacks a right, GRANT it",
+    "42703": "a column is not there, as after another version's migration",
+    "42883": "a function is not there, as in a version that is too old",
+    "42P01": "a table is not there, as before a migration",
+    "53100": "its disk is full",
+    "53200": "out of memory",
+    "53300": "too many connections",
     "55P03": "lock not available",
+    "57P03": "starting up or in recovery",
+    "XX001": "its data are damaged",
+    "XX002": "an index is damaged",
 }
-"""PostgreSQL's error codes, appendix A of its manual."""
+"""PostgreSQL's error codes, appendix A of its manual. Statements are fixed texts, so that none of these is a
+job's doing; another error of the class 42 is a fault of ours. 0A000 is what a statement prepared before a
+migration gets after it.
+"""
 
 _SQLITE_CODES = {
     sqlite3.SQLITE_BUSY: "locked",
@@ -29,6 +51,12 @@ _SQLITE_CODES = {
     sqlite3.SQLITE_CANTOPEN: "cannot open the file",
     sqlite3.SQLITE_FULL: "disk full",
     sqlite3.SQLITE_IOERR: "input or output error",
+    sqlite3.SQLITE_READONLY: "read-only",
+    sqlite3.SQLITE_PERM: "its file may not be used",
+    sqlite3.SQLITE_NOMEM: "out of memory",
+    sqlite3.SQLITE_PROTOCOL: "locked",
+    sqlite3.SQLITE_CORRUPT: "its file is damaged",
+    sqlite3.SQLITE_NOTADB: "its file is no database",
 }
 
 

@@ -63,14 +63,14 @@ async def test_what_is_not_the_database_s_absence_passes_as_it_is(database: Data
         await _add(database, "acme")
     with pytest.raises(DBAPIError, match="nowhere"):
         async with database.connect() as connection:
-            await connection.execute(text("SELECT 1 FROM nowhere"))
+            await connection.execute(text("SELECT 1 FORM nowhere"))
 
 
 async def test_an_error_does_not_tell_what_was_written(database: Database) -> None:
     secret = "of-the-application"
     with pytest.raises(DBAPIError) as caught:
         async with database.connect() as connection:
-            await connection.execute(text("INSERT INTO nowhere VALUES (:secret)"), {"secret": secret})
+            await connection.execute(text("INSERT nowhere VALUES (:secret)"), {"secret": secret})
     assert secret not in str(caught.value)
 
 

@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 from pydantic import SecretStr
-from sqlalchemy import text
+from sqlalchemy import func, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.errors import DatabaseUnavailable, SettingsInvalid
 from broker.settings import DatabaseSettings
 from broker.store.database import Database
+from broker.store.tables import charges
 from tests.services import PostgresServer
 from tests.services.server import free_port
 
@@ -142,6 +143,46 @@ async def test_a_user_that_is_taken_away_from_a_running_worker_is_waited_for(
         await guest.close()
         await _execute(owner, "DROP ROLE guest")
         await owner.close()
+
+
+@pytest.mark.parametrize("way", ["connect", "begin", "ledger", "begin_ledger"])
+async def test_a_right_that_is_revoked_from_a_running_worker_is_waited_for(
+    postgresql: Database, postgres: PostgresServer, postgresql_url: str, way: str
+) -> None:
+    await _execute(postgresql, "CREATE ROLE clerk LOGIN")
+    clerk = await Database.open(_settings(postgresql_url.replace("headworks@", "clerk@")))
+    count = select(func.count()).select_from(charges)
+
+    async def read() -> int:
+        async with getattr(clerk, way)() as line:
+            [row] = await line.execute(count)
+        return int(row[0])
+
+    try:
+        with pytest.raises(DatabaseUnavailable, match="lacks a right"):
+            await read()
+        await _execute(postgresql, "GRANT SELECT ON charges TO clerk")
+        assert await read() == 0
+        await _execute(postgresql, "REVOKE SELECT ON charges FROM clerk")
+        with pytest.raises(DatabaseUnavailable, match="lacks a right"):
+            await read()
+    finally:
+        await clerk.close()
+        await _execute(postgresql, "DROP OWNED BY clerk")
+        await _execute(postgresql, "DROP ROLE clerk")
+
+
+async def test_a_user_who_may_not_connect_to_the_database(postgresql: Database, postgresql_url: str) -> None:
+    """The same SQLSTATE, but at the door it is the settings that are wrong."""
+    name = postgresql_url.rpartition("/")[2]
+    await _execute(postgresql, f'REVOKE CONNECT ON DATABASE "{name}" FROM PUBLIC')
+    await _execute(postgresql, "CREATE ROLE clerk LOGIN")
+    try:
+        with pytest.raises(SettingsInvalid, match=r"database\.url.* GRANT CONNECT"):
+            await Database.open(_settings(postgresql_url.replace("headworks@", "clerk@")))
+    finally:
+        await _execute(postgresql, f'GRANT CONNECT ON DATABASE "{name}" TO PUBLIC')
+        await _execute(postgresql, "DROP ROLE clerk")
 
 
 async def test_a_file_that_another_process_writes(sqlite_url: str) -> None:
