@@ -163,13 +163,14 @@ class _Floor:
 
     async def write(self, outcomes: Sequence[_Fetched]) -> None:
         rows = orjson.dumps([self._rows] * len(outcomes)).decode()
-        async with self._database.begin() as connection:
+        async with self._database.ledger() as connection:
             await connection.execute(_INSERT, {"rows": rows})
-            await connection.execute(text("SELECT 1"))
+            await connection.execute(_SELECT)
         await self._client.evalsha(self._sha, 0)
         await self._parts.tools.producer.send_all([_reply(each) for each in outcomes])
 
 
+_SELECT = text("SELECT 1")
 _INSERT = text("INSERT INTO floor SELECT * FROM json_array_elements_text(CAST(:rows AS json))")
 
 

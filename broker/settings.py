@@ -73,10 +73,14 @@ class KafkaSettings(Section):
         return value
 
     @model_validator(mode="after")
-    def _joins_end(self) -> Self:
+    def _waits_end(self) -> Self:
         if self.request_timeout_ms <= self.session_timeout_ms:
             raise ValueError(
                 "request_timeout_ms must exceed session_timeout_ms: who joins a group waits for so long"
+            )
+        if self.request_timeout_ms <= self.fetch_wait_ms_max:
+            raise ValueError(
+                "request_timeout_ms must exceed fetch_wait_ms_max: a fetch that finds nothing waits for so long"
             )
         return self
 

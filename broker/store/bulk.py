@@ -10,6 +10,7 @@ from dataclasses import fields
 from functools import lru_cache
 from typing import Any
 
+import asyncpg
 import orjson
 from pydantic import BaseModel
 from sqlalchemy import (
@@ -19,12 +20,14 @@ from sqlalchemy import (
     ColumnElement,
     FromClause,
     Insert,
+    Integer,
     Select,
     Table,
     Text,
     Uuid,
     and_,
     bindparam,
+    case,
     cast,
     exists,
     func,
@@ -91,6 +94,35 @@ async def update_rows(
     return list((await connection.execute(statement, parameters)).all())
 
 
+async def update_all(
+    connection: Line,
+    table: Table,
+    rows: Sequence[Mapping[str, Any]],
+    match: Mapping[str, str],
+    new: Mapping[Table, Sequence[Any]],
+    beside: Mapping[Table, Sequence[Any]],
+) -> bool:
+    """As `update_rows`, and insert all of `new`: all or nothing, by one statement, which commits by itself on
+    a connection without a transaction. PostgreSQL alone.
+
+    False, and nothing is written, where one of the rows is not found, or one of `new` is there already.
+    """
+    inserts = [
+        (into, some, is_new)
+        for given, is_new in ((new, True), (beside, False))
+        for into, some in given.items()
+        if some
+    ]
+    shapes = tuple((into, _columns(some[0]), is_new) for into, some, is_new in inserts)
+    parameters = {into.name: encode(some) for into, some, _ in inserts}
+    statement = _update_all(table, tuple(rows[0]), tuple(match.items()), shapes)
+    try:
+        await connection.execute(statement, {**parameters, "rows": encode(rows), "expected": len(rows)})
+    except (asyncpg.UniqueViolationError, asyncpg.DivisionByZeroError):
+        return False
+    return True
+
+
 async def select_by_keys(
     connection: Line,
     table: Table,
@@ -149,13 +181,18 @@ def _insert(
     unless_in: Table | None = None,
     marked_in: Table | None = None,
     parameter: str = "rows",
+    *,
+    is_new: bool = False,
 ) -> Insert:
     rows = unfolded(dialect, table, columns, parameter)
     # A condition there must be: without one SQLite reads ON CONFLICT as the ON of a join.
     condition = true() if unless_in is None else ~_stands_in(unless_in, rows)
     ordered = select(rows).where(condition).order_by(*(rows.c[key.name] for key in table.primary_key))
     make = postgresql.insert if dialect == "postgresql" else sqlite.insert
-    statement = make(table).from_select(columns, ordered).on_conflict_do_nothing()
+    statement = make(table).from_select(columns, ordered)
+    if is_new:
+        return statement
+    statement = statement.on_conflict_do_nothing()
     if not returning:
         return statement
     marks = [] if marked_in is None else [_is_marked(marked_in, table)]
@@ -191,6 +228,25 @@ def _update(
     statement = update(table).where(*found).values(changed).returning(*table.primary_key)
     inserts = [_insert(dialect, into, shape, (), None, None, into.name) for into, shape in beside]
     return statement.add_cte(*(each.cte(f"insert_{number}") for number, each in enumerate(inserts)))
+
+
+@lru_cache
+def _update_all(
+    table: Table,
+    fields: tuple[str, ...],
+    match: tuple[tuple[str, str], ...],
+    inserted: tuple[tuple[Table, tuple[str, ...], bool], ...],
+) -> Select[Any]:
+    """Where rows are missing it divides by zero: a statement is undone by an error alone."""
+    updated = _update("postgresql", table, fields, match, ()).cte("updated")
+    inserts = [
+        _insert("postgresql", into, shape, (), parameter=into.name, is_new=is_new)
+        for into, shape, is_new in inserted
+    ]
+    found = select(func.count()).select_from(updated).scalar_subquery()
+    is_all = case((found == bindparam("expected", type_=Integer), 1), else_=0)
+    ctes = (each.cte(f"insert_{number}") for number, each in enumerate(inserts))
+    return select(literal_column("1", Integer) // is_all).add_cte(*ctes)
 
 
 @lru_cache

@@ -7,7 +7,7 @@ from sqlalchemy import Table, bindparam, select
 
 from broker.audit.chain import GENESIS
 from broker.errors import Fenced
-from broker.store.bulk import insert_rows, update_rows
+from broker.store.bulk import insert_rows, update_all, update_rows
 from broker.store.database import Line
 from broker.store.tables import positions
 
@@ -66,6 +66,21 @@ async def move(
     entered = await insert_rows(connection, positions, first, ["topic"])
     if len(entered) < len(missing):
         raise Fenced(f"another process settles one of {len(missing)} partitions")
+
+
+async def move_all(
+    connection: Line,
+    moves: Sequence[tuple[Position, Position]],
+    new: Mapping[Table, Sequence[Any]],
+    beside: Mapping[Table, Sequence[Any]],
+) -> bool:
+    """As `move`, with rows that must be new, in one round trip without a transaction. PostgreSQL alone.
+
+    False, and nothing is written, where that cannot be: a position is another's, or its partition's first, or
+    one of `new` is there already.
+    """
+    rows = [_move(seen, goal) for seen, goal in moves]
+    return await update_all(connection, positions, rows, _MATCH, new, beside)
 
 
 def _move(seen: Position, goal: Position) -> dict[str, Any]:

@@ -1,15 +1,20 @@
 """Any number of rows in one statement: they come back as they went in."""
 
 import dataclasses
+from collections.abc import AsyncIterator
 from typing import Any
 from uuid import UUID
 
 import pytest
+import pytest_asyncio
+from pydantic import SecretStr
 from sqlalchemy import select
 
+from broker.settings import DatabaseSettings
 from broker.store import tables
-from broker.store.bulk import insert_rows, select_by_keys
+from broker.store.bulk import insert_rows, select_by_keys, update_all
 from broker.store.database import Database
+from broker.store.jobs import JobRow
 from broker.store.keys import ATTEMPT_COLUMNS, JOB_COLUMNS
 from broker.store.settlement_rows import charge_rows
 from tests.contracts.store.builders import HOLD, charge, intent, job, settlement, state
@@ -143,3 +148,55 @@ def _end(value_sha256: str) -> dict[str, Any]:
         "nanodollars": 1,
         "at_ms": 1,
     }
+
+
+def _position(partition: int, seen: int, goal: int) -> dict[str, Any]:
+    place = {"topic": "t", "partition": partition, "chain_head": "0" * 64, "chain_length": 0}
+    return {**place, "next_offset": goal, "seen_offset": seen}
+
+
+def _entry(position: int) -> dict[str, Any]:
+    return {"topic": "t", "partition": 0, "position": position, "entry": {}, "hash": "0" * 64}
+
+
+def _waiter(item: JobRow) -> dict[str, Any]:
+    return {"application_id": 1, "job_id": item.job_id, "run": 1, "reply_to": "replies.shop/1/a", "at_ms": 1}
+
+
+@pytest_asyncio.fixture
+async def postgresql(postgresql_url: str) -> AsyncIterator[Database]:
+    opened = await Database.open(DatabaseSettings(url=SecretStr(postgresql_url)))
+    yield opened
+    await opened.close()
+
+
+@pytest.mark.parametrize(
+    ("moves", "new", "is_done"),
+    [
+        ([(0, 0, 5), (1, 0, 7)], [1], True),
+        ([(0, 0, 5), (1, 3, 7)], [1], False),
+        ([(0, 0, 5), (2, 0, 7)], [1], False),
+        ([(0, 0, 5), (1, 0, 7)], [1, 0], False),
+        ([(0, 0, 5), (1, 0, 7)], [], True),
+    ],
+    ids=["as seen", "moved by another", "not there", "one is not new", "nothing new"],
+)
+async def test_all_rows_are_written_or_none(
+    postgresql: Database, moves: list[tuple[int, int, int]], new: list[int], is_done: bool
+) -> None:
+    match = {"topic": "topic", "partition": "partition", "next_offset": "seen_offset"}
+    starts = [_position(0, 0, 0), _position(1, 0, 0)]
+    there = [{name: row[name] for name in row if name != "seen_offset"} for row in starts]
+    async with postgresql.ledger() as connection:
+        await insert_rows(connection, tables.positions, there)
+        await insert_rows(connection, tables.audit, [_entry(0)])
+        rows = [_position(*move) for move in moves]
+        news = {tables.audit: [_entry(position) for position in new]}
+        beside = {tables.waiters: [_waiter(job())]}
+        assert await update_all(connection, tables.positions, rows, match, news, beside) is is_done
+        at = await select_by_keys(connection, tables.positions, ["topic"], [["t"]], ["next_offset"])
+        audited = await select_by_keys(connection, tables.audit, ["topic"], [["t"]], ["position"])
+        waiting = await select_by_keys(connection, tables.waiters, ["run"], [[1]], ["run"])
+    assert sorted(row.next_offset for row in at) == ([5, 7] if is_done else [0, 0])
+    assert sorted(row.position for row in audited) == ([0, *new] if is_done else [0])
+    assert len(waiting) == is_done

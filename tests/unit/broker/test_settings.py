@@ -25,6 +25,11 @@ def test_a_request_may_not_time_out_while_a_group_gathers(monkeypatch: pytest.Mo
     assert "kafka: request_timeout_ms must exceed session_timeout_ms" in _refused()
 
 
+def test_a_request_may_not_time_out_while_a_fetch_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEADWORKS_KAFKA__FETCH_WAIT_MS_MAX", "15000")
+    assert "kafka: request_timeout_ms must exceed fetch_wait_ms_max" in _refused()
+
+
 @pytest.mark.parametrize(
     ("url", "told"),
     [
