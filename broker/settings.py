@@ -80,7 +80,7 @@ class KafkaSettings(Section):
             )
         if self.request_timeout_ms <= self.fetch_wait_ms_max:
             raise ValueError(
-                "request_timeout_ms must exceed fetch_wait_ms_max: a fetch that finds nothing waits for so long"
+                "request_timeout_ms must exceed fetch_wait_ms_max: a fetch waits for a record for so long"
             )
         return self
 
