@@ -30,7 +30,7 @@ from broker.quota.limits import Limits
 from broker.quota.redis_gate import RedisGate
 from broker.settings import DatabaseSettings, RedisSettings
 from broker.store.database import Database
-from broker.store.tables import metadata
+from broker.store.tables.base import metadata
 from schemas.state import Hold
 from tests.services import RedisServer
 

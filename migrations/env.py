@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from broker.settings import Settings
 from broker.store.database import Database
-from broker.store.tables import metadata
+from broker.store.tables.base import metadata
 
 
 def run(connection: Connection) -> None:

@@ -11,7 +11,7 @@ from broker.identity.settings import KeySettings, OrganizationSettings, ProjectS
 from broker.identity.wrapping import unwrap
 from broker.quota.budget import Budget
 from broker.quota.limits import Limits
-from broker.store.tables import applications, directory_revision, keys, organizations, projects
+from broker.store.tables.identity import applications, directory_revision, keys, organizations, projects
 
 
 class Organization(NamedTuple):

@@ -9,11 +9,10 @@ from broker.errors import Conflict, NotFound
 from broker.ops import projects
 from broker.ops.changes import change, check_name, record_change
 from broker.ops.projects import Address
-from broker.store import tables
 from broker.store.clock import now_ms
 from broker.store.database import Database
-
-applications = tables.applications
+from broker.store.tables import identity
+from broker.store.tables.identity import applications
 
 
 class ApplicationRow(NamedTuple):
@@ -88,12 +87,12 @@ _SELECT = (
     select(
         applications.c.id,
         applications.c.name,
-        tables.organizations.c.name.label("organization"),
-        tables.projects.c.name.label("project"),
+        identity.organizations.c.name.label("organization"),
+        identity.projects.c.name.label("project"),
         applications.c.created_ms,
     )
-    .join_from(applications, tables.projects)
-    .join(tables.organizations)
+    .join_from(applications, identity.projects)
+    .join(identity.organizations)
 )
 
 

@@ -14,9 +14,9 @@ from broker.quota.counters import Counters, NodeOf
 from broker.quota.forecast import Pace, runs_out_ms
 from broker.quota.gate import Gate
 from broker.quota.limits import REASONS, Limits, Reason
-from broker.store import tables
 from broker.store.database import Database
 from broker.store.parking import Parking
+from broker.store.tables import identity
 from broker.store.usage import Usage
 
 WAKE_AFTER_MS: Final = 1_000
@@ -183,13 +183,13 @@ async def _projects(database: Database, found: Found) -> list[int]:
         return [found.project_id]
     if found.key_id is not None:
         of_key = (
-            select(tables.applications.c.project_id)
-            .join(tables.keys, tables.keys.c.application_id == tables.applications.c.id)
-            .where(tables.keys.c.id == found.key_id)
+            select(identity.applications.c.project_id)
+            .join(identity.keys, identity.keys.c.application_id == identity.applications.c.id)
+            .where(identity.keys.c.id == found.key_id)
         )
     else:
-        of_key = select(tables.projects.c.id).where(
-            tables.projects.c.organization_id == found.organization_id
+        of_key = select(identity.projects.c.id).where(
+            identity.projects.c.organization_id == found.organization_id
         )
     async with database.connect() as connection:
         return list(await connection.scalars(of_key))

@@ -12,7 +12,7 @@ from broker.errors import SettingsInvalid
 from broker.ops.operator import operator
 from broker.store.database import Database
 from broker.store.operations import Operation, record
-from broker.store.tables import directory_revision
+from broker.store.tables.identity import directory_revision
 from schemas.topics import APPLICATION_PATTERN
 
 

@@ -11,11 +11,10 @@ from broker.identity.settings import KeySettings, read_settings
 from broker.identity.wrapping import unwrap, wrap
 from broker.ops import applications
 from broker.ops.changes import change, record_change
-from broker.store import tables
 from broker.store.clock import now_ms
 from broker.store.database import Database
-
-keys = tables.keys
+from broker.store.tables import identity
+from broker.store.tables.identity import keys
 
 
 class KeyRow(NamedTuple):
@@ -76,7 +75,7 @@ async def revoke(database: Database, key_id: str) -> KeyRow:
 
 async def list_all(database: Database, application: str | None = None) -> list[KeyRow]:
     """By application, then age; revoked ones too. Raises NotFound without the named application."""
-    query = _SELECT.order_by(tables.applications.c.name, keys.c.created_ms, keys.c.id)
+    query = _SELECT.order_by(identity.applications.c.name, keys.c.created_ms, keys.c.id)
     async with database.connect() as connection:
         if application is not None:
             found = await applications.get(connection, application)
@@ -130,11 +129,11 @@ async def _check_fits(connection: AsyncConnection, kek: bytes) -> None:
 
 _SELECT = select(
     keys.c.id,
-    tables.applications.c.name.label("application"),
+    identity.applications.c.name.label("application"),
     keys.c.settings,
     keys.c.created_ms,
     keys.c.revoked_ms,
-).join_from(keys, tables.applications)
+).join_from(keys, identity.applications)
 
 
 def _row(row: Any) -> KeyRow:

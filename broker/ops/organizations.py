@@ -10,7 +10,7 @@ from broker.identity.settings import OrganizationSettings, read_settings
 from broker.ops.changes import change, check_name, record_change
 from broker.store.clock import now_ms
 from broker.store.database import Database
-from broker.store.tables import organizations
+from broker.store.tables.identity import organizations
 
 
 class Organization(NamedTuple):

@@ -9,11 +9,10 @@ from broker.errors import Conflict, NotFound, SettingsInvalid
 from broker.identity.settings import ProjectSettings, read_settings
 from broker.ops import organizations
 from broker.ops.changes import change, check_name, record_change
-from broker.store import tables
 from broker.store.clock import now_ms
 from broker.store.database import Database
-
-projects = tables.projects
+from broker.store.tables import identity
+from broker.store.tables.identity import projects
 
 
 class Address(NamedTuple):
@@ -76,7 +75,7 @@ async def show(database: Database, address: Address) -> ProjectRow:
 async def list_all(database: Database) -> list[ProjectRow]:
     """By organization, then name."""
     async with database.connect() as connection:
-        rows = await connection.execute(_SELECT.order_by(tables.organizations.c.name, projects.c.name))
+        rows = await connection.execute(_SELECT.order_by(identity.organizations.c.name, projects.c.name))
         return [_row(row) for row in rows]
 
 
@@ -98,7 +97,7 @@ async def add(connection: AsyncConnection, address: Address, settings: ProjectSe
 async def find(connection: AsyncConnection, address: Address) -> ProjectRow | None:
     """By address."""
     organization, project = address
-    query = _SELECT.where(tables.organizations.c.name == organization, projects.c.name == project)
+    query = _SELECT.where(identity.organizations.c.name == organization, projects.c.name == project)
     row = (await connection.execute(query)).one_or_none()
     return None if row is None else _row(row)
 
@@ -113,11 +112,11 @@ async def get(connection: AsyncConnection, address: Address) -> ProjectRow:
 
 _SELECT = select(
     projects.c.id,
-    tables.organizations.c.name.label("organization"),
+    identity.organizations.c.name.label("organization"),
     projects.c.name,
     projects.c.settings,
     projects.c.created_ms,
-).join_from(projects, tables.organizations)
+).join_from(projects, identity.organizations)
 
 
 def _row(row: Any) -> ProjectRow:

@@ -16,10 +16,10 @@ from broker.kafka.reading import CoordinateReader
 from broker.ops import applications, projects
 from broker.ops.projects import Address
 from broker.settings import KafkaSettings, Settings
-from broker.store import tables
 from broker.store.bulk import select_by_keys
 from broker.store.database import Database
 from broker.store.keys import JOB_COLUMNS, JobKey
+from broker.store.tables import ledger
 from schemas import headers
 from schemas.topics import Coordinate, parse_jobs
 
@@ -95,7 +95,7 @@ class _Row(NamedTuple):
 
 async def _registered(database: Database, keys: Collection[JobKey]) -> dict[JobKey, _Row]:
     async with database.connect() as connection:
-        rows = await select_by_keys(connection, tables.jobs, JOB_COLUMNS, keys, _Row._fields)
+        rows = await select_by_keys(connection, ledger.jobs, JOB_COLUMNS, keys, _Row._fields)
     return {JobKey(*row[:2]): _Row(*row) for row in rows}
 
 

@@ -16,8 +16,8 @@ from broker.settings import WebhookSettings
 from broker.store.clock import now_ms
 from broker.store.database import Database
 from broker.store.notices import Hook
-from broker.store.tables import organizations as owners
-from broker.store.tables import webhooks
+from broker.store.tables.identity import organizations as owners
+from broker.store.tables.notices import webhooks
 from broker.webhooks import SECRET_BYTES, check_url
 
 PER_ORGANIZATION_MAX = 10

@@ -13,7 +13,8 @@ from broker.quota.rebuild import CHUNK_ROWS, Decided, MinuteTotal, Overruled, Se
 from broker.store.clock import now_ms
 from broker.store.database import Database
 from broker.store.locks import gate_lock
-from broker.store.tables import applications, attempts, charges, keys, projects, terminals, verdicts, workers
+from broker.store.tables.identity import applications, keys, projects
+from broker.store.tables.ledger import attempts, charges, terminals, verdicts, workers
 from schemas.state import Charge, Hold
 
 _CLOCKS_APART_MS: Final = 3_600_000

@@ -13,7 +13,7 @@ from broker.store.clock import now_ms
 from broker.store.database import Database
 from broker.store.driver import AnyRow
 from broker.store.keys import ATTEMPT_COLUMNS, AttemptKey
-from broker.store.tables import attempts, charges, terminals, verdicts, workers
+from broker.store.tables.ledger import attempts, charges, terminals, verdicts, workers
 from schemas.state import Charge, Hold
 
 _INTENT = ("owner", "project_id", "key_id", "target", "model", "hold", "price_version", "started_ms")

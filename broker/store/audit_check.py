@@ -10,7 +10,7 @@ from broker.audit import chain
 from broker.audit.chain import Link
 from broker.store.database import Database
 from broker.store.positions import Position
-from broker.store.tables import audit, positions
+from broker.store.tables.audit import audit, positions
 
 CHUNK_ROWS: Final = 1_000
 

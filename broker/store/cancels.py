@@ -12,15 +12,13 @@ from uuid import UUID
 from sqlalchemy import bindparam, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from broker.store import tables
 from broker.store.bulk import insert_rows, select_by_keys
 from broker.store.clock import now_ms
 from broker.store.database import Database
 from broker.store.keys import JOB_COLUMNS, JobKey
 from broker.store.locks import cancels_lock
 from broker.store.parking import hasten
-
-cancels = tables.cancels
+from broker.store.tables.ledger import cancels, jobs
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,5 +86,5 @@ _BEYOND = (
 async def _deadlines(connection: AsyncConnection, rows: Sequence[CancelRow]) -> dict[JobKey, int]:
     columns = (*JOB_COLUMNS, "deadline_ms")
     keys = {row.key for row in rows}
-    found = await select_by_keys(connection, tables.jobs, JOB_COLUMNS, keys, columns)
+    found = await select_by_keys(connection, jobs, JOB_COLUMNS, keys, columns)
     return {JobKey(*row[:2]): row.deadline_ms for row in found}

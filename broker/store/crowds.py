@@ -7,7 +7,7 @@ from sqlalchemy import Select, select
 
 from broker.store.database import Database
 from broker.store.parking import COLUMNS, ParkedRow
-from broker.store.tables import parked
+from broker.store.tables.set_aside import parked
 from schemas.topics import Lane
 
 

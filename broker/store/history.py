@@ -8,7 +8,6 @@ from uuid import UUID
 from sqlalchemy import Table, and_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from broker.store import tables
 from broker.store.attempts import AttemptRow, VerdictRow
 from broker.store.cancels import CancelRow
 from broker.store.clock import now_ms
@@ -18,6 +17,7 @@ from broker.store.jobs import JobRow
 from broker.store.keys import JobKey
 from broker.store.parking import ParkedRow
 from broker.store.settlement_rows import Terminal
+from broker.store.tables import identity, ledger, policy, set_aside
 from schemas.state import Charge, Hold
 
 _R = TypeVar("_R", JobRow, AttemptRow, VerdictRow, ParkedRow, CancelRow, Terminal)
@@ -93,40 +93,40 @@ class Histories:
 
 def _registered(job_id: UUID) -> Any:
     """By way of the applications, of which there are few, for the register's key begins with them."""
-    names = (tables.applications.c.name, tables.organizations.c.name, tables.projects.c.name)
+    names = (identity.applications.c.name, identity.organizations.c.name, identity.projects.c.name)
     labels = ("application_name", "organization_name", "project_name")
     return (
-        select(tables.jobs, *(name.label(label) for name, label in zip(names, labels, strict=True)))
+        select(ledger.jobs, *(name.label(label) for name, label in zip(names, labels, strict=True)))
         .join_from(
-            tables.applications,
-            tables.jobs,
-            and_(tables.jobs.c.application_id == tables.applications.c.id, tables.jobs.c.job_id == job_id),
+            identity.applications,
+            ledger.jobs,
+            and_(ledger.jobs.c.application_id == identity.applications.c.id, ledger.jobs.c.job_id == job_id),
         )
-        .join(tables.projects, tables.projects.c.id == tables.jobs.c.project_id)
-        .join(tables.organizations, tables.organizations.c.id == tables.projects.c.organization_id)
-        .order_by(tables.applications.c.name)
+        .join(identity.projects, identity.projects.c.id == ledger.jobs.c.project_id)
+        .join(identity.organizations, identity.organizations.c.id == identity.projects.c.organization_id)
+        .order_by(identity.applications.c.name)
     )
 
 
 async def _read(connection: AsyncConnection, row: AnyRow) -> JobRecords:
     key = JobKey(row.application_id, row.job_id)
-    attempts = [_typed(AttemptRow, each) for each in await _rows(connection, tables.attempts, key)]
-    charges = await _rows(connection, tables.charges, key)
-    held = await _rows(connection, tables.reviews, key)
-    letters = await _rows(connection, tables.dead_letters, key)
+    attempts = [_typed(AttemptRow, each) for each in await _rows(connection, ledger.attempts, key)]
+    charges = await _rows(connection, ledger.charges, key)
+    held = await _rows(connection, policy.reviews, key)
+    letters = await _rows(connection, set_aside.dead_letters, key)
     return JobRecords(
         application=row.application_name,
         project=f"{row.organization_name}/{row.project_name}",
         job=_typed(JobRow, row),
         attempts=attempts,
         living=await _living(connection, {attempt.owner for attempt in attempts}),
-        verdicts=[_typed(VerdictRow, each) for each in await _rows(connection, tables.verdicts, key)],
+        verdicts=[_typed(VerdictRow, each) for each in await _rows(connection, ledger.verdicts, key)],
         charges=[Charged(*(getattr(each, name) for name in Charged._fields)) for each in charges],
-        cancels=[_typed(CancelRow, each) for each in await _rows(connection, tables.cancels, key)],
-        parked=[_typed(ParkedRow, each) for each in await _rows(connection, tables.parked, key)],
+        cancels=[_typed(CancelRow, each) for each in await _rows(connection, ledger.cancels, key)],
+        parked=[_typed(ParkedRow, each) for each in await _rows(connection, set_aside.parked, key)],
         reviews=[Reviewed(*(getattr(each, name) for name in Reviewed._fields)) for each in held],
         dead_letters=[DeadLetterRow(each.run, each.coordinate, each.reason, each.at_ms) for each in letters],
-        terminals=[_typed(Terminal, each) for each in await _rows(connection, tables.terminals, key)],
+        terminals=[_typed(Terminal, each) for each in await _rows(connection, ledger.terminals, key)],
     )
 
 
@@ -137,7 +137,7 @@ async def _rows(connection: AsyncConnection, table: Table, key: JobKey) -> Seque
 
 
 async def _living(connection: AsyncConnection, owners: set[str]) -> frozenset[str]:
-    workers = tables.workers
+    workers = ledger.workers
     alive = workers.c.incarnation.in_(owners), workers.c.lease_until_ms > now_ms()
     return frozenset(await connection.scalars(select(workers.c.incarnation).where(*alive)))
 

@@ -6,10 +6,10 @@ from enum import Enum
 from uuid import UUID
 
 from broker.errors import DatabaseUnavailable
-from broker.store import tables
 from broker.store.bulk import insert_rows, select_by_keys
 from broker.store.database import Database, Line
 from broker.store.keys import JOB_COLUMNS, JobKey
+from broker.store.tables import ledger
 
 
 class Seen(Enum):
@@ -67,7 +67,7 @@ class Jobs:
         async with self._database.ledger() as connection:
             entered = list(first.values())
             inserted = await insert_rows(
-                connection, tables.jobs, entered, JOB_COLUMNS, marked_in=tables.cancels
+                connection, ledger.jobs, entered, JOB_COLUMNS, marked_in=ledger.cancels
             )
             new = {JobKey(*key): Seen.CANCELLED if is_off else Seen.NEW for *key, is_off in inserted}
             known = await _registered(connection, [key for key in first if key not in new])
@@ -81,7 +81,7 @@ class Jobs:
 
 async def _registered(connection: Line, keys: Sequence[JobKey]) -> dict[JobKey, tuple[str, str]]:
     columns = (*JOB_COLUMNS, "value_sha256", "origin")
-    found = await select_by_keys(connection, tables.jobs, JOB_COLUMNS, keys, columns)
+    found = await select_by_keys(connection, ledger.jobs, JOB_COLUMNS, keys, columns)
     known = {JobKey(row.application_id, row.job_id): (row.value_sha256, row.origin) for row in found}
     if len(known) < len(keys):
         raise DatabaseUnavailable("jobs left the register while it was read; try again")

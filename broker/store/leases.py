@@ -6,7 +6,7 @@ from sqlalchemy import delete, insert, update
 
 from broker.store.clock import now_ms
 from broker.store.database import Database
-from broker.store.tables import workers
+from broker.store.tables.ledger import workers
 
 _FORGET_AFTER_MS = 24 * 3600 * 1000
 

@@ -13,7 +13,7 @@ from broker.store.database import Database
 from broker.store.keys import JOB_COLUMNS, RunKey
 from broker.store.ledger_comparisons import COMPARISONS
 from broker.store.settlement_rows import Terminal
-from broker.store.tables import terminals
+from broker.store.tables.ledger import terminals
 from schemas.outcomes import TERMINAL_KINDS
 
 _WHOLE_TABLES = "SET LOCAL enable_seqscan = on; SET LOCAL enable_hashjoin = on"

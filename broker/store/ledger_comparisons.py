@@ -23,7 +23,8 @@ from sqlalchemy import (
 
 from broker.store.clock import now_ms
 from broker.store.keys import ATTEMPT_COLUMNS, JOB_COLUMNS, RUN_COLUMNS
-from broker.store.tables import attempts, charges, dead_letters, jobs, terminals, verdicts
+from broker.store.tables.ledger import attempts, charges, jobs, terminals, verdicts
+from broker.store.tables.set_aside import dead_letters
 
 _LATE_MS: Final = 3_600_000
 """How long after its job's deadline the charge of an attempt may come, where another worker, taken for dead,

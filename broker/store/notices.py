@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from broker.store.bulk import insert_rows
 from broker.store.clock import now_ms
 from broker.store.database import Database
-from broker.store.tables import deliveries, notices, webhooks
+from broker.store.tables.notices import deliveries, notices, webhooks
 
 EVENTS: Final = "events"
 """The destination that is a topic. No webhook has this id."""

@@ -12,7 +12,7 @@ from broker.store import positions
 from broker.store.clock import now_ms
 from broker.store.database import Database
 from broker.store.positions import Place
-from broker.store.tables import audit
+from broker.store.tables.audit import audit
 
 PLACE: Final = Place("operations", 0)
 """No topic has this name, so it can be no chain of SETTLE's."""

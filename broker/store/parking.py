@@ -13,7 +13,7 @@ from broker.store.bulk import insert_rows
 from broker.store.clock import now_ms
 from broker.store.database import Database
 from broker.store.keys import JobKey
-from broker.store.tables import parked
+from broker.store.tables.set_aside import parked
 from schemas.topics import Lane
 
 REVIEW: Final = "review"

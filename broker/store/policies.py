@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from broker.policy.policy_set import Activation, Kind
 from broker.store.clock import now_ms
 from broker.store.database import Database
-from broker.store.tables import policy_activations, policy_revisions
+from broker.store.tables.policy import policy_activations, policy_revisions
 
 _COLUMNS = [policy_activations.c[name] for name in Activation._fields]
 

@@ -9,7 +9,7 @@ from broker.audit.chain import GENESIS
 from broker.errors import Fenced
 from broker.store.bulk import insert_rows, update_all, update_rows
 from broker.store.database import Line
-from broker.store.tables import positions
+from broker.store.tables.audit import positions
 
 
 class Place(NamedTuple):

@@ -19,7 +19,10 @@ from broker.store.database import Database
 from broker.store.driver import AnyRow
 from broker.store.keys import RUN_COLUMNS, RunKey
 from broker.store.parking import ParkedRow
-from broker.store.tables import applications, cancels, organizations, parked, projects, reviews
+from broker.store.tables.identity import applications, organizations, projects
+from broker.store.tables.ledger import cancels
+from broker.store.tables.policy import reviews
+from broker.store.tables.set_aside import parked
 
 Said = Literal["approved", "denied"]
 """By a reviewer."""
@@ -30,7 +33,7 @@ Verdict = Literal["approved", "denied", "expired", "cancelled"]
 
 @dataclass(frozen=True, slots=True)
 class ReviewRow:
-    """A job that comes to review. What the fields are, `broker.store.tables.reviews` says."""
+    """A job that comes to review. What the fields are, `broker.store.tables.policy` says."""
 
     application_id: int
     job_id: UUID

@@ -7,7 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.store.bulk import insert_rows
 from broker.store.clock import now_ms
-from broker.store.tables import roles
+from broker.store.tables.policy import roles
 
 Role = Literal["reviewer"]
 REVIEWER: Final[Role] = "reviewer"

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Table
 
-from broker.store import positions, tables
+from broker.store import positions
 from broker.store.audit import extend_chains
 from broker.store.bulk import insert_rows, select_by_keys
 from broker.store.database import Database, Line
@@ -21,6 +21,8 @@ from broker.store.settlement_rows import (
     terminal_row,
     waiter_row,
 )
+from broker.store.tables import ledger, set_aside
+from broker.store.tables.audit import audit
 from schemas.outcomes import (
     Asking,
     Cancelled,
@@ -138,12 +140,12 @@ class Settlements:
         heads, entries = extend_chains(seen, batch, won, ())
         goals = [_goal(advance, heads) for advance in advances]
         rows = [terminal_row(item) for item in batch]
-        beside = {**_of_ends(won.values()), tables.audit: entries}
+        beside = {**_of_ends(won.values()), audit: entries}
         moves = [(seen[goal.place], goal) for goal in goals]
         async with self._database.ledger() as connection:
             if await _overtaken(connection, batch):
                 return None
-            is_written = await positions.move_all(connection, moves, {tables.terminals: rows}, beside)
+            is_written = await positions.move_all(connection, moves, {ledger.terminals: rows}, beside)
         return _Written(won, Ends(rows), goals, frozenset()) if is_written else None
 
     async def _end_some(self, batch: Sequence[Settlement], advances: Sequence[Advance]) -> _Written:
@@ -159,8 +161,8 @@ class Settlements:
             goals = [_goal(advance, heads) for advance in advances]
             beside = {
                 **_of_ends(won.values()),
-                tables.waiters: _waiters(fresh, ends),
-                tables.audit: entries,
+                ledger.waiters: _waiters(fresh, ends),
+                audit: entries,
             }
             await positions.move(connection, [(seen[goal.place], goal) for goal in goals], beside)
         return _Written(won, ends, goals, overtaken)
@@ -207,7 +209,7 @@ async def _overtaken(connection: Line, batch: Sequence[Settlement]) -> set[Coord
     early = [item for item in batch if _is_before_dispatch(item.outcome)]
     runs = {item.key for item in early}
     begun: dict[RunKey, int] = {}
-    for row in await select_by_keys(connection, tables.attempts, RUN_COLUMNS, runs, ATTEMPT_COLUMNS):
+    for row in await select_by_keys(connection, ledger.attempts, RUN_COLUMNS, runs, ATTEMPT_COLUMNS):
         key = AttemptKey(*row)
         begun[RunKey(*key[:3])] = max(key.attempt, begun.get(RunKey(*key[:3]), 0))
     return {item.coordinate for item in early if begun.get(item.key, 0) >= item.state.attempt}
@@ -235,7 +237,7 @@ async def _end_runs(connection: Line, batch: Sequence[Settlement]) -> tuple[dict
         if item.is_final:
             first.setdefault(item.key, item)
     rows = {key: terminal_row(item) for key, item in first.items()}
-    inserted = await insert_rows(connection, tables.terminals, list(rows.values()), RUN_COLUMNS)
+    inserted = await insert_rows(connection, ledger.terminals, list(rows.values()), RUN_COLUMNS)
     won = {key: first[key] for key in (RunKey(*row) for row in inserted)}
     others = {item.key for item in batch if not isinstance(item.outcome, Conflict)} - won.keys()
     ends = Ends(await _terminals(connection, {key.job for key in others}))
@@ -245,7 +247,7 @@ async def _end_runs(connection: Line, batch: Sequence[Settlement]) -> tuple[dict
 
 async def _terminals(connection: Line, jobs: Iterable[JobKey]) -> list[Terminal]:
     columns = Terminal.__slots__
-    rows = await select_by_keys(connection, tables.terminals, JOB_COLUMNS, jobs, columns)
+    rows = await select_by_keys(connection, ledger.terminals, JOB_COLUMNS, jobs, columns)
     return [Terminal(*row) for row in rows]
 
 
@@ -264,7 +266,7 @@ async def _insert_late_charges(
             if key not in with_terminals:
                 bringer.setdefault(key, item)
                 rows.append(row)
-    inserted = await insert_rows(connection, tables.charges, rows, ATTEMPT_COLUMNS)
+    inserted = await insert_rows(connection, ledger.charges, rows, ATTEMPT_COLUMNS)
     late = {bringer[AttemptKey(*row)].coordinate for row in inserted}
     return [item for item in after if item.coordinate in late]
 
@@ -272,8 +274,8 @@ async def _insert_late_charges(
 def _of_ends(won: Collection[Settlement]) -> dict[Table, Sequence[Any]]:
     """What goes on record with terminals."""
     return {
-        tables.charges: [row for item in won for row in charge_rows(item)],
-        tables.dead_letters: [
+        ledger.charges: [row for item in won for row in charge_rows(item)],
+        set_aside.dead_letters: [
             dead_letter_row(item, item.outcome) for item in won if isinstance(item.outcome, Dead)
         ],
     }
@@ -296,7 +298,7 @@ def _goal(advance: Advance, heads: Mapping[Place, Position]) -> Position:
 async def _waiting(connection: Line, keys: Iterable[RunKey]) -> dict[RunKey, list[str]]:
     columns = (*RUN_COLUMNS, "reply_to")
     waiting: dict[RunKey, list[str]] = {}
-    for row in await select_by_keys(connection, tables.waiters, RUN_COLUMNS, keys, columns):
+    for row in await select_by_keys(connection, ledger.waiters, RUN_COLUMNS, keys, columns):
         waiting.setdefault(RunKey(*row[:3]), []).append(row.reply_to)
     return waiting
 

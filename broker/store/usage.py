@@ -11,16 +11,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from broker.store.clock import now_ms
 from broker.store.database import Database
 from broker.store.operations import PLACE as OPERATIONS
-from broker.store.tables import (
-    applications,
-    audit,
-    charges,
-    dead_letters,
-    organizations,
-    parked,
-    projects,
-    terminals,
-)
+from broker.store.tables.audit import audit
+from broker.store.tables.identity import applications, organizations, projects
+from broker.store.tables.ledger import charges, terminals
+from broker.store.tables.set_aside import dead_letters, parked
 
 BillBy = Literal[
     "organization",

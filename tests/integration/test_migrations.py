@@ -18,7 +18,7 @@ from broker.errors import DatabaseBehind
 from broker.settings import DatabaseSettings
 from broker.store.database import Database
 from broker.store.migrate import check, downgrade, stored_revision, upgrade
-from broker.store.tables import metadata
+from broker.store.tables.base import metadata
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

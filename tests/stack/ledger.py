@@ -10,21 +10,10 @@ from sqlalchemy import ColumnElement, Row, Table, func, select
 from broker.audit import chain
 from broker.settings import Settings
 from broker.store.database import Database
-from broker.store.tables import (
-    applications,
-    attempts,
-    audit,
-    cancels,
-    charges,
-    dead_letters,
-    jobs,
-    parked,
-    positions,
-    projects,
-    terminals,
-    verdicts,
-    workers,
-)
+from broker.store.tables.audit import audit, positions
+from broker.store.tables.identity import applications, projects
+from broker.store.tables.ledger import attempts, cancels, charges, jobs, terminals, verdicts, workers
+from broker.store.tables.set_aside import dead_letters, parked
 
 Rows = Sequence[Row[Any]]
 

@@ -18,7 +18,7 @@ from broker.ops.projects import Address
 from broker.settings import DatabaseSettings, KafkaSettings, RedisSettings, SecretSettings, Settings
 from broker.store.database import Database
 from broker.store.migrate import upgrade
-from broker.store.tables import directory_revision
+from broker.store.tables.identity import directory_revision
 from headworks.client import Client
 from tests.stack.ledger import Ledger
 from tests.stack.processes import CommandProcess, Process, SimulatorProcess, WorkerProcess

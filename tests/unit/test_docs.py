@@ -19,7 +19,7 @@ from sqlalchemy import create_engine, text
 
 from broker import errors
 from broker.settings import ProviderTarget, Settings
-from broker.store.tables import metadata
+from broker.store.tables.base import metadata
 from broker.telemetry.metrics import Metrics
 from headworks.cli.commands import load
 from schemas.envelope import Envelope

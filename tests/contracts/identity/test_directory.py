@@ -16,8 +16,8 @@ from broker.ops.bootstrap import bootstrap
 from broker.ops.changes import change
 from broker.ops.projects import Address
 from broker.quota.limits import Limits
-from broker.store import tables
 from broker.store.database import Database
+from broker.store.tables import identity
 
 SEARCH = Address("acme", "search")
 REFRESH_MS = 20
@@ -212,7 +212,7 @@ async def test_a_directory_that_cannot_follow_any_more_is_not_believed(
 
 async def _spoil_settings(database: Database) -> None:
     async with change(database) as connection:
-        await connection.execute(update(tables.projects).values(settings={"colour": "red"}))
+        await connection.execute(update(identity.projects).values(settings={"colour": "red"}))
 
 
 async def test_a_budget_has_the_limits_of_key_project_and_organization(
@@ -269,7 +269,7 @@ async def test_what_the_directory_has_not_read_yet_is_waited_for(database: Datab
             assert caught.value.retryable
 
 
-@pytest.mark.parametrize("table", [tables.organizations, tables.keys])
+@pytest.mark.parametrize("table", [identity.organizations, identity.keys])
 async def test_settings_of_any_level_that_become_unreadable_leave_the_last_ones(
     database: Database, kek: bytes, credential: Credential, table: Table
 ) -> None:

@@ -12,8 +12,8 @@ from broker.identity.wrapping import unwrap
 from broker.ops import applications, keys, organizations, projects
 from broker.ops.bootstrap import bootstrap
 from broker.ops.projects import Address
-from broker.store import tables
 from broker.store.database import Database
+from broker.store.tables import identity
 
 SEARCH = Address("acme", "search")
 NO_LIMITS = ProjectSettings()
@@ -21,7 +21,7 @@ NO_LIMITS = ProjectSettings()
 
 async def _revision(database: Database) -> int:
     async with database.connect() as connection:
-        return int((await connection.execute(select(tables.directory_revision.c.revision))).scalar_one())
+        return int((await connection.execute(select(identity.directory_revision.c.revision))).scalar_one())
 
 
 async def _prepared(database: Database) -> None:
@@ -147,7 +147,7 @@ async def test_a_secret_is_stored_wrapped(database: Database, kek: bytes) -> Non
     await _prepared(database)
     credential = await keys.create(database, kek, "indexer")
     async with database.connect() as connection:
-        wrapped = (await connection.execute(select(tables.keys.c.secret_wrapped))).scalar_one()
+        wrapped = (await connection.execute(select(identity.keys.c.secret_wrapped))).scalar_one()
     assert credential.secret not in wrapped
     assert unwrap(kek, credential.key_id, wrapped) == credential.secret
 

@@ -22,9 +22,10 @@ from broker.quota.rebuild import (
     Unsettled,
 )
 from broker.settings import DatabaseSettings
-from broker.store import tables
 from broker.store.database import Database
 from broker.store.migrate import upgrade
+from broker.store.tables import identity
+from broker.store.tables.ledger import attempts, charges, terminals, verdicts
 from schemas.state import Charge, Hold, month_of
 from tests.contracts.quota.harness import KEY, NOON_MS, ORGANIZATION, PROJECT, Bench, settle_of
 
@@ -56,15 +57,15 @@ async def database(url: str) -> AsyncIterator[Database]:
 async def opened(url: str) -> Database:
     await upgrade(url)
     database = await Database.open(DatabaseSettings(url=SecretStr(url)))
-    await put(database, tables.organizations, id=ORGANIZATION, name="ours", created_ms=1)
-    await put(database, tables.organizations, id=ORGANIZATION + 1, name="theirs", created_ms=1)
+    await put(database, identity.organizations, id=ORGANIZATION, name="ours", created_ms=1)
+    await put(database, identity.organizations, id=ORGANIZATION + 1, name="theirs", created_ms=1)
     for project_id, organization_id in [(PROJECT, 7), (SIBLING, 7), (STRANGER, 8)]:
         row = {"id": project_id, "organization_id": organization_id, "name": f"p{project_id}"}
-        await put(database, tables.projects, **row, settings={}, created_ms=1)
+        await put(database, identity.projects, **row, settings={}, created_ms=1)
         application = {"id": project_id, "project_id": project_id, "name": f"a{project_id}"}
-        await put(database, tables.applications, **application, created_ms=1)
+        await put(database, identity.applications, **application, created_ms=1)
         key = {"id": f"key-{project_id}", "application_id": project_id, "secret_wrapped": b""}
-        await put(database, tables.keys, **key, created_ms=1)
+        await put(database, identity.keys, **key, created_ms=1)
     return database
 
 
@@ -91,7 +92,7 @@ async def intent(
     facts = {"owner": "w", "target": "t", "model": "m", "price_version": "1", "started_ms": day * DAY_MS + 9}
     hold = hold_of(name, day).model_dump(mode="json")
     whose = {"project_id": project_id, "key_id": key_id}
-    await put(database, tables.attempts, **key_of(name), **facts, **whose, hold=hold)
+    await put(database, attempts, **key_of(name), **facts, **whose, hold=hold)
 
 
 def charge_of(name: str, nanodollars: int, day: int = TODAY) -> Charge:
@@ -108,13 +109,13 @@ def charge_of(name: str, nanodollars: int, day: int = TODAY) -> Charge:
 async def verdict(database: Database, name: str, nanodollars: int, day: int = TODAY) -> None:
     charge = charge_of(name, nanodollars, day).model_dump(mode="json")
     facts = {"kind": "failed", "reason": "timeout", "charge": charge, "at_ms": 1}
-    await put(database, tables.verdicts, **key_of(name), **facts)
+    await put(database, verdicts, **key_of(name), **facts)
 
 
 async def terminal(database: Database, name: str) -> None:
     key = {column: value for column, value in key_of(name).items() if column != "attempt"}
     facts = {"kind": "expired", "outcome": "o/0/0", "value_sha256": "0" * 64}
-    await put(database, tables.terminals, **key, **facts, attempts=1, nanodollars=0, at_ms=1)
+    await put(database, terminals, **key, **facts, attempts=1, nanodollars=0, at_ms=1)
 
 
 def charge_row(name: str, nanodollars: int, day: int = TODAY, **fields: Any) -> dict[str, Any]:
@@ -168,7 +169,7 @@ async def test_charges_are_summed_by_key_and_day_as_far_as_their_windows_are_ope
         ("of a stranger", 38, {"organization_id": ORGANIZATION + 1, "project_id": STRANGER}),
     ]
     for name, nanodollars, fields in rows:
-        await put(database, tables.charges, **charge_row(name, nanodollars, **fields))
+        await put(database, charges, **charge_row(name, nanodollars, **fields))
     async with LedgerSource(database).exclusive(ORGANIZATION) as ledger:
         totals = [row async for rows in ledger.totals(ORGANIZATION, WINDOWS) for row in rows]
         settled = [row async for rows in ledger.settled(ORGANIZATION, WINDOWS) for row in rows]
@@ -188,9 +189,9 @@ async def test_charges_are_summed_by_key_and_day_as_far_as_their_windows_are_ope
 
 async def test_on_the_first_of_a_month_the_last_one_is_open_too(database: Database) -> None:
     first = LAST_MONTH + 1
-    await put(database, tables.charges, **charge_row("last day", 30, day=LAST_MONTH))
-    await put(database, tables.charges, **charge_row("its first", 31, day=LAST_MONTH - 29))
-    await put(database, tables.charges, **charge_row("before", 32, day=LAST_MONTH - 30))
+    await put(database, charges, **charge_row("last day", 30, day=LAST_MONTH))
+    await put(database, charges, **charge_row("its first", 31, day=LAST_MONTH - 29))
+    await put(database, charges, **charge_row("before", 32, day=LAST_MONTH - 30))
     await intent(database, "calling", day=LAST_MONTH - 29)
     await intent(database, "long ago", day=LAST_MONTH - 30)
     windows = Calendar().open_at(first * DAY_MS)
@@ -203,7 +204,7 @@ async def test_on_the_first_of_a_month_the_last_one_is_open_too(database: Databa
 
 async def test_the_present_minute_is_summed_apart(database: Database) -> None:
     for name, minute, tokens in [("a", MINUTE, 5), ("b", MINUTE, 6), ("c", MINUTE - 1, 7)]:
-        await put(database, tables.charges, **charge_row(name, 1, minute=minute, tokens=tokens))
+        await put(database, charges, **charge_row(name, 1, minute=minute, tokens=tokens))
     async with LedgerSource(database).exclusive(ORGANIZATION) as ledger:
         assert list(await ledger.latest(ORGANIZATION, WINDOWS)) == [MinuteTotal(PROJECT, KEY, MINUTE, 2, 11)]
 
@@ -214,9 +215,9 @@ async def test_an_intent_is_unsettled_until_a_verdict_a_charge_or_the_end_of_its
     for name in ("calling", "failed", "charged", "both", "ended"):
         await intent(database, name)
     await verdict(database, "failed", 12)
-    await put(database, tables.charges, **charge_row("charged", 30))
+    await put(database, charges, **charge_row("charged", 30))
     await verdict(database, "both", 13)
-    await put(database, tables.charges, **charge_row("both", 13))
+    await put(database, charges, **charge_row("both", 13))
     await terminal(database, "ended")
     await intent(database, "last month", day=LAST_MONTH)
     await intent(database, "this month", SIBLING, day=OLD)
@@ -235,10 +236,10 @@ async def test_a_hold_of_a_closed_month_is_left_out_though_its_call_began_later(
     """The call was begun at midnight, under a hold of the day before."""
     for name in ("calling", "failed"):
         await intent(database, name, day=LAST_MONTH)
-        begun = tables.attempts.c.job_id == key_of(name)["job_id"]
+        begun = attempts.c.job_id == key_of(name)["job_id"]
         async with database.begin() as connection:
             await connection.execute(
-                update(tables.attempts).where(begun).values(started_ms=(LAST_MONTH + 1) * DAY_MS)
+                update(attempts).where(begun).values(started_ms=(LAST_MONTH + 1) * DAY_MS)
             )
     await verdict(database, "failed", 12, day=LAST_MONTH)
     assert await read(database) == ([], [])
@@ -247,7 +248,7 @@ async def test_a_hold_of_a_closed_month_is_left_out_though_its_call_began_later(
 async def test_ids_come_in_chunks(database: Database) -> None:
     rows = [charge_row(f"h{n}", n) for n in range(CHUNK_ROWS + 1)]
     async with database.begin() as connection:
-        await connection.execute(insert(tables.charges), rows)
+        await connection.execute(insert(charges), rows)
     async with LedgerSource(database).exclusive(ORGANIZATION) as ledger:
         sizes = [len(found) async for found in ledger.settled(ORGANIZATION, WINDOWS)]
     assert sizes == [CHUNK_ROWS, 1]
@@ -297,9 +298,9 @@ async def test_on_postgresql_what_is_charged_while_it_is_read_stays_unsettled(da
 
 async def test_a_lost_gate_comes_back_from_the_database(database: Database, closed_bench: Bench) -> None:
     """On every level, in every window; a verdict counts as its charge will, which then counts no more."""
-    await put(database, tables.charges, **charge_row("charged", 30, key_id="b"))
-    await put(database, tables.charges, **charge_row("this month", 7, day=OLD, project_id=SIBLING))
-    await put(database, tables.charges, **charge_row("just now", 2, minute=MINUTE, tokens=5))
+    await put(database, charges, **charge_row("charged", 30, key_id="b"))
+    await put(database, charges, **charge_row("this month", 7, day=OLD, project_id=SIBLING))
+    await put(database, charges, **charge_row("just now", 2, minute=MINUTE, tokens=5))
     await intent(database, "calling")
     await intent(database, "failed")
     await verdict(database, "failed", 12)

@@ -12,7 +12,8 @@ from sqlalchemy import delete
 from broker.settings import DatabaseSettings
 from broker.store.database import Database
 from broker.store.migrate import upgrade
-from broker.store.tables import directory_revision, metadata
+from broker.store.tables.base import metadata
+from broker.store.tables.identity import directory_revision
 from tests.services import PostgresServer
 
 

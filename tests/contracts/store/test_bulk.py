@@ -11,12 +11,13 @@ from pydantic import SecretStr
 from sqlalchemy import select
 
 from broker.settings import DatabaseSettings
-from broker.store import tables
 from broker.store.bulk import insert_rows, select_by_keys, update_all
 from broker.store.database import Database
 from broker.store.jobs import JobRow
 from broker.store.keys import ATTEMPT_COLUMNS, JOB_COLUMNS
 from broker.store.settlement_rows import charge_rows
+from broker.store.tables import ledger
+from broker.store.tables.audit import audit, positions
 from tests.contracts.store.builders import HOLD, charge, intent, job, settlement, state
 
 TEXTS = [
@@ -40,8 +41,8 @@ JSONS: list[Any] = [
 async def test_texts(database: Database, value: str) -> None:
     row = job(origin=value)
     async with database.connect() as connection:
-        await insert_rows(connection, tables.jobs, [row])
-        (found,) = await connection.execute(select(tables.jobs.c.origin))
+        await insert_rows(connection, ledger.jobs, [row])
+        (found,) = await connection.execute(select(ledger.jobs.c.origin))
     assert found == (value,)
 
 
@@ -49,25 +50,25 @@ async def test_texts(database: Database, value: str) -> None:
 async def test_json_arrives_as_json(database: Database, value: Any) -> None:
     row = {"topic": "t", "partition": 0, "position": 0, "entry": value, "hash": "0" * 64}
     async with database.connect() as connection:
-        await insert_rows(connection, tables.audit, [row])
-        (found,) = await connection.execute(select(tables.audit.c.entry))
-        by_key = await select_by_keys(connection, tables.audit, ["topic"], [["t"]], ["entry"])
+        await insert_rows(connection, audit, [row])
+        (found,) = await connection.execute(select(audit.c.entry))
+        by_key = await select_by_keys(connection, audit, ["topic"], [["t"]], ["entry"])
     assert found == (value,)
     assert by_key == [found]
 
 
 async def test_models_in_json_columns(database: Database) -> None:
     async with database.connect() as connection:
-        await insert_rows(connection, tables.attempts, [intent()])
-        (found,) = await connection.execute(select(tables.attempts.c.hold))
+        await insert_rows(connection, ledger.attempts, [intent()])
+        (found,) = await connection.execute(select(ledger.attempts.c.hold))
     assert found == (HOLD.model_dump(),)
 
 
 @pytest.mark.parametrize("number", [0, -1, 2**31, 2**53 + 1, 2**63 - 1, -(2**63)])
 async def test_whole_numbers_stay_whole(database: Database, number: int) -> None:
     async with database.connect() as connection:
-        await insert_rows(connection, tables.jobs, [job(deadline_ms=number)])
-        (found,) = await connection.execute(select(tables.jobs.c.deadline_ms))
+        await insert_rows(connection, ledger.jobs, [job(deadline_ms=number)])
+        (found,) = await connection.execute(select(ledger.jobs.c.deadline_ms))
     assert found == (number,)
 
 
@@ -75,15 +76,15 @@ async def test_truths_and_nulls(database: Database) -> None:
     rows = list(charge_rows(settlement(0, state(charges=(charge(1, estimated=True, usage=None), charge(2))))))
     columns = ["attempt", "estimated", "input_tokens"]
     async with database.connect() as connection:
-        found = await insert_rows(connection, tables.charges, rows, columns)
+        found = await insert_rows(connection, ledger.charges, rows, columns)
     assert sorted(found) == [(1, True, None), (2, False, 80)]
 
 
 async def test_ids_come_back_equal_and_as_the_library_reads_them(database: Database) -> None:
     row = job()
     async with database.connect() as connection:
-        ((application_id, job_id),) = await insert_rows(connection, tables.jobs, [row], JOB_COLUMNS)
-        plain = select(tables.jobs.c.origin).where(tables.jobs.c.job_id == row.job_id)
+        ((application_id, job_id),) = await insert_rows(connection, ledger.jobs, [row], JOB_COLUMNS)
+        plain = select(ledger.jobs.c.origin).where(ledger.jobs.c.job_id == row.job_id)
         assert (await connection.execute(plain)).scalar_one() == row.origin
     assert isinstance(job_id, UUID)
     assert {(application_id, job_id): 1} == {(row.application_id, row.job_id): 1}
@@ -92,10 +93,10 @@ async def test_ids_come_back_equal_and_as_the_library_reads_them(database: Datab
 async def test_rows_that_stand_already_are_left_out(database: Database) -> None:
     old, new = job(origin="old"), job()
     async with database.connect() as connection:
-        await insert_rows(connection, tables.jobs, [old])
+        await insert_rows(connection, ledger.jobs, [old])
         rows = [job(job_id=old.job_id), new, new]
-        assert await insert_rows(connection, tables.jobs, rows, ["job_id"]) == [(new.job_id,)]
-        origins = set(await connection.scalars(select(tables.jobs.c.origin)))
+        assert await insert_rows(connection, ledger.jobs, rows, ["job_id"]) == [(new.job_id,)]
+        origins = set(await connection.scalars(select(ledger.jobs.c.origin)))
     assert origins == {"old", new.origin}
 
 
@@ -104,9 +105,9 @@ async def test_rows_whose_key_stands_elsewhere_are_left_out(database: Database) 
     terminal = settlement(0, state(job_id=gone.job_id))
     async with database.connect() as connection:
         ends = [{"application_id": 1, "job_id": gone.job_id, "run": 1} | _end(terminal.value_sha256)]
-        await insert_rows(connection, tables.terminals, ends)
+        await insert_rows(connection, ledger.terminals, ends)
         inserted = await insert_rows(
-            connection, tables.attempts, [here, gone], ATTEMPT_COLUMNS, unless_in=tables.terminals
+            connection, ledger.attempts, [here, gone], ATTEMPT_COLUMNS, unless_in=ledger.terminals
         )
     assert inserted == [tuple(here.key)]
 
@@ -114,29 +115,29 @@ async def test_rows_whose_key_stands_elsewhere_are_left_out(database: Database) 
 async def test_rows_are_found_by_any_of_their_columns(database: Database) -> None:
     rows = [job(lane=lane, origin=lane) for lane in ("a", "b", "b", "c")]
     async with database.connect() as connection:
-        await insert_rows(connection, tables.jobs, rows)
-        found = await select_by_keys(connection, tables.jobs, ["lane"], [["b"], ["c"], ["z"]], ["origin"])
+        await insert_rows(connection, ledger.jobs, rows)
+        found = await select_by_keys(connection, ledger.jobs, ["lane"], [["b"], ["c"], ["z"]], ["origin"])
     assert sorted(found) == [("b",), ("b",), ("c",)]
 
 
 async def test_a_key_asked_for_twice_is_found_once(database: Database) -> None:
     row = job()
     async with database.connect() as connection:
-        await insert_rows(connection, tables.jobs, [row])
-        found = await select_by_keys(connection, tables.jobs, JOB_COLUMNS, [row.key, row.key], ["lane"])
+        await insert_rows(connection, ledger.jobs, [row])
+        found = await select_by_keys(connection, ledger.jobs, JOB_COLUMNS, [row.key, row.key], ["lane"])
     assert found == [("standard",)]
 
 
 async def test_no_rows_are_no_statement(database: Database) -> None:
     async with database.connect() as connection:
-        assert await insert_rows(connection, tables.jobs, [], ["job_id"]) == []
-        assert await select_by_keys(connection, tables.jobs, JOB_COLUMNS, [], ["lane"]) == []
+        assert await insert_rows(connection, ledger.jobs, [], ["job_id"]) == []
+        assert await select_by_keys(connection, ledger.jobs, JOB_COLUMNS, [], ["lane"]) == []
 
 
 async def test_what_cannot_be_put_in_json_is_an_error(database: Database) -> None:
     with pytest.raises(TypeError, match="complex"):
         async with database.connect() as connection:
-            await insert_rows(connection, tables.jobs, [dataclasses.asdict(job()) | {"origin": 1j}])
+            await insert_rows(connection, ledger.jobs, [dataclasses.asdict(job()) | {"origin": 1j}])
 
 
 def _end(value_sha256: str) -> dict[str, Any]:
@@ -188,15 +189,15 @@ async def test_all_rows_are_written_or_none(
     starts = [_position(0, 0, 0), _position(1, 0, 0)]
     there = [{name: row[name] for name in row if name != "seen_offset"} for row in starts]
     async with postgresql.ledger() as connection:
-        await insert_rows(connection, tables.positions, there)
-        await insert_rows(connection, tables.audit, [_entry(0)])
+        await insert_rows(connection, positions, there)
+        await insert_rows(connection, audit, [_entry(0)])
         rows = [_position(*move) for move in moves]
-        news = {tables.audit: [_entry(position) for position in new]}
-        beside = {tables.waiters: [_waiter(job())]}
-        assert await update_all(connection, tables.positions, rows, match, news, beside) is is_done
-        at = await select_by_keys(connection, tables.positions, ["topic"], [["t"]], ["next_offset"])
-        audited = await select_by_keys(connection, tables.audit, ["topic"], [["t"]], ["position"])
-        waiting = await select_by_keys(connection, tables.waiters, ["run"], [[1]], ["run"])
+        news = {audit: [_entry(position) for position in new]}
+        beside = {ledger.waiters: [_waiter(job())]}
+        assert await update_all(connection, positions, rows, match, news, beside) is is_done
+        at = await select_by_keys(connection, positions, ["topic"], [["t"]], ["next_offset"])
+        audited = await select_by_keys(connection, audit, ["topic"], [["t"]], ["position"])
+        waiting = await select_by_keys(connection, ledger.waiters, ["run"], [[1]], ["run"])
     assert sorted(row.next_offset for row in at) == ([5, 7] if is_done else [0, 0])
     assert sorted(row.position for row in audited) == ([0, *new] if is_done else [0])
     assert len(waiting) == is_done

@@ -12,7 +12,7 @@ from broker.errors import DatabaseUnavailable
 from broker.settings import DatabaseSettings
 from broker.store.database import Database
 from broker.store.jobs import Jobs, Seen
-from broker.store.tables import organizations, projects
+from broker.store.tables.identity import organizations, projects
 from tests.contracts.store.builders import job
 
 

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from broker.errors import DatabaseUnavailable, SettingsInvalid
 from broker.settings import DatabaseSettings
 from broker.store.database import Database
-from broker.store.tables import charges
+from broker.store.tables.ledger import charges
 from tests.services import PostgresServer
 from tests.services.server import free_port
 

@@ -15,7 +15,7 @@ from broker.store.jobs import Jobs
 from broker.store.leases import Leases
 from broker.store.parking import Parking
 from broker.store.settlement import Settlements
-from broker.store.tables import applications, organizations, projects
+from broker.store.tables.identity import applications, organizations, projects
 from schemas.outcomes import Dead
 from schemas.reasons import Failure
 from tests.contracts.store.builders import charge, intent, job, parked, settle, settlement, state, verdict

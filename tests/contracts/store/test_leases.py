@@ -5,7 +5,7 @@ from sqlalchemy import func, select, update
 from broker.store.clock import now_ms
 from broker.store.database import Database
 from broker.store.leases import Leases
-from broker.store.tables import workers
+from broker.store.tables.ledger import workers
 
 
 async def _age(database: Database, incarnation: str, ms: int) -> None:

@@ -11,7 +11,9 @@ from broker.store.database import Database
 from broker.store.jobs import Jobs
 from broker.store.ledger_check import Difference, Progress, differences
 from broker.store.settlement import Settlements
-from broker.store.tables import attempts, audit, charges, dead_letters, positions, terminals, verdicts
+from broker.store.tables.audit import audit, positions
+from broker.store.tables.ledger import attempts, charges, terminals, verdicts
+from broker.store.tables.set_aside import dead_letters
 from schemas.outcomes import Conflict, Dead, Expired
 from schemas.reasons import Failure
 from tests.contracts.store.builders import HOLD, charge, intent, job, settle, settlement, state, verdict

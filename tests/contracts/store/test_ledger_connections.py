@@ -14,7 +14,7 @@ from sqlalchemy.exc import IntegrityError
 from broker.errors import DatabaseUnavailable
 from broker.settings import DatabaseSettings
 from broker.store.database import Database
-from broker.store.tables import organizations, projects
+from broker.store.tables.identity import organizations, projects
 from tests.services import PostgresServer
 
 ONE: Select[tuple[Any]] = select(literal_column("1"))

@@ -7,7 +7,8 @@ from sqlalchemy import insert, update
 from broker.store.clock import now_ms
 from broker.store.database import Database
 from broker.store.notices import EVENTS, Delivery, Notice, Notices
-from broker.store.tables import deliveries, organizations, webhooks
+from broker.store.tables.identity import organizations
+from broker.store.tables.notices import deliveries, webhooks
 
 BODY = {"type": "budget.threshold", "data": {"percent": 80}}
 FIRST, SECOND = Notice("first", 2, BODY), Notice("second", 3, BODY)

@@ -7,7 +7,7 @@ from broker.ops.changes import change
 from broker.store.audit_check import broken_chain
 from broker.store.database import Database
 from broker.store.operations import Operation, latest, record
-from broker.store.tables import audit
+from broker.store.tables.audit import audit
 
 
 def _raised(subject: str, cap: int) -> Operation:

@@ -18,7 +18,7 @@ from broker.policy.revision import PolicyRevision
 from broker.store.database import Database
 from broker.store.operations import latest
 from broker.store.policies import Policies
-from broker.store.tables import directory_revision
+from broker.store.tables.identity import directory_revision
 from tests.unit.broker.policy.jobs import revision, rule
 
 SEARCH = Address("acme", "search")

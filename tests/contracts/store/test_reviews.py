@@ -24,7 +24,9 @@ from broker.store.notices import Notices
 from broker.store.operations import latest
 from broker.store.parking import REVIEW, ParkedRow, Parking
 from broker.store.reviews import Review, ReviewRow, Reviews, review_id
-from broker.store.tables import directory_revision, notices, parked
+from broker.store.tables.identity import directory_revision
+from broker.store.tables.notices import notices
+from broker.store.tables.set_aside import parked
 from schemas.notice import ReviewNotice, ReviewWaiting
 from schemas.topics import Lane
 from tests.contracts.store.builders import job

@@ -8,7 +8,7 @@ from broker.pricing.book import PriceBook
 from broker.pricing.cost import settled
 from broker.store.database import Database
 from broker.store.settlement import Settlements
-from broker.store.tables import charges
+from broker.store.tables.ledger import charges
 from broker.store.usage import Usage as Bills
 from schemas.state import Charge, Estimate, State, Usage
 from schemas.terms import Terms

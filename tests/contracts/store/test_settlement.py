@@ -8,13 +8,15 @@ from sqlalchemy import Table, func, select
 
 from broker.audit.chain import GENESIS, Link, verify
 from broker.errors import Fenced
-from broker.store import tables
 from broker.store.attempts import Attempts
 from broker.store.database import Database
 from broker.store.keys import RunKey
 from broker.store.positions import Position
 from broker.store.settlement import Advance, Disposition, Settled, Settlements
 from broker.store.settlement_rows import Settlement, Terminal
+from broker.store.tables import ledger, set_aside
+from broker.store.tables.audit import audit
+from broker.store.tables.base import metadata
 from schemas.outcomes import Cancelled, Conflict, Dead, Expired, Outcome, Refused, Repeat, Unknown
 from schemas.reasons import Failure, Refusal
 from schemas.state import State
@@ -34,11 +36,11 @@ async def _count(database: Database, table: Table) -> int:
 
 
 async def _chain(database: Database, partition: int = 0) -> list[Link]:
-    audit = tables.audit.c
+    links = audit.c
     statement = (
-        select(audit.position, audit.entry, audit.hash)
-        .where(audit.topic == OUTCOMES, audit.partition == partition)
-        .order_by(audit.position)
+        select(links.position, links.entry, links.hash)
+        .where(links.topic == OUTCOMES, links.partition == partition)
+        .order_by(links.position)
     )
     async with database.connect() as connection:
         return [Link(*row) for row in await connection.execute(statement)]
@@ -88,7 +90,7 @@ async def test_every_attempt_is_charged_once(database: Database) -> None:
     ended = state(charges=(charge(1, verdict="failed", usage=None, estimated=True), charge(2)))
     await settle(Settlements(database), settlement(0, ended))
     await settle(Settlements(database), settlement(1, ended))
-    first, second = sorted(await _rows(database, tables.charges), key=lambda row: row["attempt"])
+    first, second = sorted(await _rows(database, ledger.charges), key=lambda row: row["attempt"])
     assert (first["verdict"], first["estimated"], first["input_tokens"]) == ("failed", True, None)
     assert second == {
         "application_id": 1,
@@ -129,7 +131,7 @@ async def test_every_attempt_is_charged_once(database: Database) -> None:
 async def test_a_dead_letter_is_in_the_index(database: Database) -> None:
     dead = state(Dead(reason=Failure.TIMEOUT, dead_letter="dead/0/3"))
     await settle(Settlements(database), settlement(0, dead))
-    (row,) = await _rows(database, tables.dead_letters)
+    (row,) = await _rows(database, set_aside.dead_letters)
     assert (row["job_id"], row["coordinate"], row["reason"]) == (dead.job_id, "dead/0/3", "timeout")
 
 
@@ -142,11 +144,11 @@ async def test_a_batch_again_writes_nothing_and_is_answered_as_before(database: 
         settlement(3, state(Repeat(), reply_to="replies.shop/1/x")),
     ]
     first = await settle(settlements, *batch)
-    counts = [await _count(database, table) for table in tables.metadata.sorted_tables]
+    counts = [await _count(database, table) for table in metadata.sorted_tables]
     position = await settlements.position(OUTCOMES, 0)
     again = await settle(settlements, *batch)
     assert again == [first[0]._replace(disposition=KNOWN), *first[1:]]
-    assert [await _count(database, table) for table in tables.metadata.sorted_tables] == counts
+    assert [await _count(database, table) for table in metadata.sorted_tables] == counts
     assert await settlements.position(OUTCOMES, 0) == position
 
 
@@ -176,7 +178,7 @@ async def test_a_second_record_of_an_attempt_that_has_begun_ends_nothing(
     await Attempts(database).begin([intent(job_id=job_id, attempt=2)])
     second = settlement(0, state(outcome, job_id=job_id, attempt=2, charges=(charge(1),)))
     assert await settle(settlements, second) == [Settled(Disposition.OVERTAKEN, None)]
-    assert await _count(database, tables.charges) == 0
+    assert await _count(database, ledger.charges) == 0
     assert (await settlements.position(OUTCOMES, 0)).next_offset == 1
     end = state(job_id=job_id, attempt=2, charges=(charge(1), charge(2)))
     older = state(outcome, job_id=job_id, attempt=1)
@@ -217,7 +219,7 @@ async def test_charges_that_come_after_the_end_are_kept_and_audited(database: Da
     await settle(settlements, settlement(0, ended))
     (settled,) = await settle(settlements, settlement(1, late))
     assert settled.disposition is KNOWN
-    charges = await _rows(database, tables.charges)
+    charges = await _rows(database, ledger.charges)
     assert sorted((row["attempt"], row["verdict"]) for row in charges) == [(1, "answered"), (2, "answered")]
     await settle(settlements, settlement(2, late))
     assert [link.entry["terminal"] for link in await _chain(database)] == [True, False]
@@ -241,7 +243,7 @@ async def test_a_repeat_of_a_job_that_has_ended_gets_its_terminal(database: Data
     (first,) = await settle(settlements, settlement(0, ended))
     (repeat,) = await settle(settlements, settlement(1, _repeat(ended)))
     assert repeat == Settled(KNOWN, first.terminal)
-    assert await _count(database, tables.waiters) == 0
+    assert await _count(database, ledger.waiters) == 0
 
 
 async def test_a_repeat_of_a_job_under_way_waits_for_its_end(database: Database) -> None:
@@ -276,7 +278,7 @@ async def test_a_repeat_without_a_place_for_replies_leaves_nothing(database: Dat
     settlements, ended = Settlements(database), state()
     (repeat,) = await settle(settlements, settlement(0, _repeat(ended, None)))
     assert repeat == Settled(Disposition.WAITING, None)
-    assert await _count(database, tables.waiters) == 0
+    assert await _count(database, ledger.waiters) == 0
 
 
 async def test_the_chain_of_each_partition_holds_and_ends_at_its_position(database: Database) -> None:
@@ -326,8 +328,8 @@ async def test_who_saw_an_old_position_is_fenced_and_writes_nothing(
     with pytest.raises(Fenced):
         await Settlements(other).settle([late], [Advance(seen, 2)])
     assert await Settlements(other).terminal(late.key) is None
-    assert await _count(database, tables.charges) == 1
-    assert await _count(database, tables.audit) == 1
+    assert await _count(database, ledger.charges) == 1
+    assert await _count(database, audit) == 1
 
 
 async def test_one_moved_position_of_several_fences_the_whole_batch(database: Database) -> None:

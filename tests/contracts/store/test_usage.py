@@ -6,7 +6,7 @@ from sqlalchemy import insert
 from broker.store.database import Database
 from broker.store.parking import Parking
 from broker.store.settlement import Settlements
-from broker.store.tables import applications, organizations, projects
+from broker.store.tables.identity import applications, organizations, projects
 from broker.store.usage import BILL_BY, BillBy, BillRow, Usage
 from schemas.envelope import Tags
 from schemas.outcomes import Conflict, Dead, Expired

@@ -22,7 +22,8 @@ from broker.store.database import Database
 from broker.store.leases import Leases
 from broker.store.ledger_check import Difference
 from broker.store.settlement import Settlements
-from broker.store.tables import applications, attempts, keys, organizations, projects
+from broker.store.tables.identity import applications, keys, organizations, projects
+from broker.store.tables.ledger import attempts
 from schemas.state import Hold
 from tests.contracts.quota.harness import granted
 from tests.contracts.store.builders import charge, intent, settle, settlement, state, verdict

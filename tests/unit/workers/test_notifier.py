@@ -20,7 +20,8 @@ from broker.settings import DatabaseSettings, WebhookSettings
 from broker.store.database import Database
 from broker.store.migrate import upgrade
 from broker.store.notices import Delivery, Notices
-from broker.store.tables import deliveries, organizations, webhooks
+from broker.store.tables.identity import organizations
+from broker.store.tables.notices import deliveries, webhooks
 from broker.telemetry.metrics import Metrics
 from broker.webhooks import Delivered, Message, Undelivered, Webhooks
 from schemas.notice import Notice

@@ -26,7 +26,8 @@ from broker.store import policies as stored
 from broker.store.database import Database
 from broker.store.jobs import JobRow, Jobs
 from broker.store.migrate import upgrade
-from broker.store.tables import applications, organizations, projects, terminals
+from broker.store.tables.identity import applications, organizations, projects
+from broker.store.tables.ledger import terminals
 from headworks.cli.policy_live import _explanation as explanation
 from schemas import headers, topics
 from schemas.state import AnswerDecision, Decision

@@ -19,7 +19,8 @@ from sqlalchemy import delete, insert
 from broker.settings import DatabaseSettings
 from broker.store.database import Database
 from broker.store.migrate import upgrade
-from broker.store.tables import applications, charges, organizations, projects
+from broker.store.tables.identity import applications, organizations, projects
+from broker.store.tables.ledger import charges
 from broker.store.usage import BILL_BY, BillBy, Usage
 from headworks.cli.usage import write_csv
 

@@ -15,7 +15,7 @@ from broker.settings import DatabaseSettings
 from broker.store.attempts import Attempts
 from broker.store.database import Database
 from broker.store.settlement import Settlements
-from broker.store.tables import charges
+from broker.store.tables.ledger import charges
 from tests.contracts.store.builders import charge, intent, settle, settlement, state
 from tests.unit.headworks.cli.conftest import Invoke
 
