@@ -153,7 +153,7 @@ class Worker:
         }
         limits = self._limits(batch_max=200, under_way_max=1, span_max=2_000)
         slots = Slots(3_000, LANE_WEIGHTS)
-        poison = Poison("admit", parts.tools, stage.identify)
+        poison = Poison("admit", parts.tools, stage.examiner.identify)
         return self._pump("admit", sources, stage.handle, slots, limits, poison)
 
     def _reserve(self, parts: Parts) -> Pump[Incoming]:

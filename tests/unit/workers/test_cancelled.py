@@ -155,8 +155,8 @@ async def test_an_application_is_bound_by_its_own_cancellations_alone() -> None:
 
 
 def test_a_cancellation_that_cannot_be_handled_does_not_end_its_job() -> None:
-    assert Door().admit.identify(calling_off()) is None
-    assert Door().admit.identify(signed(JOB_VALUE)) is not None
+    assert Door().admit.examiner.identify(calling_off()) is None
+    assert Door().admit.examiner.identify(signed(JOB_VALUE)) is not None
 
 
 # RETRY
