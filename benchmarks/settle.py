@@ -107,7 +107,7 @@ async def _measure(jobs: int) -> list[Measured]:
             await stack.prepare()
             credential = await stack.application(APPLICATION)
             async with (
-                Parts.open(stack.settings, Metrics(), with_calls=False) as parts,
+                Parts.open(stack.settings, Metrics(), with_calls=False, with_prices=False) as parts,
                 Redis.from_url(redis.url) as client,
             ):
                 database = await Database.open(stack.settings.database)

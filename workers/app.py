@@ -83,7 +83,12 @@ class Worker:
     async def open(self) -> None:
         """Connect to every part. Raises ConfigurationError or Unavailable, saying what to do."""
         self._parts = await self._stack.enter_async_context(
-            Parts.open(self.settings, self.metrics, with_calls="dispatch" in self.pools)
+            Parts.open(
+                self.settings,
+                self.metrics,
+                with_calls="dispatch" in self.pools,
+                with_prices="admit" in self.pools,
+            )
         )
         if "reserve" in self.pools:
             every_s = self.settings.reserve.park_recheck_ms / 1000

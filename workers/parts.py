@@ -11,6 +11,7 @@ from broker.identity.directory import Directory
 from broker.kafka import topics
 from broker.kafka.producing import Producer
 from broker.kafka.reading import CoordinateReader
+from broker.ops import prices
 from broker.policy.following import Following
 from broker.pricing.book import SHIPPED, PriceBook
 from broker.pricing.counters import load_counters
@@ -71,10 +72,13 @@ class Parts:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, settings: Settings, metrics: Metrics, *, with_calls: bool) -> AsyncIterator[Self]:
+    async def open(
+        cls, settings: Settings, metrics: Metrics, *, with_calls: bool, with_prices: bool
+    ) -> AsyncIterator[Self]:
         """Raises ConfigurationError where an operator must mend something, Unavailable where a part is away.
 
-        `with_calls`: the process runs DISPATCH, and so holds a lease.
+        `with_calls`: the process runs DISPATCH, and so holds a lease. `with_prices`: it runs ADMIT, and so
+        decides by the price book, whose use goes on record.
         """
         async with AsyncExitStack() as stack:
             sealer = Sealer(settings.seal_key())
@@ -100,6 +104,8 @@ class Parts:
             stack.push_async_callback(attempts.close)
             lease = Lease(Leases(database), settings.dispatch.lease_s, settings.dispatch.lease_renew_s)
             targets = Targets(settings, providers, LANE_WEIGHTS, metrics)
+            if with_prices:
+                await prices.begin_use(database, books.version)
             if with_calls:
                 await _start_calling(stack, lease, _board(settings, targets, metrics))
             cancels = Cancels(database)

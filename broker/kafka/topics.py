@@ -1,6 +1,8 @@
 """Bring a cluster's topics to what `broker.kafka.topic_plan` says, or tell in what they differ."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from broker.errors import TopicsMissing
@@ -27,21 +29,38 @@ class Report(NamedTuple):
     left: list[Difference]
 
 
+@dataclass(slots=True)
+class Work:
+    """How far `apply` has come, in words: known also where it breaks off."""
+
+    done: list[str] = field(default_factory=list)
+    begun: list[str] = field(default_factory=list)
+    """What was under way when it broke off, and may be done or not."""
+
+    @contextmanager
+    def step(self, lines: Sequence[str]) -> Iterator[None]:
+        self.begun = [*lines]
+        yield
+        self.done += lines
+        self.begun = []
+
+
 async def apply(
     settings: KafkaSettings,
     applications: Iterable[str],
     walled: Iterable[str] = (),
     *,
     grow_outcomes: bool = False,
+    work: Work | None = None,
 ) -> Report:
     """Make the topics that are missing, mend those that differ, and wait until each partition has a leader.
 
     Applying again changes nothing. Partitions are added to `outcomes.*` only with `grow_outcomes`: it is safe
-    when no job is under way. Raises KafkaUnavailable, SettingsInvalid.
+    when no job is under way. `work` is kept up to date. Raises KafkaUnavailable, SettingsInvalid.
     """
     async with connect(settings) as cluster:
         planned = await _plan_with_walls(cluster, settings, applications, walled)
-        return await _carry_out(cluster, settings, planned, grow_outcomes=grow_outcomes)
+        return await _carry_out(cluster, settings, planned, work or Work(), grow_outcomes=grow_outcomes)
 
 
 async def apply_application(settings: KafkaSettings, application: str, *, walled: bool) -> Report:
@@ -49,17 +68,17 @@ async def apply_application(settings: KafkaSettings, application: str, *, walled
     planned = plan(settings, [application], [application] if walled else [])
     own = {name: spec for name, spec in planned.items() if name.endswith(f".{application}")}
     async with connect(settings) as cluster:
-        return await _carry_out(cluster, settings, own, grow_outcomes=False)
+        return await _carry_out(cluster, settings, own, Work(), grow_outcomes=False)
 
 
 async def _carry_out(
-    cluster: Cluster, settings: KafkaSettings, planned: Plan, *, grow_outcomes: bool
+    cluster: Cluster, settings: KafkaSettings, planned: Plan, work: Work, *, grow_outcomes: bool
 ) -> Report:
     fitted, differences = await _survey(cluster, planned)
     mendable = [d for d in differences if _mendable(d, settings, grow_outcomes=grow_outcomes)]
-    await _create(cluster, fitted, mendable)
-    await _mend_settings(cluster, fitted, mendable)
-    await _add_partitions(cluster, fitted, mendable)
+    await _create(cluster, fitted, mendable, work)
+    await _mend_settings(cluster, fitted, mendable, work)
+    await _add_partitions(cluster, fitted, mendable, work)
     await cluster.wait_for_leaders({d.topic: 0 for d in differences}, _LEADERS_TIMEOUT_S)
     left = [d for d in differences if d not in mendable and d.fault is not Fault.LEADERLESS]
     return Report([_told(d, fitted) for d in mendable], left)
@@ -81,25 +100,36 @@ def _told(difference: Difference, planned: Plan) -> str:
     return f"{difference.topic}: {difference.name} is now {difference.wanted}, was {difference.found}"
 
 
-async def _create(cluster: Cluster, planned: Plan, differences: list[Difference]) -> None:
-    missing = [planned[d.topic] for d in differences if d.fault is Fault.MISSING]
+async def _create(cluster: Cluster, planned: Plan, differences: list[Difference], work: Work) -> None:
+    missing = [d for d in differences if d.fault is Fault.MISSING]
     if missing:
-        await cluster.create(missing)
-        await cluster.wait_for_leaders({spec.name: spec.partitions for spec in missing}, _LEADERS_TIMEOUT_S)
+        specs = [planned[d.topic] for d in missing]
+        with work.step([_told(d, planned) for d in missing]):
+            await cluster.create(specs)
+        await cluster.wait_for_leaders({spec.name: spec.partitions for spec in specs}, _LEADERS_TIMEOUT_S)
 
 
-async def _mend_settings(cluster: Cluster, planned: Plan, differences: list[Difference]) -> None:
-    for topic in sorted({d.topic for d in differences if d.fault is Fault.SETTING}):
+async def _mend_settings(cluster: Cluster, planned: Plan, differences: list[Difference], work: Work) -> None:
+    for topic, of_topic in _by_topic(differences, Fault.SETTING).items():
         found = (await cluster.settings([topic]))[topic]
         own = {name: setting.value or "" for name, setting in found.items() if setting.own}
-        await cluster.set_settings(topic, own | dict(planned[topic].settings))
+        with work.step([_told(d, planned) for d in of_topic]):
+            await cluster.set_settings(topic, own | dict(planned[topic].settings))
 
 
-async def _add_partitions(cluster: Cluster, planned: Plan, differences: list[Difference]) -> None:
-    short = {d.topic: planned[d.topic].partitions for d in differences if d.fault is Fault.PARTITIONS}
-    for topic, total in short.items():
-        await cluster.add_partitions(topic, total)
-    await cluster.wait_for_leaders(short, _LEADERS_TIMEOUT_S)
+async def _add_partitions(cluster: Cluster, planned: Plan, differences: list[Difference], work: Work) -> None:
+    short = _by_topic(differences, Fault.PARTITIONS)
+    for topic, of_topic in short.items():
+        with work.step([_told(d, planned) for d in of_topic]):
+            await cluster.add_partitions(topic, planned[topic].partitions)
+    await cluster.wait_for_leaders({name: planned[name].partitions for name in short}, _LEADERS_TIMEOUT_S)
+
+
+def _by_topic(differences: list[Difference], fault: Fault) -> dict[str, list[Difference]]:
+    found: dict[str, list[Difference]] = {}
+    for difference in sorted((d for d in differences if d.fault is fault), key=lambda d: d.topic):
+        found.setdefault(difference.topic, []).append(difference)
+    return found
 
 
 async def check(

@@ -3,7 +3,7 @@
 from broker.kafka import topics
 from broker.kafka.cluster import NewTopicSpec, TopicState
 from broker.kafka.topic_plan import Difference
-from broker.kafka.topics import Report
+from broker.kafka.topics import Report, Work
 from broker.ops import applications
 from broker.ops.changes import act, record_change
 from broker.settings import KafkaSettings
@@ -11,12 +11,18 @@ from broker.store.database import Database
 
 
 async def apply(database: Database, kafka: KafkaSettings, *, grow_outcomes: bool) -> Report:
-    """What is done goes on the record of operations. Raises Unavailable, SettingsInvalid."""
-    report = await topics.apply(kafka, await applications.names(database), grow_outcomes=grow_outcomes)
-    if report.done:
-        async with act(database) as connection:
-            await record_change(connection, "topics.apply", "topics", {}, {"done": report.done})
-    return report
+    """What is done goes on the record of operations, also where it breaks off, with what was under way then.
+    Raises Unavailable, SettingsInvalid.
+    """
+    work = Work()
+    known = await applications.names(database)
+    try:
+        return await topics.apply(kafka, known, grow_outcomes=grow_outcomes, work=work)
+    finally:
+        after = {name: lines for name, lines in (("done", work.done), ("failed", work.begun)) if lines}
+        if after:
+            async with act(database) as connection:
+                await record_change(connection, "topics.apply", "topics", {}, after)
 
 
 async def check(database: Database, kafka: KafkaSettings) -> list[Difference]:

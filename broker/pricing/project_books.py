@@ -22,6 +22,11 @@ class ProjectBooks:
         self._book = book
         self._made: dict[int, _Made] = {}
 
+    @property
+    def version(self) -> str:
+        """Of the book for all."""
+        return self._book.version
+
     def of(self, project: Project) -> PriceBook:
         prices = project.settings.prices
         if not prices:

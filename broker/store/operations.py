@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import orjson
-from sqlalchemy import insert, select
+from sqlalchemy import Select, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.audit import chain
@@ -55,18 +55,33 @@ async def record(connection: AsyncConnection, operation: Operation) -> None:
     await positions.move(connection, [(head, goal)], {})
 
 
+async def last_on(connection: AsyncConnection, action: str, subject: str) -> Operation | None:
+    """The last of one kind on one subject, within a transaction."""
+    statement = (
+        _entries()
+        .where(audit.c.entry["subject"].as_string() == subject, audit.c.entry["action"].as_string() == action)
+        .limit(1)
+    )
+    entry = await connection.scalar(statement)
+    return None if entry is None else _row(entry).operation
+
+
 async def latest(database: Database, limit: int, subject: str | None = None) -> Sequence[OperationRow]:
     """The last `limit` operations, of all or on one subject, the newest first. Raises DatabaseUnavailable."""
-    statement = (
-        select(audit.c.entry)
-        .where(audit.c.topic == PLACE.topic, audit.c.partition == PLACE.partition)
-        .order_by(audit.c.position.desc())
-        .limit(limit)
-    )
+    statement = _entries().limit(limit)
     if subject is not None:
         statement = statement.where(audit.c.entry["subject"].as_string() == subject)
     async with database.connect() as connection:
         return [_row(entry) for entry in await connection.scalars(statement)]
+
+
+def _entries() -> Select[Any]:
+    """The newest first."""
+    return (
+        select(audit.c.entry)
+        .where(audit.c.topic == PLACE.topic, audit.c.partition == PLACE.partition)
+        .order_by(audit.c.position.desc())
+    )
 
 
 def _row(entry: Mapping[str, Any]) -> OperationRow:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from headworks.cli.groups import group
-from headworks.cli.output import JsonOption, show, show_table
+from headworks.cli.output import JsonOption, opened, run, show, show_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -109,9 +109,9 @@ def import_prices(
 
     Workers take a new book when they start. Charges made before stay as they are and name their version, and
     a job that was admitted before is charged by the prices that it was admitted under. The book that is
-    replaced is kept beside the new one.
+    replaced is kept beside the new one. Where the database is at hand the import is on record
+    (`headworks budgets history prices`).
     """
-    from broker.pricing.book_file import write
     from broker.pricing.changes import changes
 
     target = output or _in_use()
@@ -119,12 +119,14 @@ def import_prices(
         raise typer.BadParameter(
             "say where, and name that file in the setting `prices`", param_hint="--output"
         )
+    target = target.resolve()
     taken_on = (datetime.now(UTC) if day is None else day).date()
     contents = _contents(source, target, taken_on)
     new = _parsed(contents)
-    if target.exists():
-        _show_changes(changes(_book(str(target)), new), as_json=False)
-    kept = None if dry_run else write(target, contents)
+    old = _book(str(target)) if target.exists() else None
+    if old is not None:
+        _show_changes(changes(old, new), as_json=False)
+    kept = None if dry_run else _written(target, contents, old)
     if kept is not None:
         typer.echo(f"The book before is kept: {kept}", err=True)
     done = "would be" if dry_run else "is"
@@ -158,6 +160,26 @@ def _contents(source: Path | None, target: Path, taken_on: "date") -> dict[str, 
         return make_book(taken_on)
     base = _book(str(target) if target.exists() else None)
     return merged(base, read_prices(source), taken_on)
+
+
+def _written(target: Path, contents: dict[str, Any], old: "PriceBook | None") -> Path | None:
+    """Where the old one is kept. Raises PriceBookInvalid."""
+    from broker.errors import DatabaseBehind, DatabaseUnavailable, SettingsInvalid
+    from broker.ops import prices
+    from broker.pricing import book_file
+    from broker.settings import Settings
+
+    version = None if old is None else old.version
+
+    async def work() -> Path | None:
+        async with opened(Settings.load()) as database:
+            return await prices.replace(database, target, contents, version)
+
+    try:
+        return run(work())
+    except (DatabaseUnavailable, DatabaseBehind, SettingsInvalid) as error:
+        typer.echo(f"Who imported it is not on record: {error}. Workers record its use.", err=True)
+        return book_file.write(target, contents)
 
 
 def _parsed(contents: dict[str, Any]) -> "PriceBook":

@@ -18,6 +18,7 @@ from broker.store.database import Database
 from tests.unit.headworks.cli.conftest import Invoke
 from tests.unit.headworks.cli.holding import hold
 from tests.unit.headworks.cli.test_commands import LEAVES
+from tests.unit.headworks.cli.test_prices import OWN
 
 READING = {
     *("doctor", "db check", "topics check", "topics list", "orgs show", "orgs list", "projects show"),
@@ -33,12 +34,12 @@ ELSEWHERE = {
     **dict.fromkeys(("demo", "dev"), "an installation of its own, gone at its end"),
     "simulate": "no part of an installation",
     "worker": "the table of workers has it",
-    "prices import": "it writes a file, whose version each charge names",
 }
 """What changes something that has a record of its own, or needs none."""
 
 CHANGING = {
     "topics apply": "topics.apply",
+    "prices import --from own.json --output prices.json": "price_book.import",
     "orgs create bolt": "organization.create",
     "orgs set acme --time-zone Europe/Berlin": "organization.set",
     "projects create acme/lab": "project.create",
@@ -60,6 +61,13 @@ CHANGING = {
     "dead show {buried} --value letter.bin": "dead_letter.read",
 }
 """Commands, and the action that they leave; of `db upgrade` see below."""
+
+AGAIN = (
+    "keys revoke {key}",
+    "webhooks remove {webhook}",
+    "topics apply",
+    "prices import --from own.json --output prices.json",
+)
 
 
 def _names(path: tuple[str, ...]) -> str:
@@ -95,6 +103,7 @@ def known(buried: str, invoke: Invoke, tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setenv("HEADWORKS_OPERATOR", "ann")
     url = f"sqlite+aiosqlite:///{tmp_path}/headworks.db"
     asyncio.run(_make_application(url, f"a{uuid4().hex[:8]}"))
+    (tmp_path / "own.json").write_text(json.dumps([OWN]))
     _policy(tmp_path / "policy.yaml", "allow")
     _policy(tmp_path / "other.yaml", "flag")
     for command in (
@@ -137,7 +146,7 @@ def test_every_change_leaves_an_entry(known: dict[str, str], invoke: Invoke) -> 
     told = json.dumps(_entries(invoke))
     assert len(secrets) == 4
     assert not any(secret in told for secret in secrets)
-    for again in ("keys revoke {key}", "webhooks remove {webhook}", "topics apply"):
+    for again in AGAIN:
         before = _entries(invoke)
         assert invoke(again.format(**known)).exit_code == 0
         assert _entries(invoke) == before, f"{again} changes nothing, and leaves an entry"
