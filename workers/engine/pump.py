@@ -2,25 +2,24 @@
 
 Each assigned partition has a reader, which takes records as they come, and each lane a feeder, which hands
 them on in batches: what gathers while batches are under way goes into the next. The reader must not let
-fetched records lie in the client, which fetches nothing for any other partition meanwhile.
-
-A batch whose stage says `retryable` is tried again until it passes: jobs wait, they are not lost. One that
-fails otherwise is taken apart, and the record that fails by itself goes to `poison`.
+fetched records lie in the client, which fetches nothing for any other partition meanwhile. What becomes of a
+batch that fails, `trying` and `doing` say.
 """
 
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic
 
-from workers.engine.backoff import delays
+from workers.engine.committing import commit
+from workers.engine.doing import Doing, Handle, Poison
 from workers.engine.lane import Flow, Lane, Piece, size
 from workers.engine.slots import Slots
 from workers.engine.source import Fetched, Partition, R, Source, Unreadable
 from workers.engine.tenants import Sharing
+from workers.engine.trying import Trying
 
-T = TypeVar("T")
 _FETCH_MAX = 500
 _REVIEW_EVERY_S = 0.1
 _REVIEW_MAX = 1_000
@@ -62,8 +61,8 @@ class Pump(Generic[R]):
         self,
         name: str,
         lanes: Mapping[str, Source[R]],
-        handle: Callable[[Sequence[R]], Awaitable[Awaitable[None] | None]],
-        poison: Callable[[R | Unreadable, BaseException | None], Awaitable[None]],
+        handle: Handle[R],
+        poison: Poison[R],
         slots: Slots,
         limits: Limits,
         on_trouble: Callable[[BaseException], None] = lambda _: None,
@@ -75,20 +74,16 @@ class Pump(Generic[R]):
             lane: Lane(lane, source, limits.batch_max, limits.under_way_max, sharing)
             for lane, source in lanes.items()
         }
-        self._handle = handle
-        self._poison = poison
+        self._trying = Trying(on_trouble)
+        self._doing = Doing(handle, poison, self._trying, on_trouble)
         self._limits = limits
         self._on_trouble = on_trouble
         self._flows: dict[Partition, Flow[R]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._waiting: set[asyncio.Task[Any] | None] = set()
-        """Those of `_tasks` that wait without slots."""
         self._sharing = sharing
         self._committer: asyncio.Task[None] | None = None
         self._reviewer: asyncio.Task[None] | None = None
-        self._stopping = False
         self._crashed: BaseException | None = None
-        self._troubled_since: dict[object, float] = {}
 
     async def start(self) -> None:
         for lane in self._lanes.values():
@@ -107,18 +102,16 @@ class Pump(Generic[R]):
 
         Where Kafka is away the commit and the leaving are given up: what is not committed comes again.
         """
-        self._stopping = True
         deadline = time.monotonic() + drain_s
         for lane in self._lanes.values():
             _cancel(lane.feeder)
         _cancel(self._reviewer)
         for flow in self._flows.values():
             flow.end()
-        for task in self._waiting:
-            _cancel(task)
+        self._doing.stop_waiting()
         await self._settle_down(min(self._limits.revoke_wait_s, drain_s))
         _cancel(self._committer)
-        await self._within(self._limits.leave_s, self._commit(list(self._flows.values())))
+        await self._within(self._limits.leave_s, commit(list(self._flows.values()), self._on_trouble))
         stops = [lane.source.stop() for lane in self._lanes.values()]
         await asyncio.gather(*(self._within(self._limits.leave_s, stop) for stop in stops))
         await self._settle_down(max(0.0, deadline - time.monotonic()))
@@ -133,7 +126,7 @@ class Pump(Generic[R]):
         now = time.monotonic()
         if self._crashed is not None:
             return f"reader crashed: {type(self._crashed).__name__}"
-        if any(now - since > min(5.0, after_s) for since in self._troubled_since.values()):
+        if self._trying.for_s(now) > min(5.0, after_s):
             return "a part that the stage needs is away"
         late = [
             lane.name
@@ -182,7 +175,7 @@ class Pump(Generic[R]):
         for flow in flows:
             flow.end()
         await self._settle_down(self._limits.revoke_wait_s, flows)
-        await self._commit(flows)
+        await commit(flows, self._on_trouble)
         for flow in flows:
             flow.tracker.close()
             self._flows.pop(flow.partition, None)
@@ -207,7 +200,7 @@ class Pump(Generic[R]):
         try:
             while True:
                 await flow.room.wait()
-                fetched = await self._insist(lambda: self._fetch(flow))
+                fetched = await self._trying.insist(lambda: self._fetch(flow))
                 flow.lane.fetched_at = time.monotonic()
                 if flow.ended:
                     return
@@ -282,8 +275,10 @@ class Pump(Generic[R]):
     def _note(self, flow: Flow[R]) -> None:
         """Whether the reader may go on."""
         limits = self._limits
-        has_room = flow.tracker.span < limits.span_max and flow.waiting_bytes < limits.waiting_bytes_max
-        _turn(flow.room, on=has_room)
+        if flow.tracker.span < limits.span_max and flow.waiting_bytes < limits.waiting_bytes_max:
+            flow.room.set()
+        else:
+            flow.room.clear()
 
     def _crash(self, error: Exception) -> None:
         self._crashed = error
@@ -297,7 +292,7 @@ class Pump(Generic[R]):
         try:
             try:
                 if batch:
-                    later = await self._do([piece.record for piece in batch])
+                    later = await self._doing.do([piece.record for piece in batch])
             finally:
                 self.slots.release(lane.name, cost)
                 lane.leave(batch)
@@ -305,7 +300,7 @@ class Pump(Generic[R]):
                 for piece in batch:
                     piece.flow.tracker.finish(piece.record.offset)
             else:
-                await self._waited(later)
+                await self._doing.wait(later)
                 lane.put_back(batch)
         except Exception as error:
             self._crash(error)
@@ -316,94 +311,10 @@ class Pump(Generic[R]):
                 self._note(flow)
             lane.end()
 
-    async def _waited(self, later: Awaitable[None]) -> None:
-        """A wait that nobody needs to see the end of: whoever gets the partition waits anew."""
-        task = asyncio.current_task()
-        self._waiting.add(task)
-        if self._stopping:
-            _cancel(task)
-        try:
-            await later
-        finally:
-            self._waiting.discard(task)
-
-    async def _do(self, work: Sequence[R | Unreadable]) -> Awaitable[None] | None:
-        first = work[0]
-        if isinstance(first, Unreadable):
-            await self._insist(lambda: self._poison(first, None))
-            return None
-        return await self._process(cast(Sequence[R], work))
-
-    async def _process(self, records: Sequence[R]) -> Awaitable[None] | None:
-        try:
-            return await self._insist(lambda: self._handle(records))
-        except Exception as error:
-            self._on_trouble(error)
-            if len(records) == 1:
-                await self._give_up(records[0], error)
-                return None
-            for record in records:
-                await self._alone(record)
-            return None
-
-    async def _give_up(self, record: R, error: Exception) -> None:
-        await self._insist(lambda: self._poison(record, error))
-
-    async def _alone(self, record: R) -> None:
-        while (later := await self._process([record])) is not None:
-            await self._waited(later)
-
-    async def _insist(self, act: Callable[[], Awaitable[T]]) -> T:
-        """What insisting takes is made when it is needed: thousands of acts are under way at a time."""
-        try:
-            return await act()
-        except Exception as error:
-            if not getattr(error, "retryable", False):
-                raise
-            first = error
-        return await self._try_again(act, first)
-
-    async def _try_again(self, act: Callable[[], Awaitable[T]], error: Exception) -> T:
-        """Each act has a trouble of its own: that one partition can be fetched says nothing of a database."""
-        trouble = object()
-        self._troubled_since[trouble] = time.monotonic()
-        try:
-            for delay in delays():
-                self._on_trouble(error)
-                await asyncio.sleep(delay)
-                try:
-                    return await act()
-                except Exception as again:
-                    if not getattr(again, "retryable", False):
-                        raise
-                    error = again
-        finally:
-            self._troubled_since.pop(trouble, None)
-        raise AssertionError("delays() has no end")
-
-    # committing
-
     async def _commit_always(self) -> None:
         while True:
             await asyncio.sleep(self._limits.commit_interval_s)
-            await self._commit(list(self._flows.values()))
-
-    async def _commit(self, flows: Sequence[Flow[R]]) -> None:
-        """A commit that fails is no loss: what is not committed comes again."""
-        points: dict[Lane[R], dict[Partition, int]] = {}
-        for flow in flows:
-            point = flow.tracker.commit_point
-            if not flow.tracker.is_closed() and point is not None and point != flow.committed:
-                points.setdefault(flow.lane, {})[flow.partition] = point
-        for lane, offsets in points.items():
-            try:
-                await lane.source.commit(offsets)
-            except Exception as error:
-                self._on_trouble(error)
-                continue
-            for partition, point in offsets.items():
-                if (flow_now := self._flows.get(partition)) is not None:
-                    flow_now.committed = point
+            await commit(list(self._flows.values()), self._on_trouble)
 
 
 @dataclass
@@ -416,13 +327,6 @@ class _LaneAssignment(Generic[R]):
 
     async def revoked(self, partitions: Collection[Partition]) -> None:
         await self.pump.revoke(partitions)
-
-
-def _turn(event: asyncio.Event, *, on: bool) -> None:
-    if on:
-        event.set()
-    else:
-        event.clear()
 
 
 def _cancel(task: asyncio.Task[Any] | None) -> None:
