@@ -169,7 +169,7 @@ class Bench:
 
 
 async def rebuilt(gate: RedisGate, ledger: MemoryLedger) -> None:
-    gate._closed.add(ORGANIZATION)
+    gate._runner.closed.add(ORGANIZATION)
     await gate.rebuild(ledger)
 
 

@@ -305,7 +305,7 @@ async def test_a_lost_gate_comes_back_from_the_database(database: Database, clos
     await intent(database, "failed")
     await verdict(database, "failed", 12)
     gate = closed_bench.gate
-    gate._closed.add(ORGANIZATION)
+    gate._runner.closed.add(ORGANIZATION)
     await gate.rebuild(LedgerSource(database))
     today, month, minute = f"d:{TODAY}", f"m:{MONTH}", f"i:{MINUTE}"
     expected = {

@@ -197,7 +197,7 @@ async def test_a_call_of_the_rebuild_that_is_sent_again_counts_once(bench: Bench
 
 
 async def test_a_server_whose_clock_lies_behind_the_last_one_opens(bench: Bench) -> None:
-    bench.gate._seen[ORGANIZATION] += 3_600_000_000
+    bench.gate._runner._seen[ORGANIZATION] += 3_600_000_000
     await every_verb(bench.gate)
     await bench.gate.rebuild(bench.ledger)
     for gate in bench.gates:

@@ -24,7 +24,7 @@ async def zones(closed_bench: Bench) -> dict[int, str]:
     """The zone of each organization, to be changed at will."""
     found = {ORGANIZATION: NEW_YORK}
     for gate in closed_bench.gates:
-        gate._time_zone_of = lambda organization_id: found.get(organization_id, "UTC")
+        gate._runner._time_zone_of = lambda organization_id: found.get(organization_id, "UTC")
     await closed_bench.open()
     return found
 
@@ -99,7 +99,7 @@ async def test_organizations_have_their_own_midnights_in_one_round_trip(
 ) -> None:
     bench, other = closed_bench, ORGANIZATION + 1
     zones[other] = "Asia/Tokyo"
-    bench.gate._closed.add(other)
+    bench.gate._runner.closed.add(other)
     await bench.gate.rebuild(bench.ledger)
     bench.clock.now_ms = at("UTC", 2026, 7, 15, 2)
     ours, theirs = await bench.gate.reserve(
@@ -130,18 +130,18 @@ async def test_a_clock_of_redis_that_lies_days_apart_is_followed(closed_bench: B
     bench = closed_bench
     await bench.open()
     gate = bench.gate
-    assert gate._clock is not None
+    assert gate._runner._clock is not None
     seconds, _ = await bench.client.time()
-    gate._clock = None
-    gate._ahead_ms = -40 * 24 * HOUR_MS
+    gate._runner._clock = None
+    gate._runner._ahead_ms = -40 * 24 * HOUR_MS
     evaluations: list[int] = []
-    evaluate = gate._evaluate
+    evaluate = gate._runner._evaluate
 
     async def counted(script: object, calls: list[object]) -> list[list[int]]:
         evaluations.append(len(calls))
         return await evaluate(script, calls)  # type: ignore[arg-type]
 
-    gate._evaluate = counted  # type: ignore[method-assign, assignment]
+    gate._runner._evaluate = counted  # type: ignore[method-assign, assignment]
     await rebuilt(gate, bench.ledger)
     assert evaluations == [1, 1]
     evaluations.clear()

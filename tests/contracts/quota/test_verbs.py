@@ -11,8 +11,8 @@ from broker.quota.calendar import DAY_MS, MINUTE_MS
 from broker.quota.calls import Commands
 from broker.quota.counters import NodeOf
 from broker.quota.gate import Granted, Over, Release, Settled, StartRequest
+from broker.quota.grouping import BATCH_MAX
 from broker.quota.limits import NUMBER_MAX, Limits
-from broker.quota.redis_gate import BATCH_MAX
 from schemas.state import Hold
 from tests.contracts.quota.harness import (
     NOON_MS,
@@ -381,7 +381,7 @@ async def test_scripts_that_the_server_forgot_are_sent_again(bench: Bench) -> No
 
 async def test_without_a_clock_given_time_is_the_servers(bench: Bench) -> None:
     seconds, _ = await bench.client.time()
-    bench.gate._clock = None
+    bench.gate._runner._clock = None
     hold = await reserve(bench, "a")
     assert hold.minute in {seconds // 60, seconds // 60 + 1}
     assert hold.day == hold.minute // 1440
@@ -398,14 +398,14 @@ async def test_every_key_carries_the_hash_tag_of_its_organization(bench: Bench) 
 async def test_reservations_that_meet_go_to_redis_together(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run, sent = bench.gate._calls.run, 0
+    run, sent = bench.gate._runner._calls.run, 0
 
     async def counted(commands: Commands) -> list[Any]:
         nonlocal sent
         sent += 1
         return await run(commands)
 
-    monkeypatch.setattr(bench.gate._calls, "run", counted)
+    monkeypatch.setattr(bench.gate._runner._calls, "run", counted)
     asked = [request(f"{number:032x}") for number in range(20)]
     answers = await asyncio.gather(*(bench.gate.reserve([one]) for one in asked))
     assert [granted(answer).id for (answer,) in answers] == [one.hold_id for one in asked]
