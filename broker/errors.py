@@ -10,6 +10,7 @@
     │   ├── TopicsMissing
     │   ├── RedisUnfit
     │   ├── DlpRulesInvalid             (broker.policy.dlp.errors)
+    │   ├── DetectorUnusable            (broker.plugins.errors)
     │   └── EmbeddedKafkaUnavailable    (broker.kafka.embedded)
     ├── Unavailable               a part is away: wait and try again   (retryable)
     │   ├── KafkaUnavailable
@@ -33,6 +34,11 @@
     ├── TokenMapRefused                                                         (broker.policy.dlp.errors)
     │   ├── TokenMapTooLarge
     │   └── TokenMapUnreadable
+    ├── DetectorFault             a plugged-in detector's look came to nothing  (broker.plugins.errors)
+    │   ├── DetectorTimedOut
+    │   ├── DetectorFailed
+    │   ├── DetectorGarbage
+    │   └── DetectorDied
     ├── RowInvalid                a labelled row is malformed                   (broker.policy.evaluation)
     ├── OutputUnfit               a file of `headworks run` cannot be gone on with   (headworks.batch.files)
     ├── NothingComesBack          `headworks run` has waited long enough             (headworks.batch.session)

@@ -196,6 +196,19 @@ class ProviderTarget(Section):
         return value.rstrip("/")
 
 
+class DetectorSettings(Section):
+    """A detector that is plugged in; its section has the name of its entry point."""
+
+    looks_at: list[Literal["request", "answer"]] = ["request"]
+    """Requests as ADMIT sends them on, answers as DISPATCH does."""
+    timeout_s: float = Field(5, gt=0, le=600)
+    """For one job; its process is killed after that, and another made."""
+    start_timeout_s: float = Field(60, gt=0, le=3_600)
+    waiting_jobs_max: int = Field(1_000, ge=1)
+    """Of one process; what comes beyond is not looked at, and counted."""
+    waiting_bytes_max: int = Field(16 * _MEBIBYTE, ge=1024)
+
+
 class WebhookSettings(Section):
     look_every_s: float = Field(5, gt=0, le=3_600)
     """How often budgets are looked at, and what is due is sent."""
@@ -232,6 +245,8 @@ class Settings(BaseSettings):
     concurrency: ConcurrencySettings = ConcurrencySettings()
     retry: RetrySettings = RetrySettings()
     providers: dict[Annotated[str, Field(pattern=r"^[a-z0-9_-]+$")], ProviderTarget] = {}
+    detectors: dict[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")], DetectorSettings] = {}
+    """Plugged in beside policy: they flag jobs and nothing else."""
     prices: Path | None = None
     """A price book; without it the one that comes with Headworks."""
     tokenizers: Path | None = None

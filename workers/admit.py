@@ -38,6 +38,8 @@ _YIELD_AFTER_S = 0.004
 
 Hold = Callable[[Sequence[Inner], Sequence[Outgoing]], Awaitable[None]]
 """RESERVE's: take the jobs' holds, and publish what follows and the records beside."""
+Show = Callable[[State, bytes], None]
+"""A job's value, to detectors that look at jobs beside their way."""
 
 
 class Admit:
@@ -55,6 +57,8 @@ class Admit:
         admit = settings.admit
         self.hold: Hold | None = None
         """Where this process runs RESERVE too."""
+        self.show: Show | None = None
+        """Where a detector is plugged in."""
         self.examiner = Examiner(settings, tools, directory, books, policy)
         self._jobs = jobs
         self._cancels = cancels
@@ -76,6 +80,12 @@ class Admit:
         parked = await self._producer.send_all([self._holding.record(one) for one in held])
         await self._holding.enter(held, parked)
         await self._pass_on(onward, strangers + asking + ended)
+        self._shown([*onward, *(one.inner for one in held)])
+
+    def _shown(self, passed: Iterable[Inner]) -> None:
+        if self.show is not None:
+            for inner in passed:
+                self.show(inner.state, inner.value)
 
     async def _going(self, jobs: Iterable[tuple[Job, Seen]]) -> list[tuple[Job, Seen]]:
         """Without those that were held for review when they were read before."""

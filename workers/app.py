@@ -17,6 +17,7 @@ from faststream.kafka import KafkaBroker
 
 from broker.kafka.consuming import GroupSource, Place, stream_broker
 from broker.ops.webhooks import secret_of
+from broker.plugins.contract import Phase
 from broker.records import Incoming
 from broker.settings import Settings
 from broker.telemetry.http import asgi_routes
@@ -24,10 +25,12 @@ from broker.telemetry.metrics import Metrics
 from broker.webhooks import Webhooks
 from schemas import topics
 from schemas.outcomes import StageName
+from schemas.state import State
 from schemas.topics import Lane, RetryDelay
 from workers.admit import Admit
 from workers.completer import Completer
 from workers.crowds import Crowds, Room
+from workers.detecting import Detecting
 from workers.dispatch import Dispatch
 from workers.engine.pump import Limits, Pump
 from workers.engine.slots import Slots
@@ -59,6 +62,7 @@ waits for a target: as many as RESERVE passes on of one project.
 """
 _HOLDING: frozenset[Pool] = frozenset({"reserve", "dispatch", "settle", "retry"})
 """Pools that speak to the gate."""
+_SEEN_AT: Mapping[Phase, Pool] = {"request": "admit", "answer": "dispatch"}
 _WATCH_EVERY_S = 1.0
 _AWAY_AFTER_S = 5.0
 
@@ -78,6 +82,7 @@ class Worker:
         self._waker: asyncio.Task[None] | None = None
         self._parts: Parts | None = None
         self._reserving: Reserve | None = None
+        self._detecting: Detecting | None = None
         self._watch: Watch | None = None
 
     async def open(self) -> None:
@@ -90,6 +95,7 @@ class Worker:
                 with_prices="admit" in self.pools,
             )
         )
+        await self._start_detecting(self._parts)
         if "reserve" in self.pools:
             every_s = self.settings.reserve.park_recheck_ms / 1000
             crowds = Crowds(_room(self._parts), every_s, self.metrics)
@@ -103,6 +109,12 @@ class Worker:
         if _HOLDING.intersection(self.pools):
             questions["redis"] = self._parts.counters.check
         self._watch = await self._stack.enter_async_context(Watch(questions, _WATCH_EVERY_S))
+
+    async def _start_detecting(self, parts: Parts) -> None:
+        """What is plugged in sees what passes here. Raises DetectorUnusable."""
+        phases = [phase for phase, pool in _SEEN_AT.items() if pool in self.pools]
+        detecting = Detecting(self.settings.detectors, phases, parts.flags, self.metrics, parts.tools.clock)
+        self._detecting = await self._stack.enter_async_context(detecting)
 
     async def start(self) -> None:
         self._pumps = [getattr(self, f"_{pool}")(self._opened()) for pool in self.pools]
@@ -150,6 +162,7 @@ class Worker:
             parts.cancels,
             Holding(parts.tools, parts.reviews, parts.parking),
         )
+        stage.show = self._shower("request")
         if self._reserving is not None:
             stage.hold = parts.tools.metrics.timed("reserve", self._reserving.hold)
         sources = {
@@ -183,6 +196,7 @@ class Worker:
             parts.targets,
             parts.policy,
         )
+        stage.show = self._shower("answer")
         slot_bytes = max(_SLOT_BYTES, settings.bytes_in_flight_max // settings.slots)
         limits = replace(
             self._limits(
@@ -237,6 +251,9 @@ class Worker:
         )
 
     # what they share
+
+    def _shower(self, phase: Phase) -> Callable[[State, bytes], None] | None:
+        return None if self._detecting is None else self._detecting.shower(phase)
 
     def _notifier(self, parts: Parts, webhooks: Webhooks) -> Notifier:
         """Organizations are told of their budgets where their money is settled, and there of reviews too."""

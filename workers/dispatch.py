@@ -12,7 +12,7 @@ What follows an attempt is in `completer`.
 
 import asyncio
 import random
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
 from broker.errors import NotBelieved
@@ -67,6 +67,8 @@ class Dispatch:
         self._tombstones = tools.tombstones
         self._running: dict[AttemptKey, asyncio.Future[None]] = {}
         self._completer = Completer(tools, attempts)
+        self.show: Callable[[State, bytes], None] | None = None
+        """To detectors that look at answers beside their way, where one is plugged in."""
         self._latency = RecentLatency()
         self._tried: dict[AttemptKey, AttemptRow] = {}
         """Intents that were sent, until their hold is started: one that is on record just as it was sent here
@@ -256,8 +258,10 @@ class Dispatch:
             if judgement.is_withheld:
                 await self._completer.withheld(inner.state, prepared, answer, decision)
                 return
-        body = tokens.put_back(body, prepared.kept)
-        await self._completer.answered(inner.state, prepared, replace(answer, body=body), decision)
+        whole = tokens.put_back(body, prepared.kept)
+        await self._completer.answered(inner.state, prepared, replace(answer, body=whole), decision)
+        if self.show is not None:
+            self.show(inner.state, body)
 
     async def _result(self, state: State, prepared: Prepared) -> Result:
         """A call that is cut off, because its job is called off, may have been served."""

@@ -28,6 +28,7 @@ from broker.store.attempts import Attempts
 from broker.store.cancels import Cancels
 from broker.store.crowds import Waiting
 from broker.store.database import Database
+from broker.store.flags import Flags
 from broker.store.jobs import Jobs
 from broker.store.leases import Leases
 from broker.store.migrate import check
@@ -62,6 +63,7 @@ class Parts:
     cancels: Cancels
     parking: Parking
     reviews: Reviews
+    flags: Flags
     waiting: Waiting
     notices: Notices
     settlements: Settlements
@@ -126,6 +128,7 @@ class Parts:
                 cancels=cancels,
                 parking=Parking(database),
                 reviews=Reviews(database),
+                flags=Flags(database),
                 waiting=Waiting(database),
                 notices=Notices(database),
                 settlements=settlements,

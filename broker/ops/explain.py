@@ -15,6 +15,7 @@ from broker.policy.judge import Judge
 from broker.policy.revision import PolicyRevision
 from broker.settings import Settings
 from broker.store.database import Database
+from broker.store.flags import FlagRow
 from broker.store.history import JobRecords
 from broker.store.settlement_rows import Terminal
 from schemas import headers
@@ -29,6 +30,8 @@ class Explained(NamedTuple):
     again: DecisionRecord
     answer: AnswerDecision | None = None
     """What was decided on the answer, as it is on record: the answer is not kept to be judged again."""
+    flags: tuple[FlagRow, ...] = ()
+    """What plugged-in detectors found in this run: no part of any decision."""
 
     @property
     def same(self) -> bool:
@@ -50,7 +53,8 @@ async def explain(
     stored = await policies.show(database, recorded.revision)
     judge = Judge(PolicyRevision.load(stored.text))
     job = job_of(records, _value(records, found.get(origin)), recorded.served or ())
-    return Explained(recorded, judge.record(job), state.answer)
+    flags = tuple(flag for flag in records.flags if flag.run == state.run)
+    return Explained(recorded, judge.record(job), state.answer, flags)
 
 
 async def read_value(settings: Settings, records: JobRecords) -> bytes:

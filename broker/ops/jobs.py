@@ -113,6 +113,10 @@ def _events(records: JobRecords) -> Iterator[Event]:
         detail = {"at": cancel.origin, "key": cancel.key_id}
         yield Event(cancel.at_ms, "called off", None, None, detail)
     yield from _reviews(records)
+    for flag in records.flags:
+        kinds = " and ".join(f"{found['places'] or ''} {found['kind']}".strip() for found in flag.found)
+        detail = {"detector": flag.detector, "found": kinds}
+        yield Event(flag.at_ms, f"{flag.phase} flagged", flag.run, None, detail)
     for letter in records.dead_letters:
         detail = {"at": letter.coordinate, "reason": letter.reason}
         yield Event(letter.at_ms, "dead letter", letter.run, None, detail)

@@ -3,24 +3,23 @@
 from collections.abc import Iterator
 
 from broker.policy.dlp.errors import DlpRulesInvalid
-from broker.policy.dlp.finder import Finder, Names
+from broker.policy.dlp.finder import Finder
 from broker.policy.dlp.spans import Kind
 from broker.policy.document import Fault
 from broker.policy.sections import Dlp
 from broker.policy.yaml_tree import Path
 
 
-def finder_of(dlp: Dlp, names: Names | None = None) -> Finder:
-    """Finds every built-in type and the document's own; persons where a plug-in for `names` is given.
+def finder_of(dlp: Dlp) -> Finder:
+    """Finds every built-in type but persons, and the document's own.
 
     Raises DlpRulesInvalid, but not for the section of a revision that was loaded.
     """
     return Finder(
-        kinds=[kind for kind in Kind if kind is not Kind.PERSON or names is not None],
+        kinds=[kind for kind in Kind if kind is not Kind.PERSON],
         regions=dlp.phone_regions,
         dictionaries={entry.type: entry.words for entry in dlp.dictionaries},
         patterns={entry.type: entry.pattern for entry in dlp.patterns},
-        names=names,
     )
 
 

@@ -13,6 +13,7 @@ from broker.store.cancels import CancelRow
 from broker.store.clock import now_ms
 from broker.store.database import Database
 from broker.store.driver import AnyRow
+from broker.store.flags import FlagRow
 from broker.store.jobs import JobRow
 from broker.store.keys import JobKey
 from broker.store.parking import ParkedRow
@@ -20,7 +21,7 @@ from broker.store.settlement_rows import Terminal
 from broker.store.tables import identity, ledger, policy, set_aside
 from schemas.state import Charge, Hold
 
-_R = TypeVar("_R", JobRow, AttemptRow, VerdictRow, ParkedRow, CancelRow, Terminal)
+_R = TypeVar("_R", JobRow, AttemptRow, VerdictRow, ParkedRow, CancelRow, FlagRow, Terminal)
 
 
 class Charged(NamedTuple):
@@ -74,6 +75,8 @@ class JobRecords:
     parked: Sequence[ParkedRow] = ()
     cancels: Sequence[CancelRow] = ()
     reviews: Sequence[Reviewed] = ()
+    flags: Sequence[FlagRow] = ()
+    """Of plugged-in detectors."""
     dead_letters: Sequence[DeadLetterRow] = ()
     terminals: Sequence[Terminal] = ()
 
@@ -124,6 +127,7 @@ async def _read(connection: AsyncConnection, row: AnyRow) -> JobRecords:
         charges=[Charged(*(getattr(each, name) for name in Charged._fields)) for each in charges],
         cancels=[_typed(CancelRow, each) for each in await _rows(connection, ledger.cancels, key)],
         parked=[_typed(ParkedRow, each) for each in await _rows(connection, set_aside.parked, key)],
+        flags=[_typed(FlagRow, each) for each in await _rows(connection, policy.flags, key)],
         reviews=[Reviewed(*(getattr(each, name) for name in Reviewed._fields)) for each in held],
         dead_letters=[DeadLetterRow(each.run, each.coordinate, each.reason, each.at_ms) for each in letters],
         terminals=[_typed(Terminal, each) for each in await _rows(connection, ledger.terminals, key)],

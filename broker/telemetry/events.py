@@ -26,6 +26,8 @@ class Event(StrEnum):
     DIRECTORY_ENTRY_UNREADABLE = "directory.entry_unreadable"
     POLICY_ADOPTED = "policy.adopted"
     POLICY_NOT_COMPILED = "policy.not_compiled"
+    DETECTOR_READY = "detector.ready"
+    DETECTOR_FAULT = "detector.fault"
 
 
 WORDINGS: Final[Mapping[str, str]] = {
@@ -47,4 +49,6 @@ WORDINGS: Final[Mapping[str, str]] = {
     Event.DIRECTORY_ENTRY_UNREADABLE: "A key or a project's settings cannot be read",
     Event.POLICY_ADOPTED: "What operators activated decides from now on",
     Event.POLICY_NOT_COMPILED: "ALARM: a policy cannot be compiled here; the last good one goes on deciding",
+    Event.DETECTOR_READY: "A plugged-in detector looks at jobs",
+    Event.DETECTOR_FAULT: "A plugged-in detector fails; jobs go on, and are not looked at by it",
 }

@@ -4,7 +4,7 @@ Children are kept in tables, so that counting on the hot path is a look-up and a
 """
 
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from enum import StrEnum
 from typing import Final, ParamSpec, TypeVar
 
@@ -76,6 +76,12 @@ class Metrics:
         self._answers = self._counter("policy_answers_total", "Answers that policy judged", "effect")
         self._compared = self._counter(
             "policy_shadow_total", "Jobs that a candidate decided too", "live", "candidate", "same"
+        )
+        self._looks = self._counter(
+            "detector_looks_total", "Jobs and answers for plugged-in detectors", "detector", "outcome"
+        )
+        self._flagged = self._counter(
+            "detector_flags_total", "Kinds of findings in a job", "detector", "kind"
         )
         self._unauthentic = self._counter("unauthentic_total", "Records that were not believed", "reason")
         self._dead = self._counter("dead_letters_total", "Dead letters", "stage", "reason")
@@ -159,6 +165,18 @@ class Metrics:
 
     def answer(self, decision: AnswerDecision) -> None:
         self._answers[decision.effect,].inc()
+
+    def look(self, detector: str, outcome: str, kinds: Iterable[str] = ()) -> None:
+        """`kinds`: what was found, of those that the detector declared."""
+        self._looks[detector, outcome].inc()
+        for kind in kinds:
+            self._flagged[detector, kind].inc()
+
+    def detector_fault(self, detector: str, code: str, error: str) -> None:
+        """Counted, and logged once in a while. `error` holds nothing of a job."""
+        self._looks[detector, code].inc()
+        if self._is_news(detector, code):
+            _log.warning(Event.DETECTOR_FAULT, detector=detector, code=code, error=error)
 
     def dead_letter(self, stage: str, reason: str) -> None:
         self._dead[stage, str(reason)].inc()

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from broker.ops.projects import Address
     from broker.policy.revision import PolicyRevision
     from broker.store.database import Database
+    from broker.store.flags import FlagRow
     from schemas.state import AnswerDecision
 
 _FileArgument = Annotated[
@@ -196,7 +197,8 @@ def _explanation(found: "Explained", *, whole: bool) -> dict[str, Any]:
     told = {"same": found.same, "recorded_id": found.recorded.id}
     answer = found.answer
     if whole:
-        return told | record | {"answer": answer and answer.model_dump(mode="json", exclude_none=True)}
+        told_answer = answer and answer.model_dump(mode="json", exclude_none=True)
+        return told | record | {"answer": told_answer, "flags": [_flag(flag) for flag in found.flags]}
     rules = [
         f"{rule.id} ({rule.effect}, {rule.contribution:+}, {rule.standing})" for rule in found.again.rules
     ]
@@ -205,7 +207,21 @@ def _explanation(found: "Explained", *, whole: bool) -> dict[str, Any]:
     redactions = [f"{each.type}: {each.how}" for each in found.again.redactions]
     lists = {"rules": rules, "injection": injection, "types": types, "redactions": redactions}
     shown = told | {name: lists.get(name, value) for name, value in record.items()}
+    if found.flags:
+        shown["flags"] = [_told_flag(flag) for flag in found.flags]
     return shown if answer is None else shown | told_of_answer(answer)
+
+
+def _flag(flag: "FlagRow") -> dict[str, Any]:
+    names = ("phase", "detector", "version", "revision", "sha256", "found")
+    return {name: getattr(flag, name) for name in names} | {"at": moment(flag.at_ms)}
+
+
+def _told_flag(flag: "FlagRow") -> str:
+    found = ", ".join(
+        f"{each['places'] or ''} {each['kind']} ({each['score']})".strip() for each in flag.found
+    )
+    return f"{flag.detector} in the {flag.phase}: {found}"
 
 
 def told_of_answer(answer: "AnswerDecision") -> dict[str, Any]:

@@ -30,7 +30,7 @@ def span_table(counted: Spans) -> Table:
     for name, matches in rows.items():
         table.add_row(printable(name), *_matches(matches))
     if Kind.PERSON in counted.report.by_type:
-        table.caption = "PERSON is found by a plug-in alone; none is installed."
+        table.caption = "PERSON is found by plug-ins alone, beside policy (docs/policy.md)."
     return table
 
 

@@ -18,7 +18,7 @@ from pydantic import BaseModel
 from sqlalchemy import create_engine, text
 
 from broker import errors
-from broker.settings import ProviderTarget, Settings
+from broker.settings import DetectorSettings, ProviderTarget, Settings
 from broker.store.tables.base import metadata
 from broker.telemetry.metrics import Metrics
 from headworks.cli.commands import load
@@ -160,10 +160,11 @@ def test_files_named_are_there(name: str) -> None:
 
 
 def is_field(path: list[str], model: type[BaseModel] = Settings) -> bool:
-    """Whether a model has a field of that path; a provider has any name."""
+    """Whether a model has a field of that path; a provider and a detector have any name."""
     head, *rest = path
-    if head == "providers" and len(rest) > 1:
-        return is_field(rest[1:], ProviderTarget)
+    named: dict[str, type[BaseModel]] = {"providers": ProviderTarget, "detectors": DetectorSettings}
+    if head in named and len(rest) > 1:
+        return is_field(rest[1:], named[head])
     field = model.model_fields.get(head)
     if field is None or not rest:
         return field is not None

@@ -11,10 +11,14 @@ import pytest
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
-from broker.settings import ProviderTarget, Section, Settings
+from broker.settings import DetectorSettings, ProviderTarget, Section, Settings
 
 EXAMPLE = Path(__file__).parents[2] / "config" / "headworks.toml"
-PROVIDER = "openai"
+NAMED: dict[str, tuple[str, type[Section]]] = {
+    "providers": ("openai", ProviderTarget),
+    "detectors": ("names", DetectorSettings),
+}
+"""Sections of which there may be many; the one of each that is shown."""
 _HIDDEN = re.compile(r"^# (?=\[|[a-z_]+ = )")
 _NO_DEFAULT = re.compile(r"(?P<name>[a-z_]+) = .*  # no default")
 _HEADING = re.compile(r"\[(?P<path>[a-z_.]+)\]")
@@ -26,11 +30,12 @@ def uncovered() -> list[str]:
 
 
 def fields(model: type[BaseModel], path: str = "") -> Iterator[tuple[str, FieldInfo]]:
-    """Every setting by its dotted path; of providers, the one that is shown."""
+    """Every setting by its dotted path."""
     for name, field in model.model_fields.items():
         kind = field.annotation
-        if name == "providers":
-            yield from fields(ProviderTarget, f"providers.{PROVIDER}.")
+        if name in NAMED:
+            own, model_of_each = NAMED[name]
+            yield from fields(model_of_each, f"{name}.{own}.")
         elif isinstance(kind, type) and issubclass(kind, Section):
             yield from fields(kind, f"{path}{name}.")
         else:
@@ -97,4 +102,5 @@ def test_what_it_shows_can_be_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("HEADWORKS_CONFIG", str(changed))
     settings = Settings.load()
     assert settings.kafka.sasl_username == "headworks"
-    assert settings.providers[PROVIDER].api_key is not None
+    assert settings.providers["openai"].api_key is not None
+    assert settings.detectors["names"] == DetectorSettings()

@@ -67,8 +67,12 @@ class Reading(NamedTuple):
 
     @property
     def chars(self) -> int:
-        """In all texts, but for those that tell of what kind something is."""
-        return sum(len(place.text) for place in self.places if place.key not in _KINDS)
+        return sum(map(len, self.said))
+
+    @property
+    def said(self) -> Iterator[str]:
+        """All texts, but for those that tell of what kind something is."""
+        return (place.text for place in self.places if place.key not in _KINDS)
 
 
 def read(document: dict[str, Any]) -> Reading:

@@ -1,9 +1,8 @@
 """Finds what must not leave, or not come back, in a text. Pure, and linear in the text's length."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from itertools import islice
 from types import MappingProxyType
-from typing import Protocol
 
 from broker.policy.dlp import addresses, cards, credentials, emails, ibans, ssns
 from broker.policy.dlp.customers import Dictionary, Expression, utf8
@@ -26,14 +25,6 @@ _WARM_UP = (
 _Detector = Callable[[View], Iterator[Span]]
 
 
-class Names(Protocol):
-    """A plug-in that finds persons' names. What it finds is flagged and never blocked or replaced."""
-
-    def find(self, text: str) -> Iterable[tuple[int, int]]:
-        """Start and end of each name, as offsets in the Python string."""
-        ...
-
-
 class Finder:
     def __init__(
         self,
@@ -41,15 +32,14 @@ class Finder:
         regions: Collection[str] = REGIONS,
         dictionaries: Mapping[str, Collection[str]] = MappingProxyType({}),
         patterns: Mapping[str, str] = MappingProxyType({}),
-        names: Names | None = None,
     ) -> None:
         """`dictionaries` and `patterns` are keyed by the type that their spans get.
 
-        Raises DlpRulesInvalid for a region, dictionary or pattern that cannot be used, and for PERSON
-        without `names`.
+        Raises DlpRulesInvalid for a region, dictionary or pattern that cannot be used, and for PERSON, which
+        nothing here finds.
         """
-        if Kind.PERSON in kinds and names is None:
-            raise DlpRulesInvalid("PERSON is found by a plug-in alone: install one, or leave the type out")
+        if Kind.PERSON in kinds:
+            raise DlpRulesInvalid("PERSON is found by a plug-in alone, beside policy: leave the type out")
         if twice := dictionaries.keys() & patterns.keys():
             raise DlpRulesInvalid(f"{sorted(twice)}: name a dictionary and a pattern differently")
         self._detectors = _detectors(frozenset(kinds), regions)
@@ -58,8 +48,7 @@ class Finder:
             *(Dictionary(name, phrases) for name, phrases in dictionaries.items()),
             *(Expression(name, source) for name, source in patterns.items()),
         )
-        self._names = names if Kind.PERSON in kinds else None
-        self.reads_apart = names is not None or any(customer.is_anchored for customer in self._customers)
+        self.reads_apart = any(customer.is_anchored for customer in self._customers)
         """What it finds in a text depends on where the text begins and ends."""
 
     def find(self, text: str) -> tuple[Span, ...]:
@@ -91,8 +80,6 @@ class Finder:
             encoded = utf8(text)
             for customer in self._customers:
                 found += _bounded(customer.find(encoded))
-        if self._names is not None:
-            found += _bounded(_person(text, start, end) for start, end in self._names.find(text))
         return found
 
     def _searched(self, shown: View) -> list[Span]:
@@ -120,9 +107,3 @@ def _detectors(kinds: frozenset[Kind], regions: Collection[str]) -> tuple[_Detec
         (Kind.SECRET, credentials.find),
     )
     return tuple(detector for kind, detector in of_kind if kind in kinds)
-
-
-def _person(text: str, start: int, end: int) -> Span:
-    if not 0 <= start < end <= len(text):
-        raise ValueError("the plug-in for names gave a span outside the text")
-    return Span(start, end, Kind.PERSON)

@@ -17,7 +17,7 @@ class Kind(StrEnum):
     SECRET = "SECRET"
     IP_ADDRESS = "IP_ADDRESS"
     PERSON = "PERSON"
-    """Found by a plug-in alone, and never acted on."""
+    """Found by plug-ins alone, beside policy: nothing here finds it."""
 
 
 class Span(NamedTuple):

@@ -1,4 +1,4 @@
-"""Policy documents, where they decide, and what people decide in their stead."""
+"""Policy documents, where they decide, what people decide in their stead, and what detectors flag beside."""
 
 from sqlalchemy import (
     JSON,
@@ -91,3 +91,25 @@ roles = Table(
     CheckConstraint("role IN ('reviewer')", name="role"),
 )
 """What operators may do beyond what everybody with access to the database may."""
+
+flags = Table(
+    "flags",
+    metadata,
+    Column("application_id", Integer, nullable=False),
+    Column("job_id", Uuid, nullable=False),
+    Column("run", SmallInteger, nullable=False),
+    Column("phase", String(16), nullable=False),
+    Column("detector", String(32), nullable=False),
+    Column("version", String(128), nullable=False),
+    Column("revision", String(64), nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("found", JSON, nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+    PrimaryKeyConstraint("application_id", "job_id", "run", "phase", "detector"),
+    CheckConstraint("phase IN ('request', 'answer')", name="phase"),
+)
+"""What plugged-in detectors found in jobs, beside the decisions and no part of them.
+
+`revision`: by which the job was decided. `sha256`: of the value that was looked at, as it went on. `found`:
+a list of kind, score, places and marks (passage, start, end), and no text.
+"""

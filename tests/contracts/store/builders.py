@@ -5,6 +5,7 @@ from typing import Any, Literal
 from uuid import UUID, uuid4
 
 from broker.store.attempts import AttemptRow, VerdictRow
+from broker.store.flags import FlagRow
 from broker.store.jobs import JobRow
 from broker.store.parking import ParkedRow
 from broker.store.settlement import Advance, Settled, Settlements
@@ -51,6 +52,25 @@ def intent(**fields: Any) -> AttemptRow:
         "started_ms": 1_700_000_000_100,
     }
     return AttemptRow(**known | fields)
+
+
+def flag(**fields: Any) -> FlagRow:
+    known: dict[str, Any] = {
+        "application_id": 1,
+        "job_id": uuid4(),
+        "run": 1,
+        "phase": "request",
+        "detector": "names",
+        "version": "headworks-names 0.1.0",
+        "revision": "ef" * 32,
+        "sha256": "22" * 32,
+        "found": [
+            {"kind": "INJECTION", "score": 950, "places": 0, "marks": []},
+            {"kind": "PERSON", "score": 700, "places": 2, "marks": [[0, 4, 7], [3, 0, 12]]},
+        ],
+        "at_ms": 1_700_000_000_050,
+    }
+    return FlagRow(**known | fields)
 
 
 def charge(attempt: int = 1, **fields: Any) -> Charge:

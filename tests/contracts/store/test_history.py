@@ -10,6 +10,7 @@ from broker.errors import Conflict, NotFound
 from broker.ops import jobs
 from broker.store.attempts import Attempts
 from broker.store.database import Database
+from broker.store.flags import Flags
 from broker.store.history import Histories
 from broker.store.jobs import Jobs
 from broker.store.leases import Leases
@@ -18,7 +19,17 @@ from broker.store.settlement import Settlements
 from broker.store.tables.identity import applications, organizations, projects
 from schemas.outcomes import Dead
 from schemas.reasons import Failure
-from tests.contracts.store.builders import charge, intent, job, parked, settle, settlement, state, verdict
+from tests.contracts.store.builders import (
+    charge,
+    flag,
+    intent,
+    job,
+    parked,
+    settle,
+    settlement,
+    state,
+    verdict,
+)
 
 PLACE = "dead/2/7"
 
@@ -45,6 +56,9 @@ async def test_all_that_is_on_record_comes_back_as_it_was_written(database: Data
     await Attempts(database).record_verdicts([said])
     await Parking(database).park([waiting, parked(6, job_id=other.job_id)])
     charges = (charge(1, verdict="failed", usage=None, nanodollars=0), charge(2, verdict="unknown"))
+    flagged = flag(job_id=row.job_id)
+    for each in (flagged, dataclasses.replace(flagged, found=[]), flag(job_id=other.job_id)):
+        await Flags(database).enter(each)
     dead = state(Dead(reason=Failure.TIMEOUT, dead_letter=PLACE), job_id=row.job_id, charges=charges, run=1)
     await settle(Settlements(database), settlement(0, dead))
 
@@ -53,6 +67,7 @@ async def test_all_that_is_on_record_comes_back_as_it_was_written(database: Data
     assert list(found.attempts) == [first, second]
     assert list(found.verdicts) == [said]
     assert list(found.parked) == [waiting]
+    assert list(found.flags) == [flagged], "what was found first"
     assert [(each.attempt, each.verdict, each.nanodollars) for each in found.charges] == [
         (1, "failed", 0),
         (2, "unknown", 4_200),

@@ -105,6 +105,16 @@ async def test_data_is_taken_out_before_anybody_gets_the_answer() -> None:
     assert (state.answer.effect, state.answer.redacted) == ("redact", ("EMAIL",))
 
 
+async def test_detectors_are_shown_the_answer_as_it_passed_and_none_that_is_withheld() -> None:
+    shown: list[bytes] = []
+    for policy in (revisions(**REDACTS), revisions(**DENIES)):
+        bench = bench_of(policy)
+        bench.dispatch.show = lambda _, body: shown.append(body)
+        await ended(bench, says(f"Write to {MAIL}."))
+    [body] = shown
+    assert orjson.loads(body)["choices"][0]["message"]["content"] == "Write to [EMAIL_1]."
+
+
 async def test_what_the_request_had_taken_out_comes_back_and_is_not_found() -> None:
     policy = revisions(**DENIES)
     bench = bench_of(policy)

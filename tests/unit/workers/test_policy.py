@@ -24,6 +24,7 @@ from broker.telemetry.metrics import Metrics
 from schemas import headers
 from schemas.outcomes import Refused
 from schemas.reasons import Refusal
+from schemas.state import State
 from schemas.topics import Coordinate
 from tests.unit.broker.policy.jobs import revision, rule
 from tests.unit.workers.memory import ORGANIZATIONS, MemoryCancels, MemoryProducer, holding, received, tools
@@ -143,6 +144,19 @@ async def test_what_is_redacted_goes_on_without_it_and_is_known_by_what_was_sent
     original = hashlib.sha256(value(f"Write to {MAIL}.")).hexdigest()
     assert inner.state.value_sha256 == door.registered[0].value_sha256 == original
     assert inner.sha256 == hashlib.sha256(inner.value).digest()
+
+
+async def test_detectors_are_shown_what_goes_on_and_nothing_else() -> None:
+    door = under(dlp={"request": {"EMAIL": "redact"}})
+    shown: list[tuple[State, bytes]] = []
+    door.admit.show = lambda state, value: shown.append((state, value))
+    inner = await door.sent(f"Write to {MAIL}.")
+    assert shown == [(inner.state, inner.value)]
+    assert MAIL.encode() not in inner.value
+    denies = under(rule("no"))
+    denies.admit.show = door.admit.show
+    await denies.sent("Name a canal.")
+    assert len(shown) == 1
 
 
 async def test_tokens_travel_beside_the_job_through_every_stage_and_come_back() -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import AsyncIterator, Collection
+from dataclasses import replace
 from pathlib import Path
 from uuid import UUID
 
@@ -17,6 +18,7 @@ from broker.ops import explain as explaining
 from broker.ops import policies
 from broker.ops.changes import change
 from broker.ops.explain import explain
+from broker.ops.jobs import events, show
 from broker.policy.decide import Job
 from broker.policy.judge import Judge, judge
 from broker.policy.revision import PolicyRevision
@@ -24,6 +26,7 @@ from broker.records import Sealer
 from broker.settings import DatabaseSettings, Settings
 from broker.store import policies as stored
 from broker.store.database import Database
+from broker.store.flags import Flags
 from broker.store.jobs import JobRow, Jobs
 from broker.store.migrate import upgrade
 from broker.store.tables.identity import applications, organizations, projects
@@ -32,6 +35,7 @@ from headworks.cli.policy_live import _explanation as explanation
 from schemas import headers, topics
 from schemas.state import AnswerDecision, Decision
 from schemas.topics import Coordinate, Lane
+from tests.contracts.store.builders import flag
 from tests.unit.broker.policy.jobs import revision, rule
 from tests.unit.workers.memory import JOB, NOW_MS, SEAL_KEY, Received, state
 
@@ -173,6 +177,30 @@ async def test_what_was_decided_on_the_answer_is_shown_as_it_is_on_record(
     assert (told["answer_effect"], told["answer_rule"]) == ("deny", "answer.tools")
     assert (told["answer_monitored"], told["answer_types"]) == (["answer.length"], ["2 EMAIL"])
     assert explanation(found, whole=True)["answer"]["rules"] == ["answer.tools"]
+
+
+async def test_what_plugged_in_detectors_found_is_shown_beside_the_decision_and_changes_nothing_of_it(
+    database: Database, log: Log
+) -> None:
+    await policies.activate(database, FIRST)
+    decided = judge(job(), Judge(FIRST)).decision
+    job_id = await ended(database, log, decided)
+    row = flag(job_id=JOB, revision=FIRST.id)
+    await Flags(database).enter(row)
+    await Flags(database).enter(replace(row, found=[]))
+    await Flags(database).enter(replace(row, run=2))
+    found = await explain(Settings(), database, job_id)
+    assert (found.same, found.recorded, found.flags) == (True, decided, (row,))
+    told = explanation(found, whole=False)["flags"]
+    assert told == ["names in the request: INJECTION (950), 2 PERSON (700)"]
+    assert explanation(found, whole=True)["flags"][0]["found"] == list(row.found)
+    [event] = [
+        each for each in events(await show(database, job_id)) if each.run == 1 and each.event != "answered"
+    ]
+    assert (event.event, event.detail) == (
+        "request flagged",
+        {"detector": "names", "found": "INJECTION and 2 PERSON"},
+    )
 
 
 @pytest.mark.parametrize("lost", [ORIGIN, OUTCOME])

@@ -163,26 +163,6 @@ def test_beyond_what_is_checked_the_shape_of_a_card_is_enough() -> None:
     assert {span.type for span in spans} == {Kind.CREDIT_CARD}
 
 
-class _AllCapitals:
-    def find(self, text: str) -> list[tuple[int, int]]:
-        at = text.find("JOE DOE")
-        return [(at, at + 7)] if at >= 0 else []
-
-
-def test_names_come_from_a_plug_in() -> None:
-    finder = Finder([Kind.PERSON], names=_AllCapitals())
-    assert finder.find("ask JOE DOE") == (Span(4, 11, Kind.PERSON),)
-
-
-def test_persons_without_a_plug_in_are_refused() -> None:
+def test_persons_are_for_plug_ins_beside_policy() -> None:
     with pytest.raises(DlpRulesInvalid, match="plug-in"):
         Finder([Kind.PERSON])
-
-
-def test_a_plug_in_that_points_outside_the_text_is_an_error() -> None:
-    class Wrong:
-        def find(self, text: str) -> list[tuple[int, int]]:
-            return [(0, len(text) + 1)]
-
-    with pytest.raises(ValueError, match="outside"):
-        Finder([Kind.PERSON], names=Wrong()).find("x")
