@@ -35,11 +35,15 @@ class InputBound(Record):
     `utf8_bytes`. One that first brings the text into Unicode normal form C needs the bytes counted after
     that, `nfc_utf8_bytes`; SentencePiece with its usual rules brings it into form KC, which makes 18
     characters of one like U+FDFA: `nfkc_utf8_bytes`. The rest is what the provider puts around the texts.
+
+    Whatever its tokenizer is, a provider takes no input that is longer than the model's context window and
+    charges nothing for what it refuses: `context_window`, where `request_tokens` is the window and nothing of
+    the request counts. It holds much more than a call uses, so it is for hard budgets alone.
     """
 
-    kind: Literal["utf8_bytes", "nfc_utf8_bytes", "nfkc_utf8_bytes"]
+    kind: Literal["utf8_bytes", "nfc_utf8_bytes", "nfkc_utf8_bytes", "context_window"]
     request_tokens: Tokens = 0
-    """Once a request: a hidden preamble, the start of the answer."""
+    """Once a request: a hidden preamble, the start of the answer; or the context window."""
     message_tokens: Tokens = 0
     """Each message, content part or embedding input."""
     tools_tokens: Tokens = 0
@@ -48,6 +52,12 @@ class InputBound(Record):
     """Each tool definition and each tool call."""
     json_tokens_per_byte: Tokens = 1
     """Of JSON values, which a provider renders anew: indented, escaped, as XML or as a type declaration."""
+
+    @model_validator(mode="after")
+    def _has_its_window(self) -> Self:
+        if self.kind == "context_window" and not self.request_tokens:
+            raise ValueError("a context window is given in request_tokens")
+        return self
 
 
 class ImageBound(Record):
@@ -77,7 +87,7 @@ class ModelPrice(Terms):
     reasoning_tokens_max: Tokens = 0
     """What the model may think beyond the output limit; 0 where the limit holds for reasoning too."""
     context_window_tokens: Tokens | None = None
-    """As the source tells it, for people: too rough to bound an estimate by."""
+    """As the source tells it, for people: too rough to bound an estimate by. See `input_bound` for that."""
 
     @model_validator(mode="after")
     def _can_be_counted(self) -> Self:

@@ -1,6 +1,7 @@
 """The upper bound of what a call can cost, before it is made.
 
-    input:  every byte that is sent, as the model's `input_bound` tells, or its exact count where that is less
+    input:  every byte that is sent, as the model's `input_bound` tells, or its exact count where that is
+            less; or all that the model's context window takes
     output: the request's own limit, else the project's default, and what reasoning may add; times `n`
     money:  both at the highest rates that so much input can reach, in the dearest tier of service that the
             request may be given; rounded up once
@@ -37,7 +38,9 @@ GUESSED_BOUND: Final = InputBound(
     tool_tokens=512,
     json_tokens_per_byte=3,
 )
-"""For a model whose input has no bound that can be shown, where the budget is not a hard one."""
+"""Where the budget is not a hard one: for a model whose input has no bound that can be shown, or none but its
+context window, by which a short call would weigh as much as the longest.
+"""
 
 _LIMIT_FIELDS: Final = ("max_completion_tokens", "max_tokens")
 
@@ -66,12 +69,13 @@ def upper_bound(
     """Estimate a call with this OpenAI-style body, whose nesting has been bounded.
 
     `output_default_tokens` limits an answer that the request does not limit. `hard=False` guesses where the
-    model has no bound. `counter` counts texts exactly. Raises JobRefused: `unpriced_parameter`,
-    `unpriced_content`, `unbounded_model`, `unsupported_endpoint`, `invalid_request`.
+    model has no bound but its context window. `counter` counts texts exactly. Raises JobRefused:
+    `unpriced_parameter`, `unpriced_content`, `unbounded_model`, `unsupported_endpoint`, `invalid_request`.
     """
     if endpoint != price.endpoint:
         raise JobRefused(Refusal.UNSUPPORTED_ENDPOINT, f"the model has no price for {endpoint}", "model")
-    by = measure(price.input_bound or _guessed_bound(hard), price.image_bound, counter)
+    bound = _bound(price.input_bound, hard=hard)
+    by = measure(bound, price.image_bound, counter)
     overrides: Overrides = {}
     percent = FULL_PERCENT
     if endpoint == "/v1/embeddings":
@@ -87,13 +91,15 @@ def upper_bound(
     if input_tokens > TOKENS_MAX or output_tokens > TOKENS_MAX:
         raise JobRefused(Refusal.INVALID_REQUEST, f"it asks for more than {TOKENS_MAX} tokens")
     nanodollars = _nanodollars(input_tokens, output_tokens, price.rates_up_to(input_tokens), percent)
-    return Estimate(input_tokens, output_tokens, nanodollars, overrides, price.input_bound is not None)
+    return Estimate(input_tokens, output_tokens, nanodollars, overrides, bound is price.input_bound)
 
 
-def _guessed_bound(hard: bool) -> InputBound:
-    if hard:
+def _bound(declared: InputBound | None, *, hard: bool) -> InputBound:
+    if declared is None and hard:
         raise JobRefused(Refusal.UNBOUNDED_MODEL, "the cost of its input cannot be bounded", "model")
-    return GUESSED_BOUND
+    if declared is None or (declared.kind == "context_window" and not hard):
+        return GUESSED_BOUND
+    return declared
 
 
 def _output_limit(

@@ -1,8 +1,15 @@
 """Which models the book that comes with Headworks holds, and what the source of prices does not say of them.
 
-A bound is given only where the tokenizer is public and is byte-level BPE: OpenAI's models that tiktoken maps
-to an encoding, and open weights of the families Llama 3 and later, Qwen, DeepSeek, gpt-oss, Kimi and Mistral
-with Tekken. The overheads are what the published chat templates add, with room to spare.
+A bound in bytes is given only where the tokenizer is public and makes at most a token of a byte: byte-level
+BPE of OpenAI's models that tiktoken maps to an encoding, and of open weights of the families Llama 3 and
+later, Qwen, DeepSeek, gpt-oss, Kimi and Mistral with Tekken; and SentencePiece with fallback to bytes and
+without normalization, which is Gemma 3's and, as Google's own SDK counts (`LocalTokenizer` of google-genai),
+that of Gemini 2.5. The overheads are what the published chat templates add, with room to spare.
+
+Of chat models whose tokenizer is not public the bound is the context window that their provider documents:
+it refuses longer inputs with an error, for which nothing is charged. Claude Sonnet 4 and 4.5 take more than
+200,000 tokens only with a header of a beta, which is never sent. Embeddings have none: what a provider
+charges for an input that it cuts off is not known.
 
 Images: OpenAI's guide to images and vision. A tile model fits an image into a square of 2,048 pixels, which
 16 tiles of 512 cover, and adds a base; a patch model takes 1,536 patches at most, times a factor.
@@ -16,7 +23,17 @@ from typing import Final, Literal
 from broker.pricing.book import ImageBound, InputBound
 from schemas.terms import Counting, ServiceTier
 
-BoundName = Literal["openai_chat", "openai_embeddings", "chat_template", "chat_template_nfc"]
+BoundName = Literal[
+    "openai_chat",
+    "openai_embeddings",
+    "chat_template",
+    "chat_template_nfc",
+    "window_200_000",
+    "window_262_144",
+    "window_1_000_000",
+    "window_1_048_576",
+    "window_1_050_000",
+]
 
 _TEMPLATE: Final = InputBound(
     kind="utf8_bytes",
@@ -26,6 +43,12 @@ _TEMPLATE: Final = InputBound(
     tool_tokens=64,
     json_tokens_per_byte=3,
 )
+
+
+def _window(tokens: int) -> InputBound:
+    return InputBound(kind="context_window", request_tokens=tokens)
+
+
 INPUT_BOUNDS: Final[dict[str, InputBound]] = {
     # OpenAI states 3 tokens a message, 1 a name and 3 for the start of the answer, and renders tools as type
     # declarations, which are shorter than their JSON.
@@ -41,6 +64,11 @@ INPUT_BOUNDS: Final[dict[str, InputBound]] = {
     "chat_template": _TEMPLATE,
     # Qwen's tokenizers bring the text into NFC first.
     "chat_template_nfc": _TEMPLATE.model_copy(update={"kind": "nfc_utf8_bytes"}),
+    "window_200_000": _window(200_000),
+    "window_262_144": _window(262_144),
+    "window_1_000_000": _window(1_000_000),
+    "window_1_048_576": _window(1_048_576),
+    "window_1_050_000": _window(1_050_000),
 }
 
 
@@ -102,13 +130,21 @@ def _open(model: str, *aliases: str, nfc: bool = False) -> Imported:
     return Imported(model, aliases, "chat_template_nfc" if nfc else "chat_template")
 
 
-def _closed(model: str, *aliases: str, output: int | None = None) -> Imported:
-    return Imported(model, aliases, output_tokens_max=output)
+def _closed(model: str, *aliases: str, bound: BoundName | None, output: int | None = None) -> Imported:
+    return Imported(model, aliases, bound, output_tokens_max=output)
 
 
-def _gemini(model: str, *, output: int | None = None) -> Imported:
+def _claude(model: str, *aliases: str, output: int | None = None) -> Imported:
+    return _closed(model, *aliases, bound="window_200_000", output=output)
+
+
+def _long_claude(model: str) -> Imported:
+    return _closed(model, bound="window_1_000_000")
+
+
+def _gemini(model: str, *, bound: BoundName = "window_1_048_576", output: int | None = None) -> Imported:
     """Its OpenAI-style answers tell thinking in the total alone, beside the completion."""
-    return replace(_closed(model, output=output), counting=Counting(reasoning="beside"))
+    return replace(_closed(model, bound=bound, output=output), counting=Counting(reasoning="beside"))
 
 
 IMPORTED_MODELS: Final[dict[str, tuple[Imported, ...]]] = {
@@ -152,36 +188,36 @@ IMPORTED_MODELS: Final[dict[str, tuple[Imported, ...]]] = {
         _openai("gpt-5.6-luna"),
         _openai("gpt-5.6-terra"),
         _openai("gpt-5.6-sol"),
-        _closed("gpt-6-luna"),
-        _closed("gpt-6-sol"),
-        _closed("gpt-6-astra"),
-        _closed("gpt-6.1-terra"),
-        _closed("gpt-6.1-sol"),
+        _closed("gpt-6-luna", bound="window_1_050_000"),
+        _closed("gpt-6-sol", bound="window_1_050_000"),
+        _closed("gpt-6-astra", bound="window_1_050_000"),
+        _closed("gpt-6.1-terra", bound="window_1_050_000"),
+        _closed("gpt-6.1-sol", bound="window_1_050_000"),
         _embeddings("text-embedding-3-small", bound="openai_embeddings", encoding="cl100k_base"),
         _embeddings("text-embedding-3-large", bound="openai_embeddings", encoding="cl100k_base"),
         _embeddings("text-embedding-ada-002", bound="openai_embeddings", encoding="cl100k_base"),
     ),
     "anthropic": (
-        _closed("claude-3-5-haiku-latest", "claude-3-5-haiku-20241022", output=8192),
-        _closed("claude-3-7-sonnet-latest", "claude-3-7-sonnet-20250219"),
-        _closed("claude-sonnet-4-0", "claude-sonnet-4-20250514", output=64_000),
-        _closed("claude-opus-4-1", "claude-opus-4-1-20250805", output=32_000),
-        _closed("claude-haiku-4-5", "claude-haiku-4-5-20251001", output=64_000),
-        _closed("claude-sonnet-4-5", "claude-sonnet-4-5-20250929", output=64_000),
-        _closed("claude-opus-4-5", "claude-opus-4-5-20251101", output=64_000),
-        _closed("claude-sonnet-4-6"),
-        _closed("claude-opus-4-6"),
-        _closed("claude-opus-4-8"),
-        _closed("claude-sonnet-5"),
-        _closed("claude-opus-5"),
-        _closed("claude-haiku-5-5"),
-        _closed("claude-sonnet-5-5"),
-        _closed("claude-opus-5-5"),
+        _claude("claude-3-5-haiku-latest", "claude-3-5-haiku-20241022", output=8192),
+        _claude("claude-3-7-sonnet-latest", "claude-3-7-sonnet-20250219"),
+        _claude("claude-sonnet-4-0", "claude-sonnet-4-20250514", output=64_000),
+        _claude("claude-opus-4-1", "claude-opus-4-1-20250805", output=32_000),
+        _claude("claude-haiku-4-5", "claude-haiku-4-5-20251001", output=64_000),
+        _claude("claude-sonnet-4-5", "claude-sonnet-4-5-20250929", output=64_000),
+        _claude("claude-opus-4-5", "claude-opus-4-5-20251101", output=64_000),
+        _long_claude("claude-sonnet-4-6"),
+        _long_claude("claude-opus-4-6"),
+        _long_claude("claude-opus-4-8"),
+        _long_claude("claude-sonnet-5"),
+        _long_claude("claude-opus-5"),
+        _long_claude("claude-haiku-5-5"),
+        _long_claude("claude-sonnet-5-5"),
+        _long_claude("claude-opus-5-5"),
     ),
     "google": (
-        _gemini("gemini-2.5-flash-lite", output=65_536),
-        _gemini("gemini-2.5-flash", output=65_536),
-        _gemini("gemini-2.5-pro", output=65_536),
+        _gemini("gemini-2.5-flash-lite", bound="chat_template", output=65_536),
+        _gemini("gemini-2.5-flash", bound="chat_template", output=65_536),
+        _gemini("gemini-2.5-pro", bound="chat_template", output=65_536),
         _gemini("gemini-3-flash-preview"),
         _gemini("gemini-3.1-flash-lite"),
         _gemini("gemini-3.1-pro-preview"),
@@ -198,11 +234,11 @@ IMPORTED_MODELS: Final[dict[str, tuple[Imported, ...]]] = {
         _open("mistral-small-latest"),
         _open("mistral-small-2506"),
         _open("mistral-small-2603"),
-        _closed("mistral-medium-latest"),
-        _closed("mistral-medium-3-5"),
+        _closed("mistral-medium-latest", bound=None),
+        _closed("mistral-medium-3-5", bound="window_262_144"),
         _open("mistral-large-2512"),
-        _closed("mistral-large-4"),
-        _closed("codestral-2508"),
+        _closed("mistral-large-4", bound="window_1_048_576"),
+        _closed("codestral-2508", bound="window_262_144"),
         _open("devstral-2512"),
         _embeddings("mistral-embed"),
         _embeddings("codestral-embed"),

@@ -243,6 +243,11 @@ def _nfkc_json_size(value: Any) -> int:
     return max(escaped, _json_size(unicodedata.normalize("NFKC", raw)))
 
 
+def _no_size(_value: Any) -> int:
+    """All is inside the window, which counts once a request."""
+    return 0
+
+
 def _escaped_size(rendered: str) -> int:
     """Of JSON with ASCII escapes, had it HTML-safe ones too, which make six characters of `<`."""
     return len(rendered) + 5 * sum(map(rendered.count, "<>&'"))
@@ -252,6 +257,7 @@ _SIZES: Final[Mapping[str, tuple[Callable[[str], int], Callable[[str], int], Cal
     "utf8_bytes": (_utf8_size, _json_size, _json_size),
     "nfc_utf8_bytes": (_nfc_size, _json_size, _json_size),
     "nfkc_utf8_bytes": (_nfkc_size, _nfkc_json_size, _nfkc_json_size),
+    "context_window": (_no_size, _no_size, _no_size),
 }
 
 

@@ -60,8 +60,8 @@ def list_all(model: ModelsOption = None, book: BookOption = None, as_json: JsonO
         headworks prices list
         headworks prices list --model gpt-4o --json
 
-    A model without a bound is refused under a budget in dollars. A project's own prices, which come before
-    these, are shown by `headworks projects show ORG/PROJECT --json`.
+    A model without a bound is refused under a limit of a day or a month. A project's own prices, which come
+    before these, are shown by `headworks projects show ORG/PROJECT --json`.
     """
     shown = _book(book)
     prices = _chosen(shown, model)

@@ -34,7 +34,7 @@ from schemas.topics import ReplyTo
 
 BOOK = PriceBook.load()
 BOUNDS = Bounds(request_bytes_max=10_000, depth_max=16)
-BOUNDED, UNBOUNDED, EMBEDDER = "gpt-4o-mini", "claude-sonnet-4-0", "text-embedding-3-small"
+BOUNDED, UNBOUNDED, EMBEDDER = "gpt-4o-mini", "mistral-medium-latest", "text-embedding-3-small"
 NOWHERE = Routes({})
 SECRET = "sesame-open-1701"
 CHAT = {"model": BOUNDED, "messages": [{"role": "user", "content": SECRET}]}
@@ -115,6 +115,12 @@ def test_a_job_lives_no_longer_than_it_asks_and_its_project_allows(asked_s: int,
 
 def test_a_model_without_a_bound_passes_where_there_is_no_budget() -> None:
     assert judged(envelope(CHAT | {"model": UNBOUNDED})).estimate.nanodollars > 0
+
+
+def test_a_model_that_its_window_alone_bounds_holds_all_of_it_where_there_is_a_budget() -> None:
+    value = envelope(CHAT | {"model": "claude-haiku-4-5"})
+    assert judged(value, nanodollars_per_day=10**12).estimate.input_tokens == 200_000
+    assert judged(value).estimate.input_tokens < 2_000
 
 
 # what does not

@@ -103,6 +103,7 @@ def test_an_input_bound_may_be_named_once_for_many_models(tmp_path: Path) -> Non
         (book(model("a"), model("b", aliases=["a"]), version="x"), "the name a stands for two prices"),
         (book(model(input_bound="nowhere"), version="x"), "no input bound is named nowhere"),
         (book(model(input_bound="x"), version="x", input_bounds=[]), "input_bounds"),
+        (book(model(input_bound={"kind": "context_window"}), version="x"), "given in request_tokens"),
         (book(model(rates={**RATES, "input": 0.5}), version="x"), "models.0.rates.input"),
         (book(model(rates={**RATES, "input": 1.0}), version="x"), "models.0.rates.input"),
         (book(model(rates={**RATES, "input": True}), version="x"), "models.0.rates.input"),

@@ -224,6 +224,36 @@ def test_sentencepiece_is_bounded_by_what_its_normalization_makes() -> None:
     assert input_tokens(chat(ligature), nfkc) == len(normalized.encode()) == 33
 
 
+def sentencepiece_tokens(text: str, pieces: set[str]) -> int:
+    """Of one that normalizes nothing: a blank becomes U+2581, a piece; what is in no piece falls to bytes."""
+    text, known, tokens = text.replace(" ", "\u2581"), {*pieces, "\u2581"}, 0
+    while text:
+        length = next((size for size in (3, 2, 1) if text[:size] in known), 0)
+        tokens += 1 if length else len(text[0].encode())
+        text = text[length or 1 :]
+    return tokens
+
+
+@given(st.text() | st.text("\ufdfa \u2581ae"), st.sets(st.text("\ufdfa \u2581ae", min_size=1, max_size=3)))
+def test_sentencepiece_with_fallback_to_bytes_makes_at_most_a_token_of_a_byte(
+    text: str, pieces: set[str]
+) -> None:
+    assert sentencepiece_tokens(text, pieces) <= input_tokens(chat(text))
+
+
+@given(st.text(), st.text())
+def test_a_context_window_holds_all_that_it_takes_whatever_is_asked(text: str, described: str) -> None:
+    tools = [{"type": "function", "function": {"name": "f", "description": described}}]
+    window = price(InputBound(kind="context_window", request_tokens=200_000))
+    hold, guess = (
+        upper_bound(CHAT, chat(text, tools=tools), window, 10, hard=hard) for hard in (True, False)
+    )
+
+    assert (hold.input_tokens_max, hold.bounded) == (200_000, True)
+    assert guess.input_tokens_max < 200_000
+    assert not guess.bounded
+
+
 @given(st.text() | st.text('\ufdfa\u0301e\uff1c<"', max_size=20))
 @example("\ufdfa")
 @example("e\u0301" * 9)

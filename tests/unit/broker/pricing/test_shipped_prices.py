@@ -1,6 +1,6 @@
 import pytest
 
-from broker.pricing.book import PriceBook
+from broker.pricing.book import InputBound, PriceBook
 
 DOLLARS = 10**9
 
@@ -41,9 +41,10 @@ def test_a_long_prompt_costs_more_where_the_provider_says_so(book: PriceBook) ->
 
 
 @pytest.mark.parametrize(
-    "model", ["gpt-4o-mini", "gpt-5", "o3", "mistral-small-latest", "text-embedding-3-small"]
+    "model",
+    ["gpt-4o-mini", "gpt-5", "o3", "mistral-small-latest", "text-embedding-3-small", "gemini-2.5-pro"],
 )
-def test_models_with_a_public_byte_level_tokenizer_have_a_bound(book: PriceBook, model: str) -> None:
+def test_models_with_a_public_tokenizer_are_bounded_by_bytes(book: PriceBook, model: str) -> None:
     bound = book.price(model).input_bound
 
     assert bound is not None
@@ -57,12 +58,28 @@ def test_qwen_is_bounded_after_normalization(book: PriceBook) -> None:
     assert bound.kind == "nfc_utf8_bytes"
 
 
-@pytest.mark.parametrize("provider", ["anthropic", "google"])
-def test_models_whose_tokenizer_is_not_public_have_none(book: PriceBook, provider: str) -> None:
-    prices = [price for price in book.by_name.values() if price.provider == provider]
+@pytest.mark.parametrize(
+    ("model", "window_tokens"),
+    [("claude-haiku-4-5", 200_000), ("claude-opus-4-6", 1_000_000), ("gemini-3-flash-preview", 1_048_576)],
+)
+def test_a_chat_model_whose_tokenizer_is_not_public_is_bounded_by_its_window(
+    book: PriceBook, model: str, window_tokens: int
+) -> None:
+    bound = InputBound(kind="context_window", request_tokens=window_tokens)
 
-    assert prices
-    assert all(price.input_bound is None for price in prices)
+    assert book.price(model).input_bound == bound
+
+
+def test_no_window_is_smaller_than_the_source_has_it(book: PriceBook) -> None:
+    for price in book.models:
+        if price.input_bound is not None and price.input_bound.kind == "context_window":
+            assert price.input_bound.request_tokens >= (price.context_window_tokens or 0)
+
+
+def test_what_has_no_bound(book: PriceBook) -> None:
+    assert {price.model for price in book.models if price.input_bound is None} == {
+        *("gemini-embedding-001", "mistral-embed", "codestral-embed", "mistral-medium-latest")
+    }
 
 
 def test_each_provider_gets_the_limit_in_the_field_it_obeys(book: PriceBook) -> None:
