@@ -87,7 +87,7 @@ class KafkaSettings(Section):
 
 class DatabaseSettings(Section):
     url: SecretStr = SecretStr("postgresql+asyncpg://headworks@127.0.0.1:5432/headworks")
-    pool_size: int = Field(5, ge=1, le=100)
+    pool_size: int = Field(5, ge=2, le=100)
     statement_timeout_ms: int = Field(15_000, ge=100)
 
 

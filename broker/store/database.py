@@ -28,6 +28,8 @@ C = TypeVar("C")
 _CONNECT_TIMEOUT_S = 10.0
 _KEPT_MAX = 2
 """Of the pool's connections, at hand for what each job needs: mostly one stage writes, and another."""
+_OTHERS_MIN = 2
+"""Never kept: a rebuild of the counters takes two at once, without which nothing goes on."""
 
 _BY_KEY = {
     "enable_seqscan": "off",
@@ -91,7 +93,7 @@ class Database:
         event.listen(engine.sync_engine, "handle_error", _translate_failure)
         if dialect == "sqlite":
             event.listen(engine.sync_engine, "connect", _prepare_sqlite)
-        database = cls(engine, dialect, min(_KEPT_MAX, settings.pool_size // 2))
+        database = cls(engine, dialect, max(0, min(_KEPT_MAX, settings.pool_size - _OTHERS_MIN)))
         try:
             async with database.connect() as connection:
                 await connection.execute(text("SELECT 1"))

@@ -12,6 +12,7 @@ from sqlalchemy import Select, insert, literal_column, select, text
 from sqlalchemy.exc import IntegrityError
 
 from broker.errors import DatabaseUnavailable
+from broker.quota.ledger_source import LedgerSource
 from broker.settings import DatabaseSettings
 from broker.store.database import Database
 from broker.store.tables.identity import organizations, projects
@@ -117,6 +118,17 @@ async def test_who_is_cancelled_leaves_the_connections_whole(database: Database)
     async with database.ledger() as line:
         await line.execute(ACME)
     assert "acme" in await _names(database)
+
+
+async def test_a_rebuild_finds_its_two_connections_beside_those_that_are_kept(postgresql_url: str) -> None:
+    least = DatabaseSettings(url=SecretStr(postgresql_url), pool_size=2, statement_timeout_ms=500)
+    database = await Database.open(least)
+    try:
+        assert await _one(database) == 1
+        async with LedgerSource(database).exclusive(1) as ledger:
+            assert await ledger.nodes(1)
+    finally:
+        await database.close()
 
 
 async def test_a_server_that_is_killed_and_comes_back(postgresql: Database, postgres: PostgresServer) -> None:

@@ -44,7 +44,8 @@ async def test_no_statement_of_the_hot_path_reads_a_table_that_has_grown(
     database_url: str, *, analyzed: bool
 ) -> None:
     await upgrade(database_url)
-    database = await Database.open(DatabaseSettings(url=SecretStr(database_url), pool_size=1))
+    settings = DatabaseSettings(url=SecretStr(database_url)).model_copy(update={"pool_size": 1})
+    database = await Database.open(settings)
     try:
         if analyzed:
             await _execute(database, "VACUUM ANALYZE")
