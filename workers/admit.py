@@ -35,6 +35,10 @@ from workers.tools import Tools
 
 _YIELD_AFTER_S = 0.004
 """Policy may take tens of milliseconds for a long prompt, and less than one for others."""
+_GATE_AWAY_MS = 5_000
+"""For so long after it was away nothing is handed over: at a Redis that is frozen each try takes seconds,
+for which everything behind would wait.
+"""
 
 Hold = Callable[[Sequence[Inner], Sequence[Outgoing]], Awaitable[None]]
 """RESERVE's: take the jobs' holds, and publish what follows and the records beside."""
@@ -57,6 +61,8 @@ class Admit:
         admit = settings.admit
         self.hold: Hold | None = None
         """Where this process runs RESERVE too."""
+        self._hold_from_ms = 0
+        """Not before, where the gate was away."""
         self.show: Show | None = None
         """Where a detector is plugged in."""
         self.examiner = Examiner(settings, tools, directory, books, policy)
@@ -117,16 +123,28 @@ class Admit:
         """RESERVE's own topic is where jobs wait while the gate is away, so that refusals and cancellations
         that come behind them do not.
         """
-        if self.hold is not None:
+        if admitted and self.hold is not None and self._may_hold():
             try:
-                return await self.hold(admitted, beside)
+                await self.hold(admitted, beside)
             except (RedisUnavailable, GateClosed) as error:
+                self._hold_from_ms = self._clock() + _GATE_AWAY_MS
                 self._metrics.trouble("reserve", error)
+            else:
+                self._hold_from_ms = 0
+                return
         sealed = [
             self._outlets.onward(topics.admitted(inner.state.lane), inner, inner.state) for inner in admitted
         ]
         await self._producer.send_all([*beside, *sealed])
-        return None
+
+    def _may_hold(self) -> bool:
+        """One batch at a time tries whether a gate that was away is there again."""
+        now_ms = self._clock()
+        if now_ms < self._hold_from_ms:
+            return False
+        if self._hold_from_ms:
+            self._hold_from_ms = now_ms + _GATE_AWAY_MS
+        return True
 
     async def _examine(self, records: Sequence[Incoming]) -> tuple[list[Job], list[Cancel], list[Outgoing]]:
         jobs: list[Job] = []

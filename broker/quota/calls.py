@@ -63,6 +63,8 @@ class SharedCalls:
         self._timeout_s: float | None = self._pool.connection_kwargs.get("socket_timeout")
         self._wire: _Wire | None = None
         self._opening = asyncio.Lock()
+        self._failures = 0
+        """To open it, so far."""
         self._slots = asyncio.Semaphore(CALLS_MAX)
 
     async def run(self, commands: Commands) -> list[Any]:
@@ -85,11 +87,22 @@ class SharedCalls:
             raise
 
     async def _opened(self) -> "_Wire":
+        """Who waited while another call failed to open it does not try in turn: at a server that is frozen
+        each would wait as long as all before it.
+        """
+        failures = self._failures
         async with self._opening:
-            if self._wire is None or self._wire.is_closed:
-                if self._wire is not None:
-                    await self._give_up(self._wire)
+            if self._wire is not None and not self._wire.is_closed:
+                return self._wire
+            if self._failures > failures:
+                raise exceptions.TimeoutError("waited in vain for a connection")
+            if self._wire is not None:
+                await self._give_up(self._wire)
+            try:
                 self._wire = await self._open()
+            except Exception:
+                self._failures += 1
+                raise
             return self._wire
 
     async def _open(self) -> "_Wire":

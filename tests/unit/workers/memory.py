@@ -23,7 +23,7 @@ from schemas.state import Charge, Estimate, Hold, State
 from schemas.terms import Rates, Terms
 from schemas.topics import Coordinate, Lane
 from workers.lanes import LANE_WEIGHTS
-from workers.outlets import Outlets
+from workers.outlets import Clock, Outlets
 from workers.review import Holding, Rulings
 from workers.targets import Targets
 from workers.tombstones import Tombstones
@@ -169,11 +169,13 @@ class _Hastening:
         pass
 
 
-def tools(producer: MemoryProducer, cancels: MemoryCancels | None = None) -> Tools:
+def tools(
+    producer: MemoryProducer, cancels: MemoryCancels | None = None, clock: Clock = lambda: NOW_MS
+) -> Tools:
     sealer = Sealer(SEAL_KEY)
-    outlets, metrics = Outlets(sealer, lambda: NOW_MS), Metrics()
-    tombstones = Tombstones(cancels or MemoryCancels(), 1_000, lambda: NOW_MS, metrics)
-    return Tools(cast(Producer, producer), sealer, outlets, lambda: NOW_MS, metrics, tombstones)
+    outlets, metrics = Outlets(sealer, clock), Metrics()
+    tombstones = Tombstones(cancels or MemoryCancels(), 1_000, clock, metrics)
+    return Tools(cast(Producer, producer), sealer, outlets, clock, metrics, tombstones)
 
 
 def received(record: Outgoing, partition: int = 0, offset: int = 0) -> Received:

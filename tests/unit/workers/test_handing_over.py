@@ -16,7 +16,7 @@ from broker.store.cancels import Cancels
 from broker.store.jobs import Jobs, Seen
 from schemas import headers, topics
 from schemas.topics import Lane
-from tests.unit.workers.memory import MemoryCancels, MemoryProducer, holding, tools
+from tests.unit.workers.memory import NOW_MS, MemoryCancels, MemoryProducer, holding, tools
 from tests.unit.workers.signing import signed
 from tests.unit.workers.test_cancelled import JOB_VALUE, Door, calling_off
 from workers.admit import Admit
@@ -29,12 +29,14 @@ class Neighbor:
 
     def __init__(self, producer: MemoryProducer, error: Exception | None = None) -> None:
         self.jobs: list[Inner] = []
+        self.asked = 0
+        self.error = error
         self._producer = producer
-        self._error = error
 
     async def hold(self, jobs: Sequence[Inner], beside: Sequence[Outgoing]) -> None:
-        if self._error is not None:
-            raise self._error
+        self.asked += 1
+        if self.error is not None:
+            raise self.error
         self.jobs += jobs
         await self._producer.send_all(beside)
 
@@ -43,7 +45,8 @@ class Way:
     def __init__(self, error: Exception | None = None) -> None:
         self.producer, door = MemoryProducer(), Door(Seen.NEW)
         self.neighbor = Neighbor(self.producer, error)
-        self.tools = tools(self.producer, MemoryCancels())
+        self.now_ms = NOW_MS
+        self.tools = tools(self.producer, MemoryCancels(), lambda: self.now_ms)
         self.admit = Admit(
             Settings(),
             self.tools,
@@ -83,6 +86,30 @@ async def test_while_the_gate_is_away_jobs_wait_in_the_topic_of_reserve(error: E
     assert sorted(way.sent_to()) == [ADMITTED, topics.outcomes(Lane.STANDARD)]
     [sealed] = [record for record in way.producer.sent if record.topic == ADMITTED]
     assert dict(sealed.headers)[headers.SEAL]
+
+
+async def test_a_gate_that_is_away_is_not_asked_for_every_batch() -> None:
+    """At a Redis that is frozen each would wait for seconds, and all that comes behind it."""
+    way = Way(RedisUnavailable("away"))
+    for _ in range(3):
+        await way.admit.handle([signed(JOB_VALUE), calling_off()])
+    assert way.neighbor.asked == 1
+    assert way.sent_to().count(ADMITTED) == 3
+    way.now_ms += 5_000
+    for _ in range(3):
+        await way.admit.handle([signed(JOB_VALUE)])
+    assert way.neighbor.asked == 2
+
+
+async def test_a_gate_that_is_there_again_gets_what_comes() -> None:
+    way = Way(RedisUnavailable("away"))
+    await way.admit.handle([signed(JOB_VALUE)])
+    way.neighbor.error = None
+    way.now_ms += 5_000
+    for _ in range(3):
+        await way.admit.handle([signed(JOB_VALUE)])
+    assert len(way.neighbor.jobs) == 3
+    assert way.sent_to() == [ADMITTED]
 
 
 async def test_other_trouble_is_a_trouble_of_the_batch() -> None:
