@@ -7,7 +7,6 @@ An unknown key is an error that names it.
 import base64
 import os
 import tomllib
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -29,7 +28,7 @@ from pydantic_settings import (
 )
 
 from broker.errors import SecretMissing, SettingsInvalid
-from broker.settings_faults import check_redis_url, check_servers, explain, meant
+from broker.settings_faults import check_redis_url, check_servers, explain, unknown_section, whole_section
 
 CONFIG_FILE = "headworks.toml"
 _MEBIBYTE = 1024 * 1024
@@ -290,13 +289,14 @@ class Settings(BaseSettings):
         path = config_path()
         if "HEADWORKS_CONFIG" in os.environ and not path.is_file():
             raise SettingsInvalid(f"HEADWORKS_CONFIG names {path}, which is not a file")
-        _refuse_unknown_sections(cls.model_fields)
+        if (unknown := unknown_section(os.environ, cls.model_fields)) is not None:
+            raise SettingsInvalid(unknown)
         try:
             return cls(**overrides)
         except ValidationError as error:
             raise SettingsInvalid(explain(error, cls, path)) from None
         except SettingsError:
-            raise SettingsInvalid(_whole_section(cls.model_fields)) from None
+            raise SettingsInvalid(whole_section(os.environ, cls.model_fields)) from None
         except ValueError as error:
             raise SettingsInvalid(f"{path} is not valid TOML: {error}") from None
         except OSError as error:
@@ -307,22 +307,6 @@ class Settings(BaseSettings):
 
     def seal_key(self) -> bytes:
         return _secret(self.secrets.seal_key, "seal_key")
-
-
-def _refuse_unknown_sections(sections: Iterable[str]) -> None:
-    """A misspelt section of a variable would otherwise be passed over in silence."""
-    known = set(sections)
-    for name in os.environ:
-        section, separator, _ = name.removeprefix("HEADWORKS_").partition("__")
-        if name.startswith("HEADWORKS_") and separator and section.lower() not in known:
-            hint = meant(section.lower(), known)
-            raise SettingsInvalid(f"{name}: there is no section {section.lower()}{hint}")
-
-
-def _whole_section(sections: Iterable[str]) -> str:
-    found = [f"HEADWORKS_{name.upper()}" for name in sections if f"HEADWORKS_{name.upper()}" in os.environ]
-    named = ", ".join(found) or "a HEADWORKS_* variable"
-    return f"{named} stands for a whole section, and is not JSON; a key is HEADWORKS_<SECTION>__<KEY>"
 
 
 def _contents(path: Path) -> dict[str, Any]:

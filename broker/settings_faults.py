@@ -1,7 +1,7 @@
 """What is wrong in the settings, told by key and never by value, for a value may be a secret."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, get_args
@@ -52,6 +52,23 @@ def _fields(model: type[BaseModel], place: Sequence[str]) -> Iterable[str]:
         field = getattr(found, "model_fields", {}).get(name)
         found = (None, *get_args(found))[-1] if field is None else field.annotation
     return getattr(found, "model_fields", {}).keys()
+
+
+def unknown_section(variables: Iterable[str], sections: Iterable[str]) -> str | None:
+    """A misspelt section of a variable would otherwise be passed over in silence."""
+    known = set(sections)
+    for name in variables:
+        section, separator, _ = name.removeprefix("HEADWORKS_").partition("__")
+        if name.startswith("HEADWORKS_") and separator and section.lower() not in known:
+            return f"{name}: there is no section {section.lower()}{meant(section.lower(), known)}"
+    return None
+
+
+def whole_section(variables: Container[str], sections: Iterable[str]) -> str:
+    """Of a variable that stands for a whole section, and cannot be read."""
+    found = [f"HEADWORKS_{name.upper()}" for name in sections if f"HEADWORKS_{name.upper()}" in variables]
+    named = ", ".join(found) or "a HEADWORKS_* variable"
+    return f"{named} stands for a whole section, and is not JSON; a key is HEADWORKS_<SECTION>__<KEY>"
 
 
 def check_servers(text: str) -> None:

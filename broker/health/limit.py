@@ -34,6 +34,8 @@ from dataclasses import dataclass, field, replace
 from enum import Enum, StrEnum
 from typing import Final
 
+from broker.health.window import Window
+
 LOAD_FACTOR: Final = 0.7
 """Of what is under way, where a call was turned away for load."""
 TURNED_AWAY_LEAST: Final = 3
@@ -65,8 +67,6 @@ FAILED_SHARE: Final = 0.2
 """Of what ends: with so many failures the bucket neither fills nor drains."""
 SAMPLES: Final = (5, 100)
 """Least and most that a window needs; in between twice the limit. After half of WINDOW_S_MAX the least do."""
-ERRORS: Final = 2.0
-"""Standard errors by which the latency of a window must be off: of few calls, the mean says little."""
 WINDOW_IN_LATENCIES: Final = 4.0
 """How much longer than its calls a window is at least: in a shorter one only the quick have ended."""
 WINDOW_S_MAX: Final = 60.0
@@ -123,39 +123,6 @@ class Cut:
 
 
 @dataclass(slots=True)
-class _Window:
-    """Of calls that were served and timed."""
-
-    began: float
-    served: int = 0
-    seconds: float = 0.0
-    logarithms: float = 0.0
-    squares: float = 0.0
-    """Of the logarithms."""
-    under_way: int = 0
-    """The most at the ends of its calls."""
-
-    def note(self, latency_s: float) -> None:
-        logarithm = math.log(max(latency_s, 1e-6))
-        self.served += 1
-        self.seconds += latency_s
-        self.logarithms += logarithm
-        self.squares += logarithm * logarithm
-
-    def latency_s(self) -> float:
-        """A geometric mean, in which a few long answers count for little."""
-        return math.exp(self.logarithms / self.served)
-
-    def times_off(self) -> float:
-        """So many times the mean may be off by chance, up or down: by ERRORS standard errors. Of 2 calls at
-        least.
-        """
-        mean = self.logarithms / self.served
-        variance = max(0.0, self.squares / self.served - mean * mean)
-        return math.exp(ERRORS * math.sqrt(variance / (self.served - 1)))
-
-
-@dataclass(slots=True)
 class AdaptiveLimit:
     """`least` and `most`: its bounds, from 1. See the module."""
 
@@ -173,7 +140,7 @@ class AdaptiveLimit:
     _failed: float = 0.0
     _bore: float = 0.0
     """How many calls were under way of late while others were served; fades by each window and cut."""
-    _window: _Window = field(default_factory=lambda: _Window(-math.inf))
+    _window: Window = field(default_factory=lambda: Window(-math.inf))
 
     def at(self, now: float) -> int:
         """The limit now, within its bounds."""
@@ -256,15 +223,15 @@ class AdaptiveLimit:
     def _timed(self, latency_s: float, now: float, under_way: int) -> Cut | None:
         window = self._window
         if now - window.began > max(WINDOW_S_MAX, 2 * WINDOW_IN_LATENCIES * (self.baseline_s or 0.0)):
-            window = self._window = _Window(now)
+            window = self._window = Window(now)
         window.note(latency_s)
         window.under_way = max(window.under_way, under_way)
         if not self._is_full(window, now):
             return None
-        self._window = _Window(now)
+        self._window = Window(now)
         return self._judge(window, now)
 
-    def _is_full(self, window: _Window, now: float) -> bool:
+    def _is_full(self, window: Window, now: float) -> bool:
         fewest, enough = SAMPLES
         lasted_s = now - window.began
         wanted = fewest if lasted_s > WINDOW_S_MAX / 2 else min(enough, max(fewest, 2 * self.at(now)))
@@ -272,7 +239,7 @@ class AdaptiveLimit:
             return False
         return lasted_s >= max(self.window_s, WINDOW_IN_LATENCIES * window.seconds / window.served)
 
-    def _judge(self, window: _Window, now: float) -> Cut | None:
+    def _judge(self, window: Window, now: float) -> Cut | None:
         """A window is full."""
         latency_s, times_off = window.latency_s(), window.times_off()
         per_s = window.served / (now - window.began)
@@ -315,7 +282,7 @@ class AdaptiveLimit:
         self._epoch = cut.at
         self._served_at = -math.inf
         self._turned_away = self._failed = 0.0
-        self._window = _Window(-math.inf)
+        self._window = Window(-math.inf)
         return cut
 
     def _rise_s(self, cut: Cut) -> float:
