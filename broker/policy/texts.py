@@ -9,7 +9,7 @@ from typing import Any, Final, Literal, NamedTuple, get_args
 
 import orjson
 
-DEPTH_MAX: Final = 64
+DEPTH_MAX: Final = 256
 """Deeper strings of a tool's parameters or of a schema are passed over; ADMIT refuses such requests first."""
 
 Role = Literal["system", "user", "assistant", "tool", "input", "definition", "metadata"]

@@ -1,11 +1,12 @@
 """A provider's answer as it is judged: its choices, and every text in it with its place.
 
 Providers add fields of their own, such as a model's reasoning, so no list of fields is kept: every string is
-a text, but for the few that stand outside the model's reach, for embeddings, and for names of properties.
-Nothing here fails on any JSON.
+a text, names of properties too, but for the few that stand outside the model's reach, the names that the API
+itself has, and embeddings. Nothing here fails on any JSON.
 """
 
 from collections.abc import Collection, Iterable, Iterator
+from itertools import zip_longest
 from typing import Any, Final, NamedTuple
 
 import orjson
@@ -24,6 +25,14 @@ _KINDS: Final = frozenset({"finish_reason", "id", "object", "role", "type"})
 LOGPROBS: Final = "logprobs"
 _TOKENS: Final = frozenset({"token", "tokens"})
 _ALTERNATIVES: Final = "top_logprobs"
+_NAMES: Final = frozenset({
+    "annotations", "arguments", "audio", "choices", "content", "created", "data", "embedding", "end_index",
+    "expires_at", "finish_reason", "format", "function", "function_call", "id", "index", "input", "logprobs",
+    "message", "model", "name", "object", "reasoning", "reasoning_content", "reasoning_details", "refusal",
+    "role", "signature", "start_index", "summary", "system_fingerprint", "text", "title", "token", "tokens",
+    "tool_calls", "transcript", "type", "url", "url_citation", "usage",
+})  # fmt: skip
+"""Of properties that answers have; every other name is a text."""
 _VECTOR: Final = "embedding"
 """Numbers, or base64, of which nobody can read anything."""
 
@@ -33,7 +42,9 @@ class TooMuch(Exception):
 
 
 class Place(NamedTuple):
-    """A text of the answer: `holder[key]`. `choice`: its choice's position; None outside of choices."""
+    """A text of the answer: `holder[key]`, or with `is_key` the name `key` itself. `choice`: its choice's
+    position; None outside of choices.
+    """
 
     holder: Any
     key: Any
@@ -41,6 +52,9 @@ class Place(NamedTuple):
     choice: int | None
     is_content: bool = False
     """It is what the choice says, or a part of that; parts are read as one too."""
+    is_key: bool = False
+    is_alternative: bool = False
+    """It is made of tokens that the model might have said, and did not."""
 
 
 class Call(NamedTuple):
@@ -67,12 +81,16 @@ class Reading(NamedTuple):
 
     @property
     def chars(self) -> int:
-        return sum(map(len, self.said))
+        """In all texts that the model said, but for those that tell of what kind something is."""
+        return sum(len(place.text) for place in self._said() if not place.is_key)
 
     @property
     def said(self) -> Iterator[str]:
-        """All texts, but for those that tell of what kind something is."""
-        return (place.text for place in self.places if place.key not in _KINDS)
+        """The same texts, and names of properties."""
+        return (place.text for place in self._said())
+
+    def _said(self) -> Iterator[Place]:
+        return (place for place in self.places if not (place.is_alternative or place.key in _KINDS))
 
 
 def read(document: dict[str, Any]) -> Reading:
@@ -153,7 +171,7 @@ def _places(document: Any, choices: list[Any]) -> Iterator[Place]:
 
 
 def _of_choice(choice: Any, position: int) -> Iterator[Place]:
-    """Its tokens are its other texts once more, and count as a text where they are not."""
+    """Its tokens are its other texts once more, and a text where they are not; and so are alternatives."""
     message = _of(choice, "message")
     contents = {id(part) for part in (message, *_list(_of(message, "content")))}
     told: set[str] = set()
@@ -164,10 +182,13 @@ def _of_choice(choice: Any, position: int) -> Iterator[Place]:
     for tokens in _token_texts(_of(choice, LOGPROBS)):
         if tokens and tokens not in told:
             yield Place(choice, LOGPROBS, tokens, position)
+    for tokens in _alternative_texts(_of(choice, LOGPROBS)):
+        if tokens and tokens not in told:
+            yield Place(choice, LOGPROBS, tokens, position, is_alternative=True)
 
 
 def _token_texts(logprobs: Any) -> Iterator[str]:
-    """Of each list of tokens the text that they make up. Alternatives to them are passed over."""
+    """Of each list of tokens the text that they make up, without alternatives."""
     if isinstance(logprobs, str):
         yield logprobs
     for child in logprobs.values() if isinstance(logprobs, dict) else _list(logprobs):
@@ -175,11 +196,24 @@ def _token_texts(logprobs: Any) -> Iterator[str]:
         yield "".join(place.text for place in found if place.key in _TOKENS or isinstance(place.holder, list))
 
 
+def _alternative_texts(logprobs: Any) -> Iterator[str]:
+    """Of each list of tokens what the first alternatives to each make up, then the second ones, and so on:
+    whoever keeps a model from saying what it would have said finds it there.
+    """
+    for name, child in logprobs.items() if isinstance(logprobs, dict) else [("", logprobs)]:
+        if name == _ALTERNATIVES:
+            places = child if isinstance(child, list) else [child]
+        else:
+            places = [_of(entry, _ALTERNATIVES) for entry in _list(child)]
+        options = [[place.text for place in _strings([each], None)] for each in places]
+        yield from map("".join, zip_longest(*options, fillvalue=""))
+
+
 def _strings(
     root: Any, choice: int | None, of_root: Collection[str] = (), anywhere: Collection[str] = ()
 ) -> Iterator[Place]:
-    """Every string below `root`, depth first and in order, without recursion. `of_root`, `anywhere`: names of
-    fields that are passed over.
+    """Every string and every name of a property below `root`, depth first and in order, without recursion.
+    `of_root`, `anywhere`: names of fields that are passed over.
     """
     waiting: list[tuple[Any, int]] = [(root, 0)]
     while waiting:
@@ -194,6 +228,8 @@ def _strings(
         for key, child in node.items() if isinstance(node, dict) else enumerate(node):
             if key in passed_over:
                 continue
+            if isinstance(key, str) and key not in _NAMES:
+                found.append((Place(node, key, key, choice, is_key=True), depth))
             if isinstance(child, str):
                 found.append((Place(node, key, child, choice), depth))
             elif isinstance(child, dict | list):

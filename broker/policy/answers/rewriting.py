@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import orjson
 
@@ -26,12 +26,32 @@ def rewrite(
     A choice that something is taken out of loses its log probabilities: its tokens spell the text once more.
     """
     placeholders = Placeholders((place.text for place in places), reserved)
+    names: dict[int, _Renaming] = {}
     for place, found in zip(places, spans, strict=True):
         covered = cover((span for span in found if span.type in types), lambda _: False)
-        if covered:
-            place.holder[place.key] = _without(place, covered, placeholders)
-            if place.choice is not None:
-                _forget_tokens(document["choices"][place.choice])
+        if not covered:
+            continue
+        without = _without(place, covered, placeholders)
+        if place.is_key:
+            names.setdefault(id(place.holder), _Renaming(place.holder, {})).names[place.key] = str(without)
+        else:
+            place.holder[place.key] = without
+        if place.choice is not None:
+            _forget_tokens(document["choices"][place.choice])
+    for renaming in names.values():
+        renaming.act()
+
+
+class _Renaming(NamedTuple):
+    """Of properties of one object, all at once, when what stands under them is as it will be."""
+
+    holder: dict[str, Any]
+    names: dict[str, str]
+
+    def act(self) -> None:
+        items = [(self.names.get(name, name), child) for name, child in self.holder.items()]
+        self.holder.clear()
+        self.holder.update(items)
 
 
 def _without(place: Place, spans: Sequence[Span], placeholders: Placeholders) -> str | None:

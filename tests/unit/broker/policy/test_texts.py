@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from broker.policy.rewriting import rewritten
 from broker.policy.texts import DEPTH_MAX, SCHEMA_WORDS, Text, json_path, texts
+from broker.settings import AdmitSettings
 from schemas.requests import validate_request
 
 CHAT: dict[str, Any] = {
@@ -116,6 +117,32 @@ def test_texts_are_rewritten_in_a_copy() -> None:
     assert [text.text for text in texts(CHAT)] == [text for _, _, text in EXPECTED]
     assert copy["messages"][2]["content"][1] is CHAT["messages"][2]["content"][1]
     assert rewritten(CHAT, []) == CHAT
+
+
+FUNCTION = {"name": "f", "parameters": {"type": "object", "properties": {"Hidden": {"type": "string"}}}}
+SCHEMA = {"name": "f", "schema": {"properties": {"a": {"properties": {"Hidden": {}}}}}}
+CALL = {"id": "", "type": "function", "function": {"name": "f", "arguments": '{"Hidden": 1}'}}
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"tools": [{"type": "function", "function": FUNCTION}]},
+        {"tools": [{"type": "function", "function": {"name": "f", "parameters": {"required": ["Hidden"]}}}]},
+        {"response_format": {"type": "json_schema", "json_schema": SCHEMA}},
+        {"messages": [{"role": "assistant", "tool_calls": [CALL]}]},
+        {"metadata": {"Hidden": "x"}},
+    ],
+)
+def test_no_name_of_a_property_is_passed_over(fields: dict[str, Any]) -> None:
+    found = list(texts({"model": "m", "messages": []} | fields))
+    assert any("Hidden" in text.text for text in found)
+    copy = rewritten({"model": "m", "messages": []} | fields, [(text, "-") for text in found])
+    assert "Hidden" not in str(copy)
+
+
+def test_what_admit_lets_in_is_not_too_deep_to_be_read() -> None:
+    assert AdmitSettings.model_fields["depth_max"].metadata[-1].le < DEPTH_MAX
 
 
 def test_depth_is_bounded() -> None:

@@ -1,6 +1,7 @@
 """What becomes of answers: denied, redacted, flagged, or let pass, and told by rules and digests alone."""
 
 from hashlib import sha256
+from itertools import zip_longest
 from typing import Any
 
 import orjson
@@ -104,6 +105,75 @@ def test_log_probabilities_of_a_text_are_not_counted_again(dlp: AnswerJudge) -> 
     tokens = [{"token": piece, "logprob": -1} for piece in ("joe.", "doe@", "example.com")]
     judgement = judged(dlp, chat(MAIL, logprobs={"content": tokens, "refusal": None}))
     assert judgement.decision.types == (("EMAIL", 1),)
+
+
+def alternatives(*ranks: str, legacy: bool = False) -> dict[str, Any]:
+    """Log probabilities with a token for each letter; the ranks are what might have been said instead."""
+    places = [list(place) for place in zip_longest(*ranks, fillvalue="")]
+    if legacy:
+        return {"tokens": ["x"] * len(places), "top_logprobs": [dict.fromkeys(place, -1) for place in places]}
+    return {
+        "content": [
+            {"token": "x", "logprob": -9, "top_logprobs": [{"token": each, "logprob": -1} for each in place]}
+            for place in places
+        ]
+    }
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_nor_do_they_tell_what_the_model_was_kept_from_saying(dlp: AnswerJudge, legacy: bool) -> None:
+    spelled = alternatives("0" * len(MAIL), MAIL, legacy=legacy)
+    judgement = judged(dlp, chat("x" * len(MAIL), "Nothing here.", logprobs=spelled))
+    assert judgement.decision.redacted == ("EMAIL",)
+    assert choice(judgement)["logprobs"] is None
+    assert choice(judgement)["message"]["content"] == "x" * len(MAIL)
+    assert outcome(dlp, chat("x", logprobs=alternatives(SECRET, legacy=legacy))) == (
+        "deny",
+        "dlp.answer.secret",
+    )
+
+
+def test_alternatives_that_say_nothing_stay_and_are_not_counted_as_said(dlp: AnswerJudge) -> None:
+    spelled = alternatives("xxx", "yes", "nay")
+    judgement = judged(dlp, chat("xxx", logprobs=spelled))
+    assert choice(judgement)["logprobs"] == spelled
+    by_length = judge_of(answer={"chars_max": 3})
+    assert outcome(by_length, chat("xxx", logprobs=spelled)) == ("allow", None)
+    forbids = judge_of(answer={"forbidden_words": ["nay"]})
+    assert outcome(forbids, chat("xxx", logprobs=spelled)) == ("deny", "answer.forbidden_words")
+
+
+def test_names_of_properties_are_read_too(dlp: AnswerJudge) -> None:
+    message = {
+        "tool_calls": [
+            {"type": "function", "function": {"name": "f", "arguments": {MAIL: {MAIL: 1}, "b": MAIL}}}
+        ],
+        "provider_fields": {"x": 1, f"to {MAIL}": f"of {MAIL}", "jane@example.com": [], "y": 2},
+    }
+    judgement = judged(dlp, chat(message) | {MAIL: 1})
+    assert judgement.decision.types == (("EMAIL", 7),)
+    found = choice(judgement)["message"]
+    arguments = found["tool_calls"][0]["function"]["arguments"]
+    assert arguments == {"[EMAIL_1]": {"[EMAIL_1]": 1}, "b": "[EMAIL_1]"}
+    fields = {"x": 1, "to [EMAIL_1]": "of [EMAIL_1]", "[EMAIL_2]": [], "y": 2}
+    assert list(found["provider_fields"].items()) == list(fields.items())
+    assert orjson.loads(judgement.body)["[EMAIL_1]"] == 1
+    assert outcome(dlp, chat({"beside": {SECRET: 1}})) == ("deny", "dlp.answer.secret")
+
+
+def test_names_in_arguments_are_read_as_they_are_meant(dlp: AnswerJudge) -> None:
+    escaped = '{"\\u006aoe.doe\\u0040example.com": {"' + MAIL + '": 1}}'
+    judgement = judged(dlp, chat({"tool_calls": [call("f", escaped)]}))
+    arguments = choice(judgement)["message"]["tool_calls"][0]["function"]["arguments"]
+    assert judgement.decision.types == (("EMAIL", 2),)
+    assert MAIL not in str(orjson.loads(arguments))
+
+
+def test_many_names_take_linear_time(dlp: AnswerJudge) -> None:
+    names = {f"p{n}@example.com": 1 for n in range(9_000)}
+    judgement = judged(dlp, chat({"beside": names}))
+    assert len(choice(judgement)["message"]["beside"]) == 9_000
+    assert b"@" not in judgement.body
 
 
 def test_what_will_be_put_back_is_neither_found_nor_given_out_again(dlp: AnswerJudge) -> None:
