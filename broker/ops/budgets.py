@@ -1,6 +1,6 @@
 """Budgets of organizations, projects and keys: what they allow, what is used of it, and how long it lasts."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Literal, NamedTuple, Self
 
 from sqlalchemy import select
@@ -8,6 +8,7 @@ from sqlalchemy import select
 from broker.errors import SettingsInvalid
 from broker.identity.settings import read_settings
 from broker.ops import applications, keys, organizations, projects
+from broker.ops.changes import anything
 from broker.ops.projects import Address
 from broker.quota.budget import ORGANIZATION_NODE, key_node, project_node
 from broker.quota.counters import Counters, NodeOf
@@ -91,13 +92,19 @@ async def set_limits(database: Database, subject: Subject, changes: Mapping[str,
 
     Raises NotFound, and SettingsInvalid on an unknown field or a value out of bounds.
     """
+    return await _set(database, subject, changes, anything)
+
+
+async def _set(
+    database: Database, subject: Subject, changes: Mapping[str, Any], check: Callable[[Limits], None]
+) -> Found:
     changed = dict(changes)
     if subject.kind == "organization":
-        await organizations.set_settings(database, subject.name, changed)
+        await organizations.set_settings(database, subject.name, changed, check)
     elif subject.kind == "project":
-        await projects.set_settings(database, Address.parse(subject.name), changed)
+        await projects.set_settings(database, Address.parse(subject.name), changed, check)
     else:
-        await keys.set_settings(database, subject.name, changed)
+        await keys.set_settings(database, subject.name, changed, check)
     found = await find(database, subject)
     await let_go_on(database, found)
     return found
@@ -115,15 +122,17 @@ async def let_go_on(database: Database, found: Found) -> None:
 
 async def raise_limits(database: Database, subject: Subject, changes: Mapping[str, Any]) -> Found:
     """As `set_limits`, and raises SettingsInvalid where a limit would not become higher."""
-    limits = (await find(database, subject)).limits
     wanted = read_settings(Limits, str(subject), dict(changes))
-    for name in changes:
-        present, value = getattr(limits, name), getattr(wanted, name)
-        if present is None:
-            raise SettingsInvalid(f"{subject} has no {name} to raise; `headworks budgets set` makes one")
-        if value is not None and value <= present:
-            raise SettingsInvalid(f"{name} of {subject} is {present} already: {value} does not raise it")
-    return await set_limits(database, subject, changes)
+
+    def check(limits: Limits) -> None:
+        for name in changes:
+            present, value = getattr(limits, name), getattr(wanted, name)
+            if present is None:
+                raise SettingsInvalid(f"{subject} has no {name} to raise; `headworks budgets set` makes one")
+            if value is not None and value <= present:
+                raise SettingsInvalid(f"{name} of {subject} is {present} already: {value} does not raise it")
+
+    return await _set(database, subject, changes, check)
 
 
 async def standings(database: Database, gate: Gate, found: Sequence[Found]) -> list[Standing]:

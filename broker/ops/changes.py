@@ -54,6 +54,10 @@ async def record_change(
         await record(connection, Operation(operator(), action, subject, known, changed))
 
 
+def anything(_settings: object) -> None:
+    """What is there may be changed whatever it is."""
+
+
 def check_name(kind: str, name: str) -> str:
     """Names become parts of topics and of paths. Raises SettingsInvalid."""
     if re.fullmatch(APPLICATION_PATTERN, name) is None:

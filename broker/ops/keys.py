@@ -1,5 +1,6 @@
 """Keys: what an application signs with. The secret is shown once, when the key is made."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from sqlalchemy import insert, select, update
@@ -10,7 +11,7 @@ from broker.identity.credential import Credential
 from broker.identity.settings import KeySettings, read_settings
 from broker.identity.wrapping import unwrap, wrap
 from broker.ops import applications
-from broker.ops.changes import change, record_change
+from broker.ops.changes import anything, change, record_change
 from broker.store.clock import now_ms
 from broker.store.database import Database
 from broker.store.tables import identity
@@ -38,13 +39,19 @@ async def create(
         return await add(connection, kek, found, settings)
 
 
-async def set_settings(database: Database, key_id: str, changes: dict[str, Any]) -> KeyRow:
-    """Change the named fields of KeySettings and leave the rest.
+async def set_settings(
+    database: Database,
+    key_id: str,
+    changes: dict[str, Any],
+    check: Callable[[KeySettings], None] = anything,
+) -> KeyRow:
+    """Change the named fields of KeySettings and leave the rest. Of those of before `check` may raise.
 
     Raises NotFound, and SettingsInvalid on an unknown field or a value out of bounds.
     """
     async with change(database) as connection:
         found = await get(connection, key_id)
+        check(found.settings)
         document = found.settings.model_dump(mode="json") | changes
         settings = read_settings(KeySettings, f"key {key_id}", document)
         values = {"settings": settings.model_dump(mode="json", exclude_defaults=True)}

@@ -1,5 +1,6 @@
 """Organizations: who is billed."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from sqlalchemy import insert, select, update
@@ -7,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.errors import Conflict, NotFound
 from broker.identity.settings import OrganizationSettings, read_settings
-from broker.ops.changes import change, check_name, record_change
+from broker.ops.changes import anything, change, check_name, record_change
 from broker.store.clock import now_ms
 from broker.store.database import Database
 from broker.store.tables.identity import organizations
@@ -31,13 +32,19 @@ async def create(database: Database, name: str, settings: OrganizationSettings |
         return await add(connection, name, settings)
 
 
-async def set_settings(database: Database, name: str, changes: dict[str, Any]) -> Organization:
-    """Change the named fields of OrganizationSettings and leave the rest.
+async def set_settings(
+    database: Database,
+    name: str,
+    changes: dict[str, Any],
+    check: Callable[[OrganizationSettings], None] = anything,
+) -> Organization:
+    """Change the named fields of OrganizationSettings and leave the rest. Of those of before `check` may raise.
 
     Raises NotFound, and SettingsInvalid on an unknown field or a value out of bounds.
     """
     async with change(database) as connection:
         found = await get(connection, name)
+        check(found.settings)
         document = found.settings.model_dump(mode="json") | changes
         settings = read_settings(OrganizationSettings, f"organization {name}", document)
         values = {"settings": settings.model_dump(mode="json", exclude_defaults=True)}

@@ -1,5 +1,6 @@
 """Projects: what may be spent and asked for. One is addressed as `organization/project`."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple, Self
 
 from sqlalchemy import insert, select, update
@@ -8,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from broker.errors import Conflict, NotFound, SettingsInvalid
 from broker.identity.settings import ProjectSettings, read_settings
 from broker.ops import organizations
-from broker.ops.changes import change, check_name, record_change
+from broker.ops.changes import anything, change, check_name, record_change
 from broker.store.clock import now_ms
 from broker.store.database import Database
 from broker.store.tables import identity
@@ -50,13 +51,19 @@ async def create(database: Database, address: Address, settings: ProjectSettings
         return await add(connection, address, settings)
 
 
-async def set_settings(database: Database, address: Address, changes: dict[str, Any]) -> ProjectRow:
-    """Change the named fields of ProjectSettings and leave the rest.
+async def set_settings(
+    database: Database,
+    address: Address,
+    changes: dict[str, Any],
+    check: Callable[[ProjectSettings], None] = anything,
+) -> ProjectRow:
+    """Change the named fields of ProjectSettings and leave the rest. Of those of before `check` may raise.
 
     Raises NotFound, and SettingsInvalid on an unknown field or a value out of bounds.
     """
     async with change(database) as connection:
         project = await get(connection, address)
+        check(project.settings)
         document = project.settings.model_dump(mode="json") | changes
         settings = read_settings(ProjectSettings, f"project {address}", document)
         stored = settings.model_dump(mode="json", exclude_defaults=True)

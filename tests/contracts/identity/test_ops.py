@@ -9,7 +9,7 @@ from broker.errors import Conflict, NotFound, SecretMissing, SettingsInvalid
 from broker.identity.directory import Directory, ProjectSettings
 from broker.identity.settings import KeySettings, OrganizationSettings
 from broker.identity.wrapping import unwrap
-from broker.ops import applications, keys, organizations, projects
+from broker.ops import applications, budgets, keys, organizations, projects
 from broker.ops.bootstrap import bootstrap
 from broker.ops.projects import Address
 from broker.store.database import Database
@@ -183,3 +183,13 @@ async def test_bootstrap_takes_no_application_from_another_project(database: Dat
     with pytest.raises(Conflict, match="application indexer belongs to project acme/search"):
         await bootstrap(database, kek, Address("acme", "ads"), "indexer", NO_LIMITS)
     assert [row.address for row in await projects.list_all(database)] == [SEARCH]
+
+
+async def test_who_raises_a_limit_lowers_none_that_another_raised_meanwhile(database: Database) -> None:
+    await _prepared(database)
+    subject = budgets.Subject("project", str(SEARCH))
+    await budgets.set_limits(database, subject, {"requests_per_minute": 10})
+    raises = [budgets.raise_limits(database, subject, {"requests_per_minute": most}) for most in (30, 20)]
+    ends = await asyncio.gather(*raises, return_exceptions=True)
+    assert {type(end) for end in ends} <= {budgets.Found, SettingsInvalid}
+    assert (await budgets.find(database, subject)).limits.requests_per_minute == 30
