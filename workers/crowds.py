@@ -7,10 +7,10 @@ Jobs of the interactive lane count, and wait for nobody: waiting for room takes 
 
 import asyncio
 from collections.abc import AsyncIterator, Collection, Sequence
-from contextlib import suppress
 from types import TracebackType
 from typing import Protocol, Self
 
+from broker import tasks
 from broker.identity.directory import Directory
 from broker.quota.budget import key_of, project_of
 from broker.quota.counters import NodeOf
@@ -59,10 +59,7 @@ class Crowds:
     ) -> None:
         self._stopping = True
         following, self._following = self._following, None
-        if following is not None:
-            following.cancel()
-            with suppress(asyncio.CancelledError):
-                await following
+        await tasks.end(following)
 
     def before(self, state: State) -> Level | None:
         """On which level others come first. Who was woken, as there was room, has waited; so has who comes

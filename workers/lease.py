@@ -13,6 +13,7 @@ from contextlib import suppress
 
 import structlog
 
+from broker import tasks
 from broker.errors import HeadworksError, LeaseLost, Unavailable
 from broker.store.leases import Leases
 from broker.telemetry.events import Event
@@ -36,9 +37,7 @@ class Lease:
     async def stop(self) -> None:
         """Give the lease up. Call when no attempt of this process is under way any more."""
         if self._renewing is not None:
-            self._renewing.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._renewing
+            await tasks.end(self._renewing)
             with suppress(Unavailable):
                 await self._leases.leave(self._incarnation)
 

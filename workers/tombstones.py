@@ -7,10 +7,10 @@ lags behind by that interval: a call that begins meanwhile is cut off as soon as
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from types import TracebackType
 from typing import Protocol, Self, TypeVar
 
+from broker import tasks
 from broker.store.cancels import Cancel
 from broker.store.keys import JobKey
 from broker.telemetry.metrics import Metrics
@@ -50,10 +50,7 @@ class Tombstones:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         following, self._following = self._following, None
-        if following is not None:
-            following.cancel()
-            with suppress(asyncio.CancelledError):
-                await following
+        await tasks.end(following)
 
     def covers(self, state: State) -> bool:
         """Whether the job is called off."""

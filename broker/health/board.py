@@ -17,6 +17,7 @@ from typing import Final, NamedTuple
 import orjson
 from redis.asyncio import Redis, RedisCluster
 
+from broker import tasks
 from broker.health.target import Change, Signal, TargetHealth
 from broker.quota.translation import translated
 
@@ -65,10 +66,7 @@ class HealthBoard:
 
     async def stop(self) -> None:
         self._stopping = True
-        if self._running is not None:
-            self._running.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._running
+        await tasks.end(self._running)
         await self._client.aclose()
 
     def hurry(self) -> None:

@@ -2,12 +2,12 @@
 
 import asyncio
 from collections.abc import Mapping
-from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
 import structlog
 
+from broker import tasks
 from broker.errors import DirectoryBehind, Unavailable
 from broker.identity.settings import ProjectSettings
 from broker.identity.snapshot import (
@@ -61,10 +61,7 @@ class Directory:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         following, self._following = self._following, None
-        if following is not None:
-            following.cancel()
-            with suppress(asyncio.CancelledError):
-                await following
+        await tasks.end(following)
 
     def key(self, key_id: str) -> Key | None:
         """A revoked key is given too, so that it can be refused by name."""

@@ -7,12 +7,12 @@ under the one that it began with. Without any, nothing of the rules and detector
 import asyncio
 from collections import OrderedDict
 from collections.abc import Mapping
-from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple, Protocol, Self
 
 import structlog
 
+from broker import tasks
 from broker.errors import ConfigurationError, DirectoryBehind, HeadworksError, Unavailable
 from broker.policy.decide import Job, Judgement
 from broker.policy.policy_set import Activation, Line, PolicySet, after
@@ -92,10 +92,7 @@ class Following:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         following, self._following = self._following, None
-        if following is not None:
-            following.cancel()
-            with suppress(asyncio.CancelledError):
-                await following
+        await tasks.end(following)
 
     def judge(self, job: Job) -> Judgement | None:
         """Raises DirectoryBehind where an unforeseen error has ended the following, or where a policy is

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
+from broker.quota.packing import unpack_hold
 from schemas.state import Hold
 
 _STARTED: Final = "s"
@@ -61,17 +62,7 @@ def unpack_inspection(reply: Sequence[Any], names: Sequence[str]) -> Inspection:
 
 def _record(hold_id: str, text: str) -> HoldRecord:
     state, nodes, *numbers = text.split("|")
-    nanodollars, input_tokens, output_tokens, day, month, minute = map(int, numbers)
-    hold = Hold(
-        id=hold_id,
-        nanodollars=nanodollars,
-        input_tokens=input_tokens,
-        output_tokens=output_tokens,
-        day=day,
-        month=month,
-        minute=minute,
-    )
-    return HoldRecord(state == _STARTED, nodes, hold)
+    return HoldRecord(state == _STARTED, nodes, unpack_hold(hold_id, map(int, numbers)))
 
 
 def _held(stored: Sequence[Any]) -> Held:

@@ -1,6 +1,6 @@
 """What a node of the budget tree allows. Every limit is a hard cap on what is spent and held together."""
 
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 from pydantic import Field
 
@@ -20,20 +20,12 @@ Reason = Literal[
 ]
 """The limit that stands in the way, by its name in `Limits`."""
 
-REASONS: Final[tuple[Reason, ...]] = (
-    "nanodollars_per_day",
-    "requests_per_minute",
-    "jobs_in_flight",
-    "tokens_per_minute",
-    "tokens_per_day",
-    "tokens_per_month",
-    "nanodollars_per_month",
-)
+REASONS: Final[tuple[Reason, ...]] = get_args(Reason)
 """In the order in which the scripts number them, from 1."""
 
 Level = Literal["organization", "project", "key"]
 
-LEVELS: Final[tuple[Level, ...]] = ("organization", "project", "key")
+LEVELS: Final[tuple[Level, ...]] = get_args(Level)
 """In the order in which the scripts number them, from 1."""
 
 

@@ -1,6 +1,6 @@
 """The JSON that goes to the scripts and the numbers that come back. The scripts say what each place means."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from broker.quota.budget import ORGANIZATION_NODE, Budget, PackedLevel, key_node, project_node
@@ -114,6 +114,20 @@ def branch(project_id: int, key_id: str | None) -> str:
     return names if key_id is None else f"{names},{key_node(key_id)}"
 
 
+def unpack_hold(hold_id: str, numbers: Iterable[int]) -> Hold:
+    """`numbers` as the scripts keep and answer them."""
+    nanodollars, input_tokens, output_tokens, day, month, minute = numbers
+    return Hold(
+        id=hold_id,
+        nanodollars=nanodollars,
+        input_tokens=input_tokens,
+        output_tokens=output_tokens,
+        day=day,
+        month=month,
+        minute=minute,
+    )
+
+
 def unpack_answers(numbers: Sequence[int], hold_ids: Sequence[str]) -> list[Granted | Over | Settled]:
     """`numbers` without the stamp that stands before them."""
     return [
@@ -126,14 +140,5 @@ def _answer(hold_id: str, kind: int, *numbers: int) -> Granted | Over | Settled:
     if kind == _OVER:
         reason, level, retry_at_ms, never, held, _ = numbers
         return Over(REASONS[reason - 1], LEVELS[level - 1], retry_at_ms, never=bool(never), held=bool(held))
-    nanodollars, input_tokens, output_tokens, day, month, minute = numbers
-    hold = Hold(
-        id=hold_id,
-        nanodollars=nanodollars,
-        input_tokens=input_tokens,
-        output_tokens=output_tokens,
-        day=day,
-        month=month,
-        minute=minute,
-    )
+    hold = unpack_hold(hold_id, numbers)
     return Settled(hold) if kind == _SETTLED else Granted(hold, started=kind == _STARTED)
