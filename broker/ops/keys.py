@@ -45,7 +45,7 @@ async def set_settings(
     changes: dict[str, Any],
     check: Callable[[KeySettings], None] = anything,
 ) -> KeyRow:
-    """Change the named fields of KeySettings and leave the rest. Of those of before `check` may raise.
+    """Change the named fields of KeySettings, not the rest. `check` may raise on those of before.
 
     Raises NotFound, and SettingsInvalid on an unknown field or a value out of bounds.
     """

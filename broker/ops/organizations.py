@@ -38,7 +38,7 @@ async def set_settings(
     changes: dict[str, Any],
     check: Callable[[OrganizationSettings], None] = anything,
 ) -> Organization:
-    """Change the named fields of OrganizationSettings and leave the rest. Of those of before `check` may raise.
+    """Change the named fields of OrganizationSettings, not the rest. `check` may raise on those of before.
 
     Raises NotFound, and SettingsInvalid on an unknown field or a value out of bounds.
     """

@@ -57,7 +57,7 @@ async def set_settings(
     changes: dict[str, Any],
     check: Callable[[ProjectSettings], None] = anything,
 ) -> ProjectRow:
-    """Change the named fields of ProjectSettings and leave the rest. Of those of before `check` may raise.
+    """Change the named fields of ProjectSettings, not the rest. `check` may raise on those of before.
 
     Raises NotFound, and SettingsInvalid on an unknown field or a value out of bounds.
     """
