@@ -26,12 +26,12 @@ from broker.settings import Settings
 from broker.store.attempts import AttemptFacts, AttemptRow
 from broker.store.keys import AttemptKey
 from schemas.reasons import Failure, Refusal
-from schemas.state import State
+from schemas.state import AnswerDecision, State
 from workers.attempts import AttemptBook, attempt_key
 from workers.call import Prepared, held, prepare
 from workers.completer import Completer
 from workers.insistence import insist
-from workers.judging import judging
+from workers.judging import comparison, judging
 from workers.latency import RecentLatency
 from workers.lease import Lease
 from workers.succession import Succession
@@ -255,13 +255,31 @@ class Dispatch:
             judgement = await prepared.judging.judged(inner, answer, prepared.kept)
             decision, body = judgement.decision, judgement.body
             self._metrics.answer(decision)
-            if judgement.is_withheld:
-                await self._completer.withheld(inner.state, prepared, answer, decision)
-                return
-        whole = tokens.put_back(body, prepared.kept)
-        await self._completer.answered(inner.state, prepared, replace(answer, body=whole), decision)
+        if decision is not None and decision.effect == "deny":
+            await self._completer.withheld(inner.state, prepared, answer, decision)
+        else:
+            await self._pass_on(inner.state, prepared, replace(answer, body=body), decision)
+        await self._compare(inner, prepared, answer, decision)
+
+    async def _pass_on(
+        self, state: State, prepared: Prepared, answer: Answer, decision: AnswerDecision | None
+    ) -> None:
+        whole = replace(answer, body=tokens.put_back(answer.body, prepared.kept))
+        await self._completer.answered(state, prepared, whole, decision)
         if self.show is not None:
-            self.show(inner.state, body)
+            self.show(state, answer.body)
+
+    async def _compare(
+        self, inner: Inner, prepared: Prepared, answer: Answer, decision: AnswerDecision | None
+    ) -> None:
+        """With a candidate in the shadow, when the answer is on its way: nothing comes of it but counts."""
+        try:
+            found = await comparison(self._policy, self._directory, inner, answer, prepared.kept, decision)
+        except Exception as error:  # noqa: BLE001  # the job is done with
+            self._metrics.trouble("dispatch", error)
+        else:
+            if found is not None:
+                self._metrics.compared_answer(found)
 
     async def _result(self, state: State, prepared: Prepared) -> Result:
         """A call that is cut off, because its job is called off, may have been served."""

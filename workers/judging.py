@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import orjson
 
 from broker.identity.directory import Directory
-from broker.policy.decide import AnswerPolicy
+from broker.policy.decide import AnswerPolicy, Comparison
 from broker.providers.provider import Answer
 from broker.records import Inner
 from schemas.reasons import Refusal
-from schemas.state import State
+from schemas.state import AnswerDecision, State
 
 if TYPE_CHECKING:
     from broker.policy.answers.judge import Answered, AnswerJudge, AnswerJudgement
@@ -56,6 +56,21 @@ class Judging(NamedTuple):
             tokens=tokens,
         )
 
+    def concerns(self, state: State) -> bool:
+        """Whether any rule is about the answer of such a job."""
+        from broker.policy.facts import Facts  # noqa: PLC0415  # loaded already, with the judge
+
+        facts = Facts(
+            organization=self.organization,
+            project=self.project,
+            application=state.application,
+            lane=state.lane.value,
+            endpoint=state.endpoint or "",
+            request={"model": state.model or ""},
+            value_sha256=state.value_sha256,
+        )
+        return self.judge.concerns(facts)
+
 
 async def judging(policy: AnswerPolicy, directory: Directory, state: State) -> Judging | Refusal | None:
     """None where no rule is about the job's answer; a refusal where the revision that has such rules is not
@@ -67,5 +82,33 @@ async def judging(policy: AnswerPolicy, directory: Directory, state: State) -> J
     judge = await policy.answers(decision.revision)
     if judge is None:
         return Refusal.POLICY_ERROR
+    return _judging(judge, directory, state)
+
+
+async def comparison(
+    policy: AnswerPolicy,
+    directory: Directory,
+    inner: Inner,
+    answer: Answer,
+    tokens: Mapping[str, str],
+    decision: AnswerDecision | None,
+) -> Comparison | None:
+    """How `decision`, which was acted on, compares with that of a candidate in the shadow. None where there
+    is none, or neither has a rule about the answer. Raises DirectoryBehind.
+    """
+    candidate = policy.candidate(inner.state.project_id)
+    if candidate is None:
+        return None
+    from broker.policy.answers.judge import compare  # noqa: PLC0415  # loaded already, with the candidate
+
+    other: AnswerDecision | None = None
+    if candidate.answers is not None:
+        shadow = _judging(candidate.answers, directory, inner.state)
+        if shadow.concerns(inner.state):
+            other = (await shadow.judged(inner, answer, tokens)).decision
+    return None if decision is None and other is None else compare(decision, other)
+
+
+def _judging(judge: "AnswerJudge", directory: Directory, state: State) -> Judging:
     project = directory.project(state.project_id)
     return Judging(judge, directory.organizations[project.organization_id].name, project.name)

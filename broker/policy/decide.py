@@ -1,6 +1,7 @@
 """The seam of policy: one decision a job, at ADMIT, before any money moves."""
 
 from collections.abc import Mapping
+from hashlib import sha256
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
@@ -11,6 +12,7 @@ from schemas.state import Decision
 
 if TYPE_CHECKING:
     from broker.policy.answers.judge import AnswerJudge
+    from broker.policy.judge import Judge
 
 
 class Job(NamedTuple):
@@ -28,7 +30,9 @@ class Job(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """What was decided, and what a candidate in the shadow would have; `same` in all that counts."""
+    """What was decided, on a job or its answer, and what a candidate in the shadow would have; `same` in all
+    that counts.
+    """
 
     live: str
     candidate: str
@@ -74,6 +78,20 @@ class AnswerPolicy(Protocol):
         """
         ...
 
+    def candidate(self, project_id: int) -> "Judge | None":
+        """Who decides in the shadow of what decides now."""
+        ...
+
+
+NOT_COMPILED: Final = "policy_not_compiled"
+"""Named as the rule where a project's own revision cannot be compiled and none of its own decided before."""
+
+
+def denied_unread(job: Job, revision: str, rule: str) -> Judgement:
+    """A job that cannot be decided is denied. `rule`: named in place of one."""
+    id_ = sha256(f"{revision} {job.value_sha256} {rule}".encode()).hexdigest()[:32]
+    return Judgement(Decision(id=id_, revision=revision, effect="deny", rules=(rule,)), rule, failed=True)
+
 
 class PolicyDenied(JobRefused):
     """A job that policy does not let pass. The message names the decision and the rule, never a text."""
@@ -97,4 +115,7 @@ class Unrestricted:
         return None
 
     async def answers(self, revision: str) -> "AnswerJudge | None":
+        return None
+
+    def candidate(self, project_id: int) -> "Judge | None":
         return None

@@ -14,7 +14,7 @@ import structlog
 
 from broker import tasks
 from broker.errors import ConfigurationError, DirectoryBehind, HeadworksError, Unavailable
-from broker.policy.decide import Job, Judgement
+from broker.policy.decide import NOT_COMPILED, Job, Judgement, denied_unread
 from broker.policy.policy_set import Activation, Line, PolicySet, after
 from broker.store.policies import Policies
 from broker.telemetry.events import Event
@@ -35,6 +35,8 @@ class _Pair(NamedTuple):
     candidate: "Judge | None" = None
     broken: str | None = None
     """The revision that should decide, where it cannot be compiled and none of that place decided before."""
+    is_own: bool = False
+    """`broken` is a project's own."""
 
 
 class _Bench(NamedTuple):
@@ -47,9 +49,11 @@ class _Bench(NamedTuple):
         own = self.projects.get(project_id)
         if own is None:
             return self.default
-        live = own.live or self.default.live
-        broken = None if live is not None else own.broken or self.default.broken
-        return _Pair(live, own.candidate or self.default.candidate, broken)
+        candidate = own.candidate or self.default.candidate
+        if own.broken is not None:
+            return _Pair(None, candidate, own.broken, is_own=True)
+        live, broken = (own.live, None) if own.live is not None else (self.default.live, self.default.broken)
+        return _Pair(live, candidate, broken)
 
 
 class Revised(Protocol):
@@ -63,9 +67,9 @@ class Following:
     """`async with Following(…)` compiles what is active, and follows from then on.
 
     Entering raises Unavailable where the database is away, and ConfigurationError where the active revision
-    cannot be compiled: no worker starts half-blind. Should a later one not compile, the last good one goes on
-    deciding, for a project without any of its own the default, and an alarm says so; where there is none,
-    jobs wait.
+    cannot be compiled: no worker starts half-blind. Should a later one not compile, the last good one of the
+    same place goes on deciding, and an alarm says so. Before the first, a project's jobs are denied, for what
+    it should be decided by is not the default; where the default itself was never good, jobs wait.
     """
 
     def __init__(self, policies: Policies, directory: Revised, every_ms: int, metrics: Metrics) -> None:
@@ -95,13 +99,15 @@ class Following:
         await tasks.end(following)
 
     def judge(self, job: Job) -> Judgement | None:
-        """Raises DirectoryBehind where an unforeseen error has ended the following, or where a policy is
-        active that this process cannot compile: nothing passes unread for that.
+        """Raises DirectoryBehind where an unforeseen error has ended the following, or where the default is
+        one that this process cannot compile: nothing passes unread for that.
         """
         if self._following is not None and self._following.done():
             cause = self._following.exception()
             raise DirectoryBehind("policies are followed no more: start the process anew") from cause
-        live, candidate, broken = self._bench.of(job.project_id)
+        live, candidate, broken, is_own = self._bench.of(job.project_id)
+        if broken is not None and is_own:
+            return denied_unread(job, broken, NOT_COMPILED)
         if broken is not None:
             raise DirectoryBehind(f"policy {broken} cannot be compiled here: activate one that can be")
         if live is None:
@@ -109,6 +115,10 @@ class Following:
         from broker.policy.judge import judge  # noqa: PLC0415  # loaded already, with the first revision
 
         return judge(job, live, candidate)
+
+    def candidate(self, project_id: int) -> "Judge | None":
+        """See `AnswerPolicy`."""
+        return self._bench.of(project_id).candidate
 
     async def answers(self, revision: str) -> "AnswerJudge | None":
         """See `AnswerPolicy`: a job that an earlier revision let pass has its answer judged by that one.
@@ -221,9 +231,7 @@ def _put_in_place(standing: PolicySet, judges: "Mapping[str, Judge]", last: _Ben
 
 
 def _pair(line: Line, judges: "Mapping[str, Judge]", last: _Pair) -> _Pair:
-    """The last good one of the same place goes on where the revision that should decide is not there. For a
-    project that had none of its own that is nobody, and the default decides, as it stands by then.
-    """
+    """The last good one of the same place goes on where the revision that should decide is not there."""
     candidate = None if line.candidate is None else judges.get(line.candidate)
     if line.live is None:
         return _Pair(candidate=candidate)

@@ -1,7 +1,6 @@
 """A revision, ready to judge jobs: it looks into their texts, decides, and takes out what must not go out."""
 
 from collections.abc import Mapping, Sequence
-from hashlib import sha256
 from typing import Any, Final, NamedTuple
 
 from broker.policy import detectors
@@ -9,7 +8,7 @@ from broker.policy.answers.asking import uncheckable, with_canary
 from broker.policy.answers.judge import AnswerJudge
 from broker.policy.answers.overlap import canary
 from broker.policy.compiled import Compiled, Stage
-from broker.policy.decide import Comparison, Job, Judgement
+from broker.policy.decide import Comparison, Job, Judgement, denied_unread
 from broker.policy.decision import DecisionRecord, Redaction, decide
 from broker.policy.detections import Detection, Detections, Hit, InjectionDetector, detect
 from broker.policy.differences import compare
@@ -23,7 +22,6 @@ from broker.policy.revision import PolicyRevision
 from broker.policy.rewriting import rewritten
 from broker.policy.spotting import spot
 from broker.policy.texts import Text, texts
-from schemas.state import Decision
 
 TOO_MUCH: Final = TooMuchFound.code
 """Named as the rule where one text holds more data than can be told apart: it must not pass unread."""
@@ -106,7 +104,7 @@ def judge(job: Job, live: Judge, candidate: Judge | None = None) -> Judgement:
     try:
         looked = live.look(job, scans)
     except TooMuchFound:
-        return _unread(job, live)
+        return denied_unread(job, live.revision.id, TOO_MUCH)
     record = live.decide(job, looked)
     decision = record.summary()
     if live.asks_regions:
@@ -137,13 +135,6 @@ def _asked(stage: Stage) -> _Asked:
         or any(judged.clause.effect == "redact" for judged in stage.every),
         regions="regions" in reads,
     )
-
-
-def _unread(job: Job, live: Judge) -> Judgement:
-    revision = live.revision.id
-    id_ = sha256(f"{revision} {job.value_sha256} {TOO_MUCH}".encode()).hexdigest()[:32]
-    decision = Decision(id=id_, revision=revision, effect="deny", rules=(TOO_MUCH,))
-    return Judgement(decision, TOO_MUCH, failed=True)
 
 
 def _compared(job: Job, before: DecisionRecord, candidate: Judge, scans: dict[str, Detection]) -> Comparison:

@@ -12,7 +12,7 @@ import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from broker.errors import HeadworksError
-from broker.policy.decide import Judgement
+from broker.policy.decide import Comparison, Judgement
 from broker.providers.provider import Answer, Failed, Rejected, Result
 from broker.telemetry.events import Event
 from schemas.state import AnswerDecision
@@ -72,17 +72,7 @@ class Metrics:
         self._ended = self._seconds("job_seconds", "From a job's append to its end on record", "lane", "kind")
         self._stages = self._seconds("stage_seconds", "From a batch's start to its acknowledged end", "stage")
         self._holds = self._counter("holds_total", "What became of requests to hold a budget", "verdict")
-        self._decisions = self._counter("policy_decisions_total", "Jobs that policy decided", "effect")
-        self._answers = self._counter("policy_answers_total", "Answers that policy judged", "effect")
-        self._compared = self._counter(
-            "policy_shadow_total", "Jobs that a candidate decided too", "live", "candidate", "same"
-        )
-        self._looks = self._counter(
-            "detector_looks_total", "Jobs and answers for plugged-in detectors", "detector", "outcome"
-        )
-        self._flagged = self._counter(
-            "detector_flags_total", "Kinds of findings in a job", "detector", "kind"
-        )
+        self._count_policy()
         self._unauthentic = self._counter("unauthentic_total", "Records that were not believed", "reason")
         self._dead = self._counter("dead_letters_total", "Dead letters", "stage", "reason")
         self._calls = self._counter("provider_calls_total", "Calls that ended", "target", "verdict")
@@ -118,6 +108,22 @@ class Metrics:
         self._backlog = self._gauge("backlog", "Fetched records that are not finished", "stage")
         self._lag = self._gauge("lag", "Records published and not yet finished", "stage", "lane")
         self._said: dict[tuple[str, str], float] = {}
+
+    def _count_policy(self) -> None:
+        self._decisions = self._counter("policy_decisions_total", "Jobs that policy decided", "effect")
+        self._answers = self._counter("policy_answers_total", "Answers that policy judged", "effect")
+        self._compared = self._counter(
+            "policy_shadow_total", "Jobs that a candidate decided too", "live", "candidate", "same"
+        )
+        self._answers_compared = self._counter(
+            "policy_shadow_answers_total", "Answers that a candidate judged too", "live", "candidate", "same"
+        )
+        self._looks = self._counter(
+            "detector_looks_total", "Jobs and answers for plugged-in detectors", "detector", "outcome"
+        )
+        self._flagged = self._counter(
+            "detector_flags_total", "Kinds of findings in a job", "detector", "kind"
+        )
 
     def _counter(self, name: str, text: str, *labels: str) -> Children[Counter]:
         return Children(Counter(f"headworks_{name}", text, labels, registry=self.registry).labels)
@@ -177,6 +183,10 @@ class Metrics:
         self._looks[detector, code].inc()
         if self._is_news(detector, code):
             _log.warning(Event.DETECTOR_FAULT, detector=detector, code=code, error=error)
+
+    def compared_answer(self, comparison: Comparison) -> None:
+        live, candidate, same = comparison
+        self._answers_compared[live, candidate, "yes" if same else "no"].inc()
 
     def dead_letter(self, stage: str, reason: str) -> None:
         self._dead[stage, str(reason)].inc()

@@ -13,6 +13,7 @@ from broker.policy.answers.checks import Case, Checks, Findings, system_prompts
 from broker.policy.answers.overlap import Prompt
 from broker.policy.answers.reading import Place, Reading, TooMuch, read
 from broker.policy.answers.rewriting import rewrite
+from broker.policy.decide import Comparison
 from broker.policy.decision import DecisionRecord, decide
 from broker.policy.detections import Detections
 from broker.policy.dlp.errors import TooMuchFound
@@ -67,6 +68,27 @@ class AnswerJudgement(NamedTuple):
     @property
     def is_withheld(self) -> bool:
         return self.decision.effect == "deny"
+
+
+def compare(live: AnswerDecision | None, candidate: AnswerDecision | None) -> Comparison:
+    """None: no rule is about the answer, and so it passes."""
+    before, after = _told(live), _told(candidate)
+    return Comparison(before.effect, after.effect, same=before == after)
+
+
+class _Told(NamedTuple):
+    """What counts of a decision."""
+
+    effect: str = "allow"
+    reason: str = "default"
+    redacted: tuple[str, ...] = ()
+    rules: frozenset[str] = frozenset()
+
+
+def _told(decision: AnswerDecision | None) -> _Told:
+    if decision is None:
+        return _Told()
+    return _Told(decision.effect, decision.reason, decision.redacted, frozenset(decision.rules))
 
 
 class AnswerJudge:

@@ -18,6 +18,7 @@ from tests.unit.broker.policy.answers.judging import chat
 from tests.unit.broker.policy.jobs import revision, rule
 from tests.unit.workers.dispatching import Bench
 from tests.unit.workers.memory import NOW_MS
+from workers import dispatch
 from workers.judging import AT_ONCE_BYTES_MAX
 
 MAIL = "joe.doe@example.com"
@@ -34,7 +35,11 @@ class Revisions:
     def __init__(self, judge: AnswerJudge | None, away: int = 0) -> None:
         self._judge = judge
         self.away = away
+        self.shadow: Judge | None = None
         self.asked: list[str] = []
+
+    def candidate(self, project_id: int) -> Judge | None:
+        return self.shadow
 
     async def answers(self, revision: str) -> AnswerJudge | None:
         self.asked.append(revision)
@@ -46,6 +51,18 @@ class Revisions:
 
 def revisions(*rules: dict[str, Any], away: int = 0, **sections: Any) -> Revisions:
     return Revisions(Judge(revision(*rules, **sections)).answers, away)
+
+
+def judge_of(document: dict[str, Any]) -> Judge:
+    rules = document.get("rules", [])
+    return Judge(revision(*rules, **{name: each for name, each in document.items() if name != "rules"}))
+
+
+def bench_under(live: dict[str, Any] | None, candidate: dict[str, Any] | None) -> Bench:
+    """`live`: None where no rule is about the answer."""
+    policy = Revisions(None if live is None else judge_of(live).answers)
+    policy.shadow = None if candidate is None else judge_of(candidate)
+    return bench_of(policy, **({"decision": None} if live is None else {}))
 
 
 def bench_of(policy: Revisions, **fields: Any) -> Bench:
@@ -122,6 +139,68 @@ async def test_what_the_request_had_taken_out_comes_back_and_is_not_found() -> N
     bench.bring(tokens=sealed, decision=MARKED, tokens_sha256=hashlib.sha256(sealed).hexdigest())
     reply = await ended(bench, says("Write to [EMAIL_1]."))
     assert reply["response"]["choices"][0]["message"]["content"] == f"Write to {MAIL}."
+
+
+def compared(bench: Bench) -> dict[tuple[str, str, str], float]:
+    """How many answers, by effects and whether they are the same."""
+    return {
+        (sample.labels["live"], sample.labels["candidate"], sample.labels["same"]): sample.value
+        for family in bench.metrics.registry.collect()
+        for sample in family.samples
+        if sample.name == "headworks_policy_shadow_answers_total"
+    }
+
+
+FLAGS: dict[str, Any] = {"dlp": {"answer": {"EMAIL": "flag"}}}
+MORE: dict[str, Any] = FLAGS | {"rules": [rule("more", "answer.chars > 0", effect="flag")]}
+ELSEWHERE: dict[str, Any] = {"rules": [rule(when="answer.chars > 0", scope={"project": ["other"]})]}
+ASKS: dict[str, Any] = {"rules": [rule("asks")]}
+
+
+@pytest.mark.parametrize(
+    ("live", "candidate", "found"),
+    [
+        (REDACTS, DENIES, {("redact", "deny", "no"): 1}),
+        (DENIES, REDACTS, {("deny", "redact", "no"): 1}),
+        (REDACTS, REDACTS | {"description": "Other words."}, {("redact", "redact", "yes"): 1}),
+        (
+            FLAGS,
+            FLAGS | {"rules": [rule("more", "answer.chars > 0", effect="flag")]},
+            {("flag", "flag", "no"): 1},
+        ),
+        (None, DENIES, {("allow", "deny", "no"): 1}),
+        (DENIES, ASKS, {("deny", "allow", "no"): 1}),
+        (REDACTS, ELSEWHERE, {("redact", "allow", "no"): 1}),
+        (None, ASKS, {}),
+        (None, ELSEWHERE, {}),
+        (REDACTS, None, {}),
+    ],
+)
+async def test_a_candidate_in_the_shadow_judges_answers_too_and_nothing_comes_of_it_but_counts(
+    live: dict[str, Any] | None, candidate: dict[str, Any] | None, found: dict[tuple[str, str, str], float]
+) -> None:
+    alone, shadowed = bench_under(live, None), bench_under(live, candidate)
+    replies = [await ended(bench, says(f"Write to {MAIL}.")) for bench in (alone, shadowed)]
+    assert replies[0] == replies[1]
+    assert len(shadowed.producer.sent) == 1
+    assert shadowed.last.answer == alone.last.answer
+    assert compared(alone) == {}
+    assert compared(shadowed) == found
+
+
+async def test_a_candidate_that_breaks_breaks_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    policy = revisions(**REDACTS)
+    policy.shadow = Judge(revision(**DENIES))
+    bench = bench_of(policy)
+
+    async def breaks(*_: object) -> None:
+        assert len(bench.producer.sent) == 1, "the answer is on its way by then"
+        raise RuntimeError
+
+    monkeypatch.setattr(dispatch, "comparison", breaks)
+    assert (await ended(bench, says(MAIL)))["status"] == "answered"
+    labels = {"stage": "dispatch", "code": "internal_error"}
+    assert bench.metrics.registry.get_sample_value("headworks_troubles_total", labels) == 1
 
 
 async def test_a_long_answer_is_judged_too() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from broker.errors import ConfigurationError, Conflict, DatabaseUnavailable, DirectoryBehind
 from broker.policy import following as following_module
-from broker.policy.decide import Judgement
+from broker.policy.decide import NOT_COMPILED, Judgement, PolicyDenied
 from broker.policy.following import ALARM, PAST_MAX, Following
 from broker.policy.judge import Judge
 from broker.policy.policy_set import Activation, Kind
@@ -19,6 +19,7 @@ from broker.policy.revision import PolicyRevision
 from broker.store.policies import Policies
 from broker.telemetry.events import Event
 from broker.telemetry.metrics import Metrics
+from schemas.reasons import Refusal
 from tests.unit.broker.policy.answers.judging import answered, chat
 from tests.unit.broker.policy.jobs import revision, rule
 from tests.unit.broker.policy.test_judge import job
@@ -100,6 +101,10 @@ def effect(found: Judgement | None) -> str | None:
     return None if found is None else found.decision.effect
 
 
+def reason(found: Judgement | None) -> str | None:
+    return None if found is None else found.rule
+
+
 async def test_where_nothing_is_active_nothing_is_decided() -> None:
     async with following(Memory()) as found:
         assert found.judge(job()) is None
@@ -154,8 +159,8 @@ async def test_one_that_cannot_be_compiled_leaves_the_last_good_one_and_an_alarm
         memory.act("activate", BROKEN, project_id=4)
         await events.until(Event.POLICY_NOT_COMPILED)
         await events.until(Event.POLICY_ADOPTED, 2)
-        assert effect(found.judge(job())) == "deny"
-        assert effect(found.judge(job()._replace(project_id=4))) == "deny"
+        assert reason(found.judge(job())) == "deny"
+        assert reason(found.judge(job()._replace(project_id=4))) == NOT_COMPILED
         assert alarms(metrics) == 1
         assert (Event.POLICY_NOT_COMPILED, {"code": "policy_invalid", "revision": BROKEN}) in events.logged
         memory.act("activate", FLAG.id)
@@ -177,35 +182,48 @@ async def test_a_project_keeps_its_own_last_good_one_whatever_becomes_of_the_def
         assert effect(found.judge(job())) == "flag"
 
 
-async def test_a_project_whose_first_own_one_cannot_be_compiled_follows_the_default(events: Events) -> None:
+async def test_a_project_whose_first_own_one_cannot_be_compiled_is_denied_and_nobody_else(
+    events: Events,
+) -> None:
+    """Whatever the default would have let pass: the project was given another."""
     memory = Memory()
     memory.act("activate", FLAG.id)
     async with following(memory) as found:
         memory.act("activate", BROKEN, project_id=3)
         await events.until(Event.POLICY_ADOPTED, 2)
-        assert effect(found.judge(job())) == "flag"
+        judgement = found.judge(job())
+        assert judgement is not None
+        assert judgement == found.judge(job()), "the same job is decided the same way"
+        assert (judgement.decision.effect, judgement.decision.revision) == ("deny", BROKEN)
+        assert (judgement.rule, judgement.decision.rules) == (NOT_COMPILED, (NOT_COMPILED,))
+        refused = PolicyDenied(judgement)
+        assert (refused.reason, refused.message) == (
+            Refusal.POLICY_ERROR,
+            f"decision {judgement.decision.id}, rule policy_not_compiled",
+        )
+        assert effect(found.judge(job()._replace(project_id=4))) == "flag"
         memory.act("activate", DENY.id)
+        memory.act("rollback", None, project_id=3)
         await events.until(Event.POLICY_ADOPTED, 3)
-        assert effect(found.judge(job())) == "deny"
+        assert (effect(found.judge(job())), reason(found.judge(job()))) == ("deny", "deny")
 
 
-async def test_where_the_first_cannot_be_compiled_jobs_wait(events: Events) -> None:
+async def test_where_no_default_was_ever_good_jobs_wait(events: Events) -> None:
     memory = Memory()
     async with following(memory) as found:
         memory.act("activate", BROKEN, project_id=3)
         await events.until(Event.POLICY_ADOPTED, 1)
         assert found.judge(job()._replace(project_id=4)) is None
-        with pytest.raises(DirectoryBehind, match=rf"policy {BROKEN} cannot be compiled here") as caught:
-            found.judge(job())
-        assert caught.value.retryable
+        assert reason(found.judge(job())) == NOT_COMPILED
         memory.act("activate", FLAG.id, project_id=3)
         await events.until(Event.POLICY_ADOPTED, 2)
         assert effect(found.judge(job())) == "flag"
         memory.act("activate", BROKEN)
         await events.until(Event.POLICY_ADOPTED, 3)
         assert effect(found.judge(job())) == "flag"
-        with pytest.raises(DirectoryBehind):
+        with pytest.raises(DirectoryBehind, match=rf"policy {BROKEN} cannot be compiled here") as caught:
             found.judge(job()._replace(project_id=4))
+        assert caught.value.retryable
 
 
 async def test_a_worker_does_not_start_with_an_active_revision_that_it_cannot_compile() -> None:
