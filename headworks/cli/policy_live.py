@@ -74,8 +74,8 @@ def shadow(
         headworks policy shadow new.yaml
         headworks policy shadow --off
 
-    The counts are the metrics headworks_policy_shadow_total, of jobs, and headworks_policy_shadow_answers_total,
-    by both effects.
+    The counts are metrics, by both effects: headworks_policy_shadow_total of jobs, and of their answers
+    headworks_policy_shadow_answers_total.
     """
     from broker.ops import policies
 
