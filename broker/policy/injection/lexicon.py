@@ -40,7 +40,7 @@ class Lexicon:
 
     def letters(self, symbols: str) -> str:
         """One letter for the first concept of each symbol; plain words are passed over."""
-        return "".join([self._letters[symbol] for symbol in symbols.replace(PLAIN, "")])
+        return "".join(map(self._letters.__getitem__, symbols.replace(PLAIN, "")))
 
 
 def load(literals: Iterable[str] = ()) -> Lexicon:

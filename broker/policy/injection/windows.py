@@ -116,15 +116,16 @@ def _with_rules(
 ) -> Iterator[tuple[tuple[Segment, ...], tuple[int, ...]]]:
     """Windows in rows of a few: what no rule finds in the whole row, none is asked to find in its windows."""
     if len(segments) == 1:
-        yield tuple(segments), _hits(segments, pack, None)
+        yield tuple(segments), pack.find(segments[0].text, segments[0].symbols).rules
         return
     for first in range(0, len(segments) - 1, BLOCK_WINDOWS):
         block = segments[first : first + BLOCK_WINDOWS + 1]
-        likely = _hits(block, pack, None)
-        for pair in pairwise(block):
-            yield pair, _hits(pair, pack, likely) if likely and len(block) > 2 else likely
-
-
-def _hits(segments: Sequence[Segment], pack: RulePack, among: tuple[int, ...] | None) -> tuple[int, ...]:
-    text = "".join([segment.text for segment in segments])
-    return tuple(pack.hits(text, "".join([segment.symbols for segment in segments]), among))
+        found = pack.find(
+            "".join([segment.text for segment in block]), "".join([segment.symbols for segment in block])
+        )
+        start = 0
+        for one, other in pairwise(block):
+            stop = start + len(one.symbols) + len(other.symbols)
+            rules = pack.within(found, one.text + other.text, start, stop) if found.rules else ()
+            yield (one, other), rules
+            start += len(one.symbols)

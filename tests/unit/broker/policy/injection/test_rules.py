@@ -3,10 +3,15 @@
 from functools import cache
 
 import pytest
+import re2
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from broker.policy.injection import rules
 from broker.policy.injection.lexicon import Lexicon
+from broker.policy.injection.patterns import automaton, over_symbols, stays
 from broker.policy.injection.rules import RulePack
+from broker.policy.injection.text_rules import loosened
 from broker.policy.injection.tokens import tokenize
 from broker.policy.views import fold
 
@@ -19,7 +24,7 @@ def loaded() -> tuple[RulePack, Lexicon]:
 def hits(text: str) -> set[str]:
     pack, words = loaded()
     lower = words.parted(fold(text).lower())
-    return {pack.rules[n].id for n in pack.hits(lower, words.symbols(tokenize(lower)))}
+    return {pack.rules[n].id for n in pack.find(lower, words.symbols(tokenize(lower))).rules}
 
 
 EXAMPLES = [(rule.id, text) for rule in loaded()[0].rules for text in rule.match]
@@ -50,18 +55,86 @@ def test_ids_are_unique() -> None:
     assert len(found) == len(set(found))
 
 
-def test_what_a_rule_needs_never_hides_a_match() -> None:
-    """The quick look at the words of a text leaves out no rule that would match."""
+@cache
+def alone() -> dict[int, tuple[re2.Set, bool]]:
+    """Each rule as an automaton of its own over a whole text, and whether it is over concepts."""
+    pack, words = loaded()
+    return {
+        number: (
+            automaton([over_symbols(rule.pattern, words) if rule.pattern else rule.raw], 32 << 20),
+            bool(rule.pattern),
+        )
+        for number, rule in enumerate(pack.rules)
+    }
+
+
+def matching(lower: str, symbols: str) -> tuple[int, ...]:
+    encoded = {True: symbols.encode(), False: lower.encode(errors="replace")}
+    return tuple(n for n, (rule, over_concepts) in alone().items() if rule.Match(encoded[over_concepts]))
+
+
+def test_the_quick_looks_leave_out_no_rule_that_matches_the_whole_text() -> None:
     pack, words = loaded()
     for _, text in EXAMPLES:
         lower = words.parted(fold(text).lower())
         symbols = words.symbols(tokenize(lower))
-        matching = {
-            group.numbers[n]
-            for group in pack._over_concepts
-            for n in group.expression.Match(symbols.encode()) or ()
-        }
-        assert matching <= set(pack.hits(lower, symbols))
+        assert sorted(pack.find(lower, symbols).rules) == list(matching(lower, symbols))
+
+
+@st.composite
+def texts_of_symbols(draw: st.DrawFn) -> str:
+    """Near to what the rules look for: examples cut, mixed and put in any order."""
+    _, words = loaded()
+    known = [tokenize(fold(text).lower()) for _, text in EXAMPLES]
+    cut = st.tuples(st.sampled_from(known), st.integers(0, 12), st.integers(1, 12))
+    pieces = draw(st.lists(st.one_of(cut, st.just((["."], 0, 1))), min_size=1, max_size=12))
+    return words.symbols([word for found, start, size in pieces for word in found[start : start + size]])
+
+
+@given(texts_of_symbols())
+@settings(deadline=None, max_examples=60)
+def test_sentence_by_sentence_finds_what_the_whole_text_holds(symbols: str) -> None:
+    pack, _ = loaded()
+    assert sorted(pack.find("", symbols).rules) == list(matching("", symbols))
+
+
+@given(texts_of_symbols(), st.integers(0, 60), st.integers(1, 60))
+@settings(deadline=None, max_examples=60)
+def test_within_a_part_those_match_that_match_the_part_alone(symbols: str, start: int, size: int) -> None:
+    pack, _ = loaded()
+    stop = min(start + size, len(symbols))
+    start = min(start, stop)
+    found = pack.find("", symbols)
+    part = set(matching("", symbols[start:stop])) & set(found.rules)
+    assert set(pack.within(found, "", start, stop)) == part
+
+
+@pytest.mark.parametrize(
+    ("pattern", "loose"),
+    [
+        ('["\x27][^"\n]{4,160}"', '["\x27][^"\n]{2,}"'),
+        ("a{0,30} b{1,4}", "a* b+"),
+        ("[0-9]{16}", "[0-9]{2,}"),
+        (r"a{0,3}\x{7ff}b{5,}", r"a{0,3}\x{7ff}b{2,}"),
+    ],
+)
+def test_long_counts_are_left_open(pattern: str, loose: str) -> None:
+    assert loosened(pattern) == loose
+
+
+@pytest.mark.parametrize(
+    ("pattern", "one_sentence"),
+    [
+        ("<drop> ~3 <prior>", True),
+        ("^ <'please'> {0,2} <now>", True),
+        ("(<i> <be> | ^ <now>) ~2 <you>", True),
+        ("<urgent> [^]{0,8} <added>", False),
+        ("<urgent> <END|now>", False),
+        ("<urgent> ~2 (^ <now>)", False),
+    ],
+)
+def test_rules_that_stay_in_a_sentence_are_told(pattern: str, one_sentence: bool) -> None:
+    assert stays(pattern) is one_sentence
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,52 @@
+"""Rules over text, looked for loosely before they are looked for.
+
+Long counts, such as `[^"]{4,160}`, cost an automaton a state for each number, so that it makes new ones at
+nearly every character of a new text. With these counts left open it finds all that the rules find and little
+beside, and the rule itself is asked only then.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+
+from broker.policy.injection.patterns import automaton
+
+_TOGETHER = 9
+_COUNTED_MAX = 3
+"""A shorter count is left as it is."""
+_OPEN_FROM = 2
+_MEMORY_BYTES = 32 << 20
+_COUNT = re.compile(r"(?<!\\x)\{([0-9]+),?([0-9]*)\}")
+_STARS = ("*", "+", f"{{{_OPEN_FROM},}}")
+
+
+class TextRules:
+    """By number. Time is linear in the text: RE2 does not backtrack."""
+
+    def __init__(self, patterns: Mapping[int, str]) -> None:
+        loose = {number: loosened(pattern) for number, pattern in patterns.items()}
+        order = sorted(patterns)
+        self._groups = [
+            (part, automaton([loose[number] for number in part], _MEMORY_BYTES))
+            for part in (order[first : first + _TOGETHER] for first in range(0, len(order), _TOGETHER))
+        ]
+        self._exact = {number: automaton([pattern], _MEMORY_BYTES) for number, pattern in patterns.items()}
+        self._loosened = frozenset(number for number in order if loose[number] != patterns[number])
+
+    def find(self, text: bytes) -> tuple[int, ...]:
+        found = [part[place] for part, loose in self._groups for place in loose.Match(text) or ()]
+        return tuple(sorted(n for n in found if n not in self._loosened or self._exact[n].Match(text)))
+
+    def among(self, numbers: Iterable[int], text: bytes) -> list[int]:
+        """Those that match."""
+        return [number for number in numbers if self._exact[number].Match(text)]
+
+
+def loosened(pattern: str) -> str:
+    """A pattern that matches wherever the given one does, with no long count in it."""
+    return _COUNT.sub(_open, pattern)
+
+
+def _open(count: re.Match[str]) -> str:
+    if int(count[2] or count[1]) <= _COUNTED_MAX:
+        return count[0]
+    return _STARS[min(int(count[1]), _OPEN_FROM)]
