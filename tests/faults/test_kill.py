@@ -7,6 +7,7 @@ import pytest
 
 from headworks import Unknown
 from tests.stack import Account, Fleet, Load, WorkerProcess, until
+from tests.stack.fixtures import QUICK
 from tests.stack.jobs import chats
 from workers.app import POOLS, Pool
 
@@ -38,6 +39,20 @@ async def test_any_one_process_may_be_killed(fleet: Fleet, pool: Pool, name: str
     account = await Account.of(fleet.stack, fleet.provider, name, load.job_ids)
     assert bool(account.lost()) == (pool == "dispatch")
     await account.holds_good(load.job_ids, load.results, {died})
+
+
+async def test_a_process_in_which_admit_hands_over_to_reserve_may_be_killed(fleet: Fleet, name: str) -> None:
+    credential = await fleet.stack.application(name)
+    fleet.kill("admit", "reserve")
+    victim = fleet.stack.worker("admit", "reserve", extra=QUICK)
+    async with fleet.stack.client(credential) as client, Load(client, chats(JOBS // 2), OPEN_MAX) as load:
+        await load.reached(BEFORE // 2)
+        await is_at_work(victim, "admit")
+        victim.kill()
+        victim.start()
+    account = await Account.of(fleet.stack, fleet.provider, name, load.job_ids)
+    await account.holds_good(load.job_ids, load.results)
+    assert victim.terminate() == 0, victim.tail()
 
 
 async def test_all_processes_may_be_killed_at_once(fleet: Fleet, name: str) -> None:
