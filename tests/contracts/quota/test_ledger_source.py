@@ -278,7 +278,7 @@ async def test_on_postgresql_a_rebuild_keeps_neither_other_organizations_nor_che
     source = LedgerSource(database)
     async with asyncio.timeout(30), source.exclusive(ORGANIZATION):
         async with source.exclusive(ORGANIZATION + 1) as other:
-            assert "o" in await other.nodes(ORGANIZATION + 1)
+            assert await other.nodes(ORGANIZATION + 1) == ["o", f"p{STRANGER}", f"kkey-{STRANGER}"]
         async with source.reading() as checked:
             assert "o" in await checked.nodes(ORGANIZATION)
     await database.close()

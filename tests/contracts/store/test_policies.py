@@ -98,8 +98,9 @@ async def test_every_act_is_on_record_with_who_did_it(database: Database) -> Non
     await policies.activate(database, A)
     await policies.activate(database, B, SEARCH)
     await policies.rollback(database, SEARCH)
-    found = [row.operation for row in await latest(database, 2, "acme/search")]
-    assert [(each.actor, each.action, dict(each.before), dict(each.after)) for each in found] == [
+    found = [row.operation for row in await latest(database, 9, "acme/search")]
+    acts = [each for each in found if each.action.startswith("policy.")]
+    assert [(each.actor, each.action, dict(each.before), dict(each.after)) for each in acts] == [
         ("ann", "policy.rollback", {"revision": B.id}, {"revision": None}),
         ("ann", "policy.activate", {"revision": None}, {"revision": B.id}),
     ]

@@ -173,6 +173,7 @@ async def test_latency_that_is_the_event_loops_own_does_not_lower_a_limit(lag_s:
         if places.health["own"].limit(began) < 10:
             break
         line.fill()
+        assert line.under_way == 10
         clock.now += latency_s
         for _ in range(10):
             places.ended("own", answered(5), began)

@@ -153,7 +153,7 @@ def test_work_grows_as_the_texts_do() -> None:
         work.append((counting.chars, counting.times))
     (chars, times), (chars_more, times_more) = work
     assert chars_more <= 4.5 * chars
-    assert times_more <= 4.5 * times + 4
+    assert times_more <= 4.5 * times
     assert times_more <= 4 * 8_000 * len("word 9999" + BREAK) / TOGETHER_CHARS_MAX
 
 

@@ -42,10 +42,8 @@ def test_organizations(database: None, invoke: Invoke) -> None:
 def test_an_organization_twice(database: None, invoke: Invoke) -> None:
     invoke("orgs create acme")
     result = invoke("orgs create acme")
-    assert result.exit_code == 1
-    assert result.stderr.startswith(
-        "error [conflict]: organization acme is there already; `headworks orgs set`"
-    )
+    told = "error [conflict]: organization acme is there already; `headworks orgs set` changes it\n"
+    assert (result.exit_code, result.stderr) == (1, told)
 
 
 def test_a_projects_settings(database: None, invoke: Invoke) -> None:
