@@ -1,6 +1,5 @@
 """`headworks worker`: run pools against real servers."""
 
-import gc
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -80,13 +79,15 @@ def worker(
 @contextmanager
 def _quiet_start() -> Iterator[Callable[[], None]]:
     """What keeps a worker from starting is said once, by its own error; aiokafka would repeat itself."""
+    from workers.collector import spare_the_living
+
     library = logging.getLogger("aiokafka")
     usual = library.level
     library.setLevel(logging.CRITICAL)
 
     def ready() -> None:
         library.setLevel(usual)
-        gc.freeze()
+        spare_the_living()
 
     yield ready
 
