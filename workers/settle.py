@@ -10,6 +10,7 @@ A batch that comes again, in whole or in part, finds what is on record and finis
 
 from collections.abc import Sequence
 from typing import NamedTuple
+from uuid import UUID
 
 from broker.errors import NotBelieved
 from broker.kafka.reading import CoordinateReader
@@ -37,6 +38,16 @@ class _Letter(NamedTuple):
     status: str
     value: bytes
     terminal: Terminal | None
+
+
+class _Address(NamedTuple):
+    reply_to: ReplyTo
+    partitions: int
+    """Of its topic."""
+
+    def partition(self, job_id: UUID) -> int:
+        named = self.reply_to.partition
+        return partition_of(job_id.bytes, self.partitions) if named is None else named
 
 
 _Ended = Sequence[tuple[Incoming, Inner]]
@@ -98,7 +109,7 @@ class Settle:
         ends = {Place(record.topic, record.partition): record.offset + 1 for record in records}
         for record, inner in ended:
             item = Settlement(inner.state, coordinate(record), inner.sha256.hex(), now_ms)
-            settlements.setdefault(Place(record.topic, record.partition), []).append(item)
+            settlements.setdefault(item.place, []).append(item)
         return [PartitionBatch(place, settlements.get(place, ()), end) for place, end in ends.items()]
 
     async def _settle_holds(self, states: Sequence[State]) -> None:
@@ -121,24 +132,23 @@ class Settle:
         wanted = {at.terminal.coordinate for at in letters if at.terminal is not None}
         found = await self._reader.read(wanted) if wanted else {}
         values = {str(at): record.value or b"" for at, record in found.items()}
+        addresses = {each: await self._address(each) for each in {letter.reply_to for letter in letters}}
         replies = []
         for letter in letters:
-            place = await self._place(letter)
-            if place is None:
+            address = addresses[letter.reply_to]
+            if address is None:
                 self._metrics.undeliverable()
             else:
-                replies.append(_reply(letter, place, values))
+                replies.append(_reply(letter, address, values))
         return replies
 
-    async def _place(self, letter: _Letter) -> tuple[ReplyTo, int] | None:
-        reply_to = ReplyTo.parse(letter.reply_to)
+    async def _address(self, text: str) -> _Address | None:
+        reply_to = ReplyTo.parse(text)
         wanted = (reply_to.partition or 0) + 1
         partitions = await self._producer.partitions(reply_to.topic, wanted)
         if partitions is None or partitions < wanted:
             return None
-        if reply_to.partition is not None:
-            return reply_to, reply_to.partition
-        return reply_to, partition_of(letter.state.job_id.bytes, partitions)
+        return _Address(reply_to, partitions)
 
     def _count(self, ended: _Ended, settled: Sequence[Settled]) -> None:
         now_ms = self._clock()
@@ -182,8 +192,7 @@ def _is_reply(inner: Inner, result: Settled) -> bool:
     return terminal.value_sha256 == inner.sha256.hex()
 
 
-def _reply(letter: _Letter, place: tuple[ReplyTo, int], values: dict[str, bytes]) -> Outgoing:
-    reply_to, partition = place
+def _reply(letter: _Letter, address: _Address, values: dict[str, bytes]) -> Outgoing:
     state, terminal = letter.state, letter.terminal
     value = letter.value
     if terminal is not None:
@@ -199,4 +208,5 @@ def _reply(letter: _Letter, place: tuple[ReplyTo, int], values: dict[str, bytes]
     ]
     if state.traceparent is not None:
         carried.append((headers.TRACEPARENT, state.traceparent.encode()))
-    return Outgoing(reply_to.topic, state.job_id.bytes, value, carried, partition=partition)
+    partition = address.partition(state.job_id)
+    return Outgoing(address.reply_to.topic, state.job_id.bytes, value, carried, partition=partition)

@@ -51,6 +51,8 @@ def audit_entry(
 
 
 def reason_of(outcome: Outcome) -> str | None:
+    if isinstance(outcome, Answered):  # most are, and pydantic takes its time to say what is no instance
+        return None
     return outcome.reason if isinstance(outcome, Refused | Dead | Unknown) else None
 
 

@@ -24,6 +24,7 @@ from broker.store.settlement_rows import (
 from broker.store.tables import ledger, set_aside
 from broker.store.tables.audit import audit
 from schemas.outcomes import (
+    Answered,
     Asking,
     Cancelled,
     Cancelling,
@@ -183,7 +184,7 @@ class Settlements:
         and its waiter are written at the same time by two transactions, neither sees the other, but whoever
         commits last does so here. Waiters stay on record, so that a batch that comes again finds them.
         """
-        open_jobs = {item.key.job for item in batch if isinstance(item.outcome, Asking)}
+        open_jobs = {item.key.job for item in batch if _asks(item)}
         async with self._database.ledger() as connection:
             waiting = await _waiting(connection, [item.key for item in batch if item.is_final])
             ends.add(await _terminals(connection, [job for job in open_jobs if ends.of_job(job) is None]))
@@ -207,6 +208,8 @@ async def _overtaken(connection: Line, batch: Sequence[Settlement]) -> set[Coord
     last time, so that one is seen here whose call was in time.
     """
     early = [item for item in batch if _is_before_dispatch(item.outcome)]
+    if not early:
+        return set()
     runs = {item.key for item in early}
     begun: dict[RunKey, int] = {}
     for row in await select_by_keys(connection, ledger.attempts, RUN_COLUMNS, runs, ATTEMPT_COLUMNS):
@@ -216,6 +219,8 @@ async def _overtaken(connection: Line, batch: Sequence[Settlement]) -> set[Coord
 
 
 def _is_before_dispatch(outcome: Outcome) -> bool:
+    if isinstance(outcome, Answered):
+        return False
     return isinstance(outcome, Refused | Expired | Cancelled) and outcome.stage in _BEFORE_DISPATCH
 
 
@@ -239,7 +244,7 @@ async def _end_runs(connection: Line, batch: Sequence[Settlement]) -> tuple[dict
     rows = {key: terminal_row(item) for key, item in first.items()}
     inserted = await insert_rows(connection, ledger.terminals, list(rows.values()), RUN_COLUMNS)
     won = {key: first[key] for key in (RunKey(*row) for row in inserted)}
-    others = {item.key for item in batch if not isinstance(item.outcome, Conflict)} - won.keys()
+    others = [item.key for item in batch if item.key not in won and not isinstance(item.outcome, Conflict)]
     ends = Ends(await _terminals(connection, {key.job for key in others}))
     ends.add(rows[key] for key in won)
     return won, ends
@@ -258,6 +263,8 @@ async def _insert_late_charges(
     of an attempt that was given up for lost, say.
     """
     after = [item for item in batch if item.is_final and won.get(item.key) is not item]
+    if not after:
+        return []
     with_terminals = {key for item in won.values() for key in charge_keys(item)}
     bringer: dict[AttemptKey, Settlement] = {}
     rows = []
@@ -285,7 +292,7 @@ def _waiters(fresh: Iterable[Settlement], ends: Ends) -> list[Mapping[str, Any]]
     return [
         waiter_row(item, item.state.reply_to)
         for item in fresh
-        if isinstance(item.outcome, Asking) and item.state.reply_to and ends.of_job(item.key.job) is None
+        if _asks(item) and item.state.reply_to and ends.of_job(item.key.job) is None
     ]
 
 
@@ -306,11 +313,20 @@ async def _waiting(connection: Line, keys: Iterable[RunKey]) -> dict[RunKey, lis
 def _settled(
     item: Settlement, won: Mapping[RunKey, Settlement], ends: Ends, waiting: Mapping[RunKey, Sequence[str]]
 ) -> Settled:
-    if isinstance(item.outcome, Conflict):
-        return Settled(Disposition.CONFLICT, None)
-    if isinstance(item.outcome, Asking):
-        latest = ends.of_job(item.key.job)
-        return Settled(Disposition.WAITING if latest is None else Disposition.KNOWN, latest)
+    if not item.is_final:
+        return _settled_aside(item, ends)
     disposition = Disposition.NEW if won.get(item.key) is item else Disposition.KNOWN
     others = tuple(place for place in waiting.get(item.key, ()) if place != item.state.reply_to)
     return Settled(disposition, ends.of_run(item.key), others)
+
+
+def _settled_aside(item: Settlement, ends: Ends) -> Settled:
+    """Of what ends no run."""
+    if isinstance(item.outcome, Conflict):
+        return Settled(Disposition.CONFLICT, None)
+    latest = ends.of_job(item.key.job)
+    return Settled(Disposition.WAITING if latest is None else Disposition.KNOWN, latest)
+
+
+def _asks(item: Settlement) -> bool:
+    return not item.is_final and isinstance(item.outcome, Asking)

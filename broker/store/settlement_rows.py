@@ -15,7 +15,10 @@ from schemas.topics import Coordinate
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """One verified record of `outcomes.*`. `state` has an outcome; `value_sha256`: the value's digest."""
+    """One verified record of `outcomes.*`. `value_sha256`: the value's digest.
+
+    Raises ValueError where the state has no outcome.
+    """
 
     state: State
     coordinate: Coordinate
@@ -23,23 +26,18 @@ class Settlement:
     at_ms: int
     key: RunKey = field(init=False)
     place: Place = field(init=False)
+    outcome: Outcome = field(init=False)
+    is_final: bool = field(init=False)
+    """Whether it may end its run: repeats and conflicts do not."""
 
     def __post_init__(self) -> None:
-        state, coordinate = self.state, self.coordinate
+        state, coordinate, outcome = self.state, self.coordinate, self.state.outcome
+        if outcome is None:
+            raise ValueError(f"no outcome at {coordinate}")
         object.__setattr__(self, "key", RunKey(state.application_id, state.job_id, state.run))
         object.__setattr__(self, "place", Place(coordinate.topic, coordinate.partition))
-
-    @property
-    def outcome(self) -> Outcome:
-        """Raises ValueError where the state has no outcome."""
-        if self.state.outcome is None:
-            raise ValueError(f"no outcome at {self.coordinate}")
-        return self.state.outcome
-
-    @property
-    def is_final(self) -> bool:
-        """Whether it may end its run: repeats and conflicts do not."""
-        return self.outcome.kind in TERMINAL_KINDS
+        object.__setattr__(self, "outcome", outcome)
+        object.__setattr__(self, "is_final", outcome.kind in TERMINAL_KINDS)
 
 
 @dataclass(frozen=True, slots=True)
