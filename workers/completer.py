@@ -224,11 +224,11 @@ class Completer:
         charge = answered_charge(state, prepared, answer)
         if charge.reason is not None:
             self._metrics.estimated(charge.target, charge.reason)
-        return _charged(state, charge).model_copy(update={"answer": decision})
+        return _charged(state, charge, answer=decision)
 
     async def _insist(self, act: Callable[[], Awaitable[T]]) -> T:
         return await insist(act, self._metrics, "dispatch")
 
 
-def _charged(state: State, charge: Charge) -> State:
-    return state.model_copy(update={"charges": (*state.charges, charge)})
+def _charged(state: State, charge: Charge, **changes: AnswerDecision | None) -> State:
+    return state.model_copy(update={"charges": (*state.charges, charge), **changes})

@@ -1,9 +1,12 @@
 """Which target serves a model. Routing is data: it follows from the settings alone."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from broker.settings import ProviderTarget
+
+_MODELS_KEPT = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,7 @@ class Routes:
             for asked, own in _models(target):
                 self._named.setdefault(asked, []).append(Target(name, own, target.region))
         self._rest = [(name, target.region) for name, target in targets.items() if not target.models]
+        self._serving = lru_cache(maxsize=_MODELS_KEPT)(self._find)
 
     def target(self, model: str, regions: Collection[str] | None = None) -> Target | None:
         """`regions`: labels that policy allows; None allows every target, also one without a label."""
@@ -40,12 +44,9 @@ class Routes:
         """The labels of the targets that serve it, sorted."""
         return tuple(sorted({each.region for each in self._serving(model) if each.region is not None}))
 
-    def _serving(self, model: str) -> Iterator[Target]:
+    def _find(self, model: str) -> Sequence[Target]:
         named = self._named.get(model)
-        if named is not None:
-            yield from named
-        else:
-            yield from (Target(name, model, region) for name, region in self._rest)
+        return [Target(name, model, region) for name, region in self._rest] if named is None else named
 
 
 def _models(target: ProviderTarget) -> Iterator[tuple[str, str]]:

@@ -69,3 +69,12 @@ def test_the_rest_serves_what_no_target_names_within_its_region() -> None:
 def test_a_region_is_written_as_rules_write_it() -> None:
     with pytest.raises(ValidationError):
         target([], "EU West")
+
+
+def test_what_no_target_names_is_found_again_as_it_was() -> None:
+    routes = Routes({"rest": target([], "eu"), "a": target(["m"])})
+    assert [routes.target("x"), routes.target("y"), routes.target("x")] == [
+        Target("rest", "x", "eu"),
+        Target("rest", "y", "eu"),
+        Target("rest", "x", "eu"),
+    ]
