@@ -72,8 +72,8 @@ class Flag(NamedTuple):
 
     @property
     def told(self) -> Mapping[str, Any]:
-        """As it stands on record."""
-        return self._asdict()
+        """As it stands on record, in JSON."""
+        return self._asdict() | {"marks": [list(mark) for mark in self.marks]}
 
 
 def checked_kinds(kinds: Any) -> tuple[str, ...]:

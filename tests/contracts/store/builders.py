@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 from uuid import UUID, uuid4
 
+from broker.plugins.contract import Flag, Mark
 from broker.store.attempts import AttemptRow, VerdictRow
 from broker.store.flags import FlagRow
 from broker.store.jobs import JobRow
@@ -65,8 +66,8 @@ def flag(**fields: Any) -> FlagRow:
         "revision": "ef" * 32,
         "sha256": "22" * 32,
         "found": [
-            {"kind": "INJECTION", "score": 950, "places": 0, "marks": []},
-            {"kind": "PERSON", "score": 700, "places": 2, "marks": [[0, 4, 7], [3, 0, 12]]},
+            Flag("INJECTION", 950, 0, ()).told,
+            Flag("PERSON", 700, 2, (Mark(0, 4, 7), Mark(3, 0, 12))).told,
         ],
         "at_ms": 1_700_000_000_050,
     }

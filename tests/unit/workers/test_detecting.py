@@ -98,7 +98,7 @@ async def test_what_is_found_is_on_record_by_job_and_revision_and_without_a_text
     assert (row.application_id, row.job_id, row.run) == (job.application_id, job.job_id, job.run)
     assert (row.phase, row.detector, row.version) == ("request", "words", "plugged-words 1.5")
     assert (row.revision, row.sha256) == (DECIDED.revision, hashlib.sha256(value).hexdigest())
-    assert list(row.found) == [{"kind": "PERSON", "score": 900, "places": 1, "marks": ((0, 4, 7),)}]
+    assert list(row.found) == [{"kind": "PERSON", "score": 900, "places": 1, "marks": [[0, 4, 7]]}]
     assert row.at_ms == NOW_MS
     assert bench.metrics.outcomes == ["nothing", "flagged"]
     labels = {"detector": "words", "kind": "PERSON"}
