@@ -1,4 +1,4 @@
-"""Projects: what may be spent and asked for. One is addressed as `organization/project`."""
+"""Projects: what their jobs may ask for. One is addressed as `organization/project`."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple, Self

@@ -102,7 +102,7 @@ _command(
 @app.command("show")
 def show_budgets(
     subject: Annotated[
-        str | None, typer.Argument(metavar="SUBJECT", help="Only this one's; all that have limits at first.")
+        str | None, typer.Argument(metavar="SUBJECT", help="Only this one's; without it, all that have limits.")
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -131,7 +131,7 @@ def show_budgets(
 @app.command()
 def history(
     subject: Annotated[
-        str | None, typer.Argument(metavar="SUBJECT", help="Only this one's; all operations at first.")
+        str | None, typer.Argument(metavar="SUBJECT", help="Only this one's; without it, all operations.")
     ] = None,
     limit: Annotated[int, typer.Option(metavar="N", min=1, max=10_000, help="How many, the latest.")] = 50,
     as_json: JsonOption = False,

@@ -30,8 +30,8 @@ def demo(
         headworks demo
         headworks demo my-jobs.jsonl
 
-    Every job goes the whole way: Kafka, four worker pools, a call over HTTP, a ledger, the reply. The
-    provider is slow at times, fails 2 % of the calls and turns 1 % away, so that there is something to retry.
+    Every job goes the whole way: Kafka, the worker pools, a call over HTTP, a ledger, the reply. The provider
+    is slow at times, fails 2 % of the calls and turns 1 % away, so that there is something to retry.
     At the end stand the summary, the bill by department and by model, and what is on record.
     """
     from broker.settings import LogSettings

@@ -14,7 +14,7 @@ from headworks.cli.units import duration
 if TYPE_CHECKING:
     from broker.ops.projects import ProjectRow
 
-app = group(help="Projects: what may be spent and asked for.")
+app = group(help="Projects: which models jobs may use, and how. What they may spend is set by `headworks budgets`.")
 
 ANY = "any"
 

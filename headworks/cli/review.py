@@ -105,10 +105,12 @@ def approve(review: _ReviewArgument, why: _WhyOption, as_json: JsonOption = Fals
 
 @app.command()
 def deny(review: _ReviewArgument, why: _WhyOption, as_json: JsonOption = False) -> None:
-    """Refuse a job. It is answered with review_denied, the decision's id and the rule's. Takes the role.
+    """Refuse a job. Takes the role of a reviewer.
 
     Example:
         headworks review deny 3f9a1c0b5d7e --why "Not for this provider."
+
+    The application is answered with review_denied, the decision's id and the rule's.
     """
     from broker.ops import reviews
 

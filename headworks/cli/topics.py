@@ -26,7 +26,7 @@ def apply(
 
     How many partitions and replicas they get is in the settings, section kafka.
 
-    Example:
+    Examples:
         headworks topics apply
         HEADWORKS_KAFKA__PARTITIONS=12 headworks topics apply
     """

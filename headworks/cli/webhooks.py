@@ -7,7 +7,7 @@ import typer
 from headworks.cli.groups import group
 from headworks.cli.output import JsonOption, moment, opened, run, show
 
-app = group(help="Webhooks: where an organization is told of its budgets.")
+app = group(help="Webhooks: where an organization is told of its budgets and reviews.")
 
 
 @app.command()
@@ -20,9 +20,10 @@ def add(
     Example:
         headworks webhooks add acme https://hooks.acme.example/headworks
 
-    A notice says that 50, 80 or 100 % of a day's or a month's budget are used. It is signed as Standard
-    Webhooks has it: any of its libraries verifies it with the secret. It is sent until it is answered with a
-    2xx status, for three days at most, and may come twice, under the same webhook-id.
+    A notice says that 50, 80 or 100 % of a day's or a month's budget are used, or that a job waits for a
+    reviewer. It is signed as Standard Webhooks has it: any of its libraries verifies it with the secret. It
+    is sent until it is answered with a 2xx status, for three days at most, and may come twice, under the same
+    webhook-id.
     """
     from broker.ops import webhooks
     from broker.ops.webhooks import Added

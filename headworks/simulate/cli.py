@@ -29,6 +29,7 @@ PortOption = Annotated[
 ApiKeyOption = Annotated[
     str | None,
     typer.Option(
+        metavar="KEY",
         envvar="HEADWORKS_SIMULATE_API_KEY",
         show_default=False,
         help="Ask every caller for this key, as providers do. Without it anybody may call.",
@@ -38,6 +39,7 @@ ApiKeyOption = Annotated[
 LogOption = Annotated[
     Path | None,
     typer.Option(
+        metavar="FILE",
         dir_okay=False,
         show_default=False,
         help="Append one JSON line a call to this file: time, job, attempt, model, status, tokens, hash; "
