@@ -102,7 +102,8 @@ _command(
 @app.command("show")
 def show_budgets(
     subject: Annotated[
-        str | None, typer.Argument(metavar="SUBJECT", help="Only this one's; without it, all that have limits.")
+        str | None,
+        typer.Argument(metavar="SUBJECT", help="Only this one's; without it, all that have limits."),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:

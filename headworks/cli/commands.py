@@ -67,7 +67,9 @@ COMMANDS = {
     ),
     "topics": Place("headworks.cli.topics", "app", "Kafka topics: make them, keep them right.", _OPERATING),
     "orgs": Place("headworks.cli.orgs", "app", "Organizations: who is billed.", _OPERATING),
-    "projects": Place("headworks.cli.projects", "app", "Projects: which models jobs may use, and how.", _OPERATING),
+    "projects": Place(
+        "headworks.cli.projects", "app", "Projects: which models jobs may use, and how.", _OPERATING
+    ),
     "apps": Place("headworks.cli.apps", "app", "Applications: who publishes jobs.", _OPERATING),
     "keys": Place("headworks.cli.keys", "app", "Keys: what applications sign with.", _OPERATING),
     "webhooks": Place(

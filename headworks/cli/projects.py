@@ -14,7 +14,9 @@ from headworks.cli.units import duration
 if TYPE_CHECKING:
     from broker.ops.projects import ProjectRow
 
-app = group(help="Projects: which models jobs may use, and how. What they may spend is set by `headworks budgets`.")
+app = group(
+    help="Projects: which models jobs may use, and how. What they may spend is set by `headworks budgets`."
+)
 
 ANY = "any"
 
