@@ -81,11 +81,15 @@ class DriverConnection:
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[None]:
-        """Committed at the end of the block, rolled back when the block raises."""
+        """Committed at the end of the block, rolled back when the block raises. A database that is away is
+        not asked for it, which would take as long again as the statement did: its connection is thrown away.
+        """
         transaction = self._driver.transaction()
         await self._translated(transaction.start())
         try:
             yield
+        except DatabaseUnavailable:
+            raise
         except Exception:
             if not self._driver.is_closed():
                 await self._translated(transaction.rollback())
