@@ -24,11 +24,13 @@ if redis.call('HGET', GATE, 'rebuilding') ~= token then return {0} end
 
 for _, name in ipairs(names) do redis.call('DEL', node_key(name)) end
 for _, hold in ipairs(holds) do redis.call('HSET', HOLDS, hold[1], pack_hold('s', unpack(hold, 2))) end
+local days = {}
 for _, entry in ipairs(settled) do
   local id, day, month, minute = unpack(entry)
   redis.call('HSET', settled_key(day), id, month .. ' ' .. minute)
-  redis.call('EXPIRE', settled_key(day), settled_ttl(day))
+  days[day] = true
 end
+for day in pairs(days) do redis.call('EXPIRE', settled_key(day), settled_ttl(day)) end
 for _, entry in ipairs(counters) do
   local numbers = {}
   for index = 3, #entry do numbers[index - 2] = decimal(entry[index]) end

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import Any, Final, Literal, NamedTuple, get_args
 
-from sqlalchemy import BigInteger, ColumnElement, FromClause, Select, Table, cast, func, select
+from sqlalchemy import BigInteger, ColumnElement, FromClause, Select, Table, case, cast, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.store.clock import now_ms
@@ -55,6 +55,8 @@ class BillRow(NamedTuple):
     input_tokens: int
     output_tokens: int
     nanodollars: int
+    estimated_nanodollars: int = 0
+    """Of these, what was charged by the hold: no usage that is believed came."""
 
 
 class Counts(NamedTuple):
@@ -139,6 +141,7 @@ def _bill(by: Sequence[BillBy]) -> Select[Any]:
         _sum(charges.c.input_tokens),
         _sum(charges.c.output_tokens),
         _sum(charges.c.nanodollars),
+        _sum(case((charges.c.estimated, charges.c.nanodollars), else_=0)),
     ).select_from(_joined(by))
     return statement.group_by(*labels, *(charges.c[f"{name}_id"] for name in by if name in _NAMED))
 

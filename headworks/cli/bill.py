@@ -17,24 +17,30 @@ UNNAMED = "(none)"
 
 def bill_table(by: Sequence[str], rows: "Sequence[BillRow]", *, title: str | None = None) -> Table:
     """A row for each combination of labels, and the sums. A job whose attempts fall under several is in the
-    row of each, so jobs are not summed.
+    row of each, so jobs are not summed. What is estimated has a column where anything is.
     """
-    sums = [sum(column) for column in zip(*(row[2:] for row in rows), strict=True)] or [0, 0, 0, 0]
+    sums = [sum(column) for column in zip(*(row[2:] for row in rows), strict=True)] or [0] * 5
+    estimated = sums[-1] > 0
     grid = Table(title=title, title_justify="left", box=None, header_style="bold", pad_edge=False)
     for heading in by:
         grid.add_column(heading, overflow="fold")
-    for name in ("jobs", "attempts", "tokens in", "tokens out", "dollars"):
+    names = ("jobs", "attempts", "tokens in", "tokens out", *(["estimated"] if estimated else []), "dollars")
+    for name in names:
         grid.add_column(name, justify="right", no_wrap=True)
     for row in rows:
         labels = [printable(label or UNNAMED) for label in row.labels]
-        grid.add_row(*labels, *_figures(row.jobs, *row[2:]))
+        grid.add_row(*labels, f"{row.jobs:,}", *_figures(row[2:], estimated=estimated))
     if len(rows) > 1:
-        grid.add_row("total", *[""] * (len(by) - 1), *_figures(None, *sums), style="bold")
+        total = ["total", *[""] * len(by)]
+        grid.add_row(*total, *_figures(sums, estimated=estimated), style="bold")
     return grid
 
 
-def _figures(
-    jobs: int | None, attempts: int, input_tokens: int, output_tokens: int, nanodollars: int
-) -> list[str]:
-    counts = ["" if jobs is None else f"{jobs:,}", f"{attempts:,}", f"{input_tokens:,}", f"{output_tokens:,}"]
-    return [*counts, dollars(nanodollars)]
+def _figures(figures: Sequence[int], *, estimated: bool) -> list[str]:
+    """Of attempts, tokens, dollars and those of them that are estimated."""
+    *counts, nanodollars, of_holds = figures
+    return [
+        *(f"{count:,}" for count in counts),
+        *([dollars(of_holds)] if estimated else []),
+        dollars(nanodollars),
+    ]

@@ -18,7 +18,7 @@ _DAY = ["%Y-%m-%d"]
 NAMES = "organization, project, application, key, department, feature, user, model, target, lane, day, month"
 _FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 """The last four are their full-width forms, which some spreadsheets take for the same."""
-_FIGURES = ("jobs", "attempts", "input_tokens", "output_tokens", "nanodollars")
+_FIGURES = ("jobs", "attempts", "input_tokens", "output_tokens", "nanodollars", "estimated_nanodollars")
 
 
 def usage(
@@ -55,7 +55,8 @@ def usage(
 
     Counted are the attempts of jobs that have ended, on the day and in the month for which their budget was
     held, by the calendar of their organization. department, feature and user are the tags that jobs carry in
-    their metadata. A call of which it is not known whether it was served counts with all that it held.
+    their metadata. A call of which it is not known whether it was served counts with all that it held, as
+    does one whose usage cannot be believed: the part of the dollars that is estimated.
     Dollars in CSV and JSON are whole nanodollars: a billion of them are one dollar.
     """
     names = _named(by)
@@ -69,7 +70,8 @@ def usage(
 
         show_renderable(bill_table(names, rows))
     else:
-        typer.echo("Nothing spent yet.", err=True)
+        is_all = not (project or application or since or until or month)
+        typer.echo("Nothing spent yet." if is_all else "Nothing spent of what this asks for.", err=True)
 
 
 def _named(by: str) -> "list[BillBy]":

@@ -152,10 +152,16 @@ charges = Table(
     PrimaryKeyConstraint("application_id", "job_id", "run", "attempt"),
     CheckConstraint("nanodollars >= 0", name="nanodollars"),
     Index(None, "project_id", "day"),
-    Index(None, "organization_id", "day"),
+    Index(
+        None,
+        "organization_id",
+        "day",
+        postgresql_include=["project_id", "key_id", "month", "minute", "nanodollars", "tokens"],
+    ),
 )
 """Append-only. `day`, `month` and `minute` are the windows of the hold, which the charge belongs to; `tokens`
-is what counts against budgets of tokens (`schemas.state.Charge.tokens`).
+is what counts against budgets of tokens (`schemas.state.Charge.tokens`). The second index has what a rebuild
+sums up, for the charges of one organization lie scattered among those of others.
 """
 
 workers = Table(

@@ -124,3 +124,13 @@ async def test_counts(database: Database) -> None:
     counts = await Usage(database).counts()
     assert counts.terminals == {"answered": 2, "dead": 1}
     assert counts[1:] == (4, 1, 1)
+
+
+async def test_what_was_charged_by_its_hold_is_told_apart(database: Database) -> None:
+    await settle(
+        Settlements(database),
+        settlement(0, state(charges=(charge(1, usage=None, estimated=True, nanodollars=5), charge(2)))),
+        settlement(1, state(model="small")),
+    )
+    rows = await Usage(database).bill(["model"])
+    assert [(row.nanodollars, row.estimated_nanodollars) for row in rows] == [(4_205, 5), (4_200, 0)]

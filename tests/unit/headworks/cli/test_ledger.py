@@ -56,7 +56,27 @@ async def _alter(url: str) -> None:
 def test_books_that_agree(settled: str, invoke: Invoke) -> None:
     result = invoke("ledger verify")
     assert (result.exit_code, result.stdout) == (0, "No difference.\n"), result.output
-    assert json.loads(invoke("ledger verify --json").stdout) == {"differences": []}
+    assert result.stderr == (
+        "compared: 4 audit entries, with their terminals and charges; Redis, of 1 organizations\n"
+    )
+    assert json.loads(invoke("ledger verify --json").stdout) == {
+        "differences": [],
+        "audit_entries": 4,
+        "organizations": 1,
+        "redis_compared": True,
+    }
+
+
+def test_of_an_embedded_redis_the_rest_is_compared_and_that_is_said(
+    settled: str, invoke: Invoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HEADWORKS_REDIS__URL", "memory://")
+    result = invoke("ledger verify")
+    assert (result.exit_code, result.stdout) == (0, "No difference.\n"), result.output
+    assert result.stderr.endswith("; not Redis, which is embedded in another process\n")
+    assert json.loads(invoke("ledger verify --json").stdout)["redis_compared"] is False
+    asyncio.run(_alter(settled))
+    assert invoke("ledger verify").exit_code == 1
 
 
 def test_a_difference_is_named_and_ends_with_status_1(settled: str, invoke: Invoke) -> None:

@@ -121,6 +121,22 @@ def test_people_read_dollars_and_a_total(spent: None, invoke: Invoke) -> None:
     assert lines[-1].split() == ["total", "3", "240", "60", "2.000004201"]
 
 
+def test_what_is_estimated_has_a_column_where_anything_is() -> None:
+    rows = [BillRow(("a",), 1, 2, 80, 20, 4_205, 5), BillRow(("b",), 1, 1, 80, 20, 7)]
+    console = Console(width=80, file=io.StringIO())
+    with console.capture() as captured:
+        console.print(bill_table(["model"], rows))
+    headings, first, second, total = (line.split() for line in captured.get().splitlines())
+    assert headings[-2:] == ["estimated", "dollars"]
+    assert first[-2:] == ["0.000000005", "0.000004205"]
+    assert second[-2:] == ["0.000000000", "0.000000007"]
+    assert total[-2:] == ["0.000000005", "0.000004212"]
+
+
+def test_nothing_of_a_time_is_not_nothing_at_all(spent: None, invoke: Invoke) -> None:
+    assert invoke("usage --month 2024-12").stderr == "Nothing spent of what this asks for.\n"
+
+
 def _shown(label: str) -> list[str]:
     console = Console(width=80, file=io.StringIO())
     with console.capture() as captured:
