@@ -12,7 +12,7 @@ from broker.policy.injection.lexicon import END, PLAIN, Lexicon
 from broker.policy.injection.patterns import automaton, begins, over_symbols, rarest, stays, ways
 
 _MEMORY_BYTES = 8 << 20
-_NEEDS = 4
+_NEEDS = 3
 
 _Stretch = tuple[int, int]
 
@@ -102,19 +102,14 @@ class Steps:
         """Start and stop of sentences, each with the rules that may match in it; and those that may match
         over the end of a sentence.
         """
-        met_by, entry, width, shift, staying = (
-            self._met_by,
-            self._entry,
-            self._width,
-            self._shift,
-            self._staying,
-        )
-        always, crossing, at_end = self._always, self._crossing, self._met_by[END]
+        met_of, entry, always = self._met_by.__getitem__, self._entry, self._always
+        width, shift, staying, crossing = self._width, self._shift, self._staying, self._crossing
+        at_end = self._met_by[END]
         found = []
         start = state = 0
         for sentence in symbols.split(END):
-            for symbol in sentence.replace(PLAIN, ""):
-                state |= (state << width | entry) & met_by[symbol]
+            for met in map(met_of, sentence.replace(PLAIN, "")):
+                state |= (state << width | entry) & met
             stop = start + len(sentence)
             done = (state >> shift | always) & staying
             if done and sentence:

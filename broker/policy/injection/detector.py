@@ -77,13 +77,15 @@ class Detector:
 
     def _families(self, window: Window, sums: dict[Segment, _Sums]) -> list[int]:
         """Per family: the weights of its features in the window over the root of their number, bounded."""
-        for segment in window.segments:
-            if segment not in sums:
-                sums[segment] = self._sums(segment)
-        found = [sums[segment] for segment in window.segments]
+        found = [sums.get(segment) or self._summed(segment, sums) for segment in window.segments]
         if len(found) == 1:
             return [self._bounded(total, count) for total, count in found[0]]
-        return [self._bounded(*map(sum, zip(*part, strict=True))) for part in zip(*found, strict=True)]
+        pairs = zip(*found, strict=True)
+        return [self._bounded(one + other, count + more) for (one, count), (other, more) in pairs]
+
+    def _summed(self, segment: Segment, sums: dict[Segment, _Sums]) -> _Sums:
+        sums[segment] = self._sums(segment)
+        return sums[segment]
 
     def _sums(self, segment: Segment) -> _Sums:
         word, sequence = self._weights

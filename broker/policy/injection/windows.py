@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice, pairwise
+from typing import NamedTuple
 
 from broker.policy.injection.lexicon import Lexicon
 from broker.policy.injection.rules import RulePack
@@ -49,8 +50,7 @@ class Segment:
     """Of the words that have one, a letter each."""
 
 
-@dataclass(frozen=True, slots=True)
-class Window:
+class Window(NamedTuple):
     """One segment or two. `rules`: places in the pack; `marks`: names of how the view was come by."""
 
     view: View
@@ -75,7 +75,7 @@ def unpaired(text: str) -> tuple[str, ...]:
     program text close them within a line or spread them over many lines. Signs of lists are passed over.
     """
     line = text.rstrip().rpartition("\n")[2][-_LINE_CHARS:]
-    if not any(sign in line for sign in "()[]{}") or not _PROSE.search(line):
+    if sum(map(line.count, "()[]{}")) < _UNPAIRED[0] or not _PROSE.search(line):
         return ()
     line = _LIST_SIGN.sub("", line)
     lone = sum(abs(line.count(pair[0]) - line.count(pair[1])) for pair in _PAIRS)
