@@ -77,28 +77,43 @@ def _named(view: View, kind: str, clear: str | None) -> Iterator[View]:
 
 def _excerpts(text: str) -> dict[str, str]:
     """Per encoding the blocks of the text that show its signs, up to a limit."""
-    signs, kinds = _signs()
     found: dict[str, str] = {}
     for start in range(0, len(text), BLOCK_CHARS):
         block = text[start : start + BLOCK_CHARS + OVERLAP_CHARS]
-        for kind in {kinds[index] for index in signs.Match(block.encode(errors="replace")) or ()}:
+        for kind in _shown(block.encode(errors="replace")):
             if len(found.get(kind, "")) + len(block) <= EXCERPT_CHARS_MAX:
                 found[kind] = found.get(kind, "") + block
     return found
 
 
+def _shown(block: bytes) -> set[str]:
+    return {kinds[place] for signs, kinds in _signs() for place in signs.Match(block) or ()}
+
+
 @cache
-def _signs() -> tuple[re2.Set, tuple[str, ...]]:
-    """What speaks for a decoder at all: patterns for one linear pass, and the decoder of each."""
+def _signs() -> tuple[tuple[re2.Set, tuple[str, ...]], ...]:
+    """What speaks for a decoder at all: patterns for a linear pass, and the decoder of each.
+
+    Two passes, for encodings and for alphabets: what has matched is part of an automaton's state, so that all
+    in one has so many that it makes new ones in nearly every text.
+    """
+    every = _patterns()
+    return (
+        _sign_set([(kind, pattern) for kind, pattern in every if kind in _ENCODINGS]),
+        _sign_set([(kind, pattern) for kind, pattern in every if kind not in _ENCODINGS]),
+    )
+
+
+def _sign_set(patterns: list[tuple[str, str]]) -> tuple[re2.Set, tuple[str, ...]]:
     options = re2.Options()
     options.case_sensitive = False
     options.never_capture = True
     options.max_mem = 64 << 20
     signs = re2.Set.SearchSet(options)
-    for _, pattern in _patterns():
+    for _, pattern in patterns:
         signs.Add(pattern)
     signs.Compile()
-    return signs, tuple(kind for kind, _ in _patterns())
+    return signs, tuple(kind for kind, _ in patterns)
 
 
 def _patterns() -> tuple[tuple[str, str], ...]:
