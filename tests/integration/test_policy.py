@@ -1,26 +1,39 @@
 """Policy on real servers: what it refuses, takes out and puts back, and that to change it drops nothing."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import os
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import orjson
 import pytest
 
-from broker.ops import policies
+from broker.ops import jobs, policies
 from broker.ops.explain import Explained, explain
 from broker.ops.projects import Address
 from broker.policy.revision import PolicyRevision
 from broker.store.database import Database
+from broker.store.flags import FlagRow
 from broker.store.policies import Policies
 from headworks import Answered, Client, Refused
 from tests.stack import until
 from tests.stack.fixtures import Pipeline
 from tests.stack.jobs import chat
+from tests.unit.plugged import install
 
 TIMEOUT_S = 60.0
 JOBS = 300
 MAIL, CARD = "joe.doe@example.com", "4111 1111 1111 1111"
+
+
+@pytest.fixture(scope="module")
+def beside(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """A detector is plugged in."""
+    folder = str(install(tmp_path_factory.mktemp("plugged")))
+    return {
+        "PYTHONPATH": os.pathsep.join([folder, os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep),
+        "HEADWORKS_DETECTORS__WORDS__LOOKS_AT": '["request", "answer"]',
+    }
 
 
 @pytest.fixture
@@ -53,6 +66,28 @@ async def activate(pipeline: Pipeline, database: Database, name: str, **document
 
 async def explained(pipeline: Pipeline, database: Database, result: Answered | Refused) -> Explained:
     return await explain(pipeline.stack.settings, database, result.job_id)
+
+
+async def test_what_a_plugged_in_detector_finds_is_beside_the_decision(
+    pipeline: Pipeline, client: Client, database: Database, name: str
+) -> None:
+    """It finds in the request what policy leaves there, and in the simulated answer nothing."""
+    revision = await activate(pipeline, database, name, dlp={"request": {"EMAIL": "redact"}})
+    for content in ("raise", "garbage"):
+        assert isinstance(await client.run(chat(content), timeout_s=TIMEOUT_S), Answered)
+    result = await client.run(chat(f"Ask Joe, or {MAIL}."), timeout_s=TIMEOUT_S)
+    assert isinstance(result, Answered)
+
+    async def flags() -> Sequence[FlagRow]:
+        return (await jobs.show(database, result.job_id)).flags
+
+    [flag] = await until(flags, "the flag to be on record")
+    assert (flag.phase, flag.detector, flag.version) == ("request", "words", "plugged-words 1.5")
+    assert flag.revision == revision
+    assert list(flag.found) == [{"kind": "PERSON", "score": 900, "places": 1, "marks": [[0, 4, 7]]}]
+    why = await explained(pipeline, database, result)
+    assert why.same
+    assert list(why.flags) == [flag]
 
 
 async def test_a_job_that_a_rule_denies_is_refused_and_explained(

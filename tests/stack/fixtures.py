@@ -67,11 +67,17 @@ next by how its provider answered.
 """
 
 
+@pytest.fixture(scope="module")
+def beside() -> dict[str, str]:
+    """Of a module's own: what else stands in the worker's environment."""
+    return {}
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def running(stack: RealStack) -> AsyncIterator[Pipeline]:
+async def running(stack: RealStack, beside: dict[str, str]) -> AsyncIterator[Pipeline]:
     provider = stack.simulator()
     walled = await stack.application(f"walled-{secrets.token_hex(4)}", walled=True)
-    worker = stack.worker("all", extra=QUICK)
+    worker = stack.worker("all", extra=QUICK | beside)
     yield Pipeline(stack, provider, worker, walled)
     assert worker.terminate() == 0, worker.tail()
     provider.terminate()

@@ -58,18 +58,23 @@ class Unkind(Words):
 '''
 
 
-@pytest.fixture
-def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`words`, and others that cannot be used; `names`, the example."""
+NAMES = ("words", "stubborn", "silent", "gone", "mute", "unkind")
+
+
+def install(folder: Path) -> Path:
+    """`words`, and others that cannot be used, for whoever has the folder in its path."""
     entries = [f"{name} = plugged_words:{name.title()}" for name in NAMES]
     entries += ["missing = plugged_words:Missing", "names = headworks_names:Names"]
-    (tmp_path / "plugged_words.py").write_text(SOURCE)
-    about = tmp_path / "plugged_words-1.5.dist-info"
+    (folder / "plugged_words.py").write_text(SOURCE)
+    about = folder / "plugged_words-1.5.dist-info"
     about.mkdir()
     (about / "METADATA").write_text("Metadata-Version: 2.1\nName: plugged-words\nVersion: 1.5\n")
     (about / "entry_points.txt").write_text("\n".join(["[headworks.detectors]", *entries, ""]))
-    monkeypatch.syspath_prepend(str(tmp_path))
+    return folder
+
+
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same for this process, and `names`, the example."""
+    monkeypatch.syspath_prepend(str(install(tmp_path)))
     monkeypatch.syspath_prepend(str(EXAMPLE))
-
-
-NAMES = ("words", "stubborn", "silent", "gone", "mute", "unkind")
