@@ -66,6 +66,5 @@ def test_the_gate_of_another_process_cannot_be_asked(
     project: str, invoke: Invoke, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HEADWORKS_REDIS__URL", "memory://")
-    for command in ("budgets show", "ledger verify"):
-        result = invoke(command)
-        assert (result.exit_code, "no other process can ask" in result.stderr) == (1, True)
+    result = invoke("budgets show")
+    assert (result.exit_code, "no other process can ask" in result.stderr) == (1, True)
