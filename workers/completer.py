@@ -34,16 +34,16 @@ class Completer:
         self._outlets = tools.outlets
 
     async def answered(
-        self, state: State, prepared: Prepared, answer: Answer, decision: AnswerDecision | None = None
+        self, state: State, prepared: Prepared, answer: Answer, body: bytes, decision: AnswerDecision | None
     ) -> None:
-        """`decision`: policy's, where rules are about the answer."""
+        """`body`: what the owner gets of the answer. `decision`: policy's, where rules are about it."""
         ended = self._paid(state, prepared, answer, decision)
         outcome = Answered(
             model=prepared.target.model,
             request_sha256=prepared.request_sha256,
             response_sha256=answer.response_sha256,
         )
-        record = self._outlets.answered(ended, outcome, answer.body, answer.status)
+        record = self._outlets.answered(ended, outcome, body, answer.status)
         self._metrics.job("dispatch", "answered")
         await self._insist(lambda: self._producer.send(record))
 

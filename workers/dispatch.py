@@ -13,7 +13,6 @@ What follows an attempt is in `completer`.
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
 
 from broker.errors import NotBelieved
 from broker.identity.directory import Directory
@@ -258,16 +257,16 @@ class Dispatch:
         if decision is not None and decision.effect == "deny":
             await self._completer.withheld(inner.state, prepared, answer, decision)
         else:
-            await self._pass_on(inner.state, prepared, replace(answer, body=body), decision)
+            await self._pass_on(inner.state, prepared, answer, body, decision)
         await self._compare(inner, prepared, answer, decision)
 
     async def _pass_on(
-        self, state: State, prepared: Prepared, answer: Answer, decision: AnswerDecision | None
+        self, state: State, prepared: Prepared, answer: Answer, body: bytes, decision: AnswerDecision | None
     ) -> None:
-        whole = replace(answer, body=tokens.put_back(answer.body, prepared.kept))
-        await self._completer.answered(state, prepared, whole, decision)
+        whole = tokens.put_back(body, prepared.kept)
+        await self._completer.answered(state, prepared, answer, whole, decision)
         if self.show is not None:
-            self.show(state, answer.body)
+            self.show(state, body)
 
     async def _compare(
         self, inner: Inner, prepared: Prepared, answer: Answer, decision: AnswerDecision | None
