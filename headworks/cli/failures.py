@@ -1,5 +1,6 @@
 """How a failure is told: one line that says what to do, for people and in a log of JSON lines."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -21,9 +22,21 @@ _REMEDIES = {
 }
 
 
+_SERVERS = frozenset({KafkaUnavailable.code, DatabaseUnavailable.code, RedisUnavailable.code})
+
+
 def told(error: HeadworksError) -> str:
     """Its text, and what to do about it where the text cannot know that."""
-    return f"{error}{_REMEDIES.get(error.code, '')}"
+    return f"{error}{_REMEDIES.get(error.code, '')}{_of_dev() if error.code in _SERVERS else ''}"
+
+
+def _of_dev() -> str:
+    """Commands of operators do not take what `headworks dev` left by themselves: they might change things."""
+    from headworks.client import dev_env
+
+    if not dev_env.fallback(os.environ):
+        return ""
+    return f"; for the `headworks dev` of this folder: set -a; . {dev_env.PATH}; set +a"
 
 
 @contextmanager

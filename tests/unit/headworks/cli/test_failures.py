@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import structlog
@@ -33,6 +34,17 @@ def test_what_to_do_is_said_where_the_text_cannot_know_it() -> None:
         "away; start PostgreSQL, or mend database.url; `headworks doctor` checks it"
     )
     assert told(Conflict("it is there already")) == "it is there already"
+
+
+def test_where_headworks_dev_runs_an_operator_is_told_how_to_reach_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".headworks").mkdir()
+    (tmp_path / ".headworks" / "dev.env").write_text("HEADWORKS_DATABASE__URL=sqlite+aiosqlite:///x.db\n")
+    assert "headworks dev" not in told(DatabaseUnavailable("away"))
+    monkeypatch.delenv("HEADWORKS_KAFKA__BOOTSTRAP_SERVERS")
+    hint = "; for the `headworks dev` of this folder: set -a; . .headworks/dev.env; set +a"
+    assert told(DatabaseUnavailable("away")).endswith(hint)
 
 
 def test_a_worker_that_cannot_start_says_so_in_json_once(without_kafka: None, invoke: Invoke) -> None:
