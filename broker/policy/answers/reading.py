@@ -25,11 +25,13 @@ _KINDS: Final = frozenset({"finish_reason", "id", "object", "role", "type"})
 LOGPROBS: Final = "logprobs"
 _TOKENS: Final = frozenset({"token", "tokens"})
 _ALTERNATIVES: Final = "top_logprobs"
+_OPTION: Final = frozenset({"bytes", "logprob", "token"})
 _NAMES: Final = frozenset({
-    "annotations", "arguments", "audio", "choices", "content", "created", "data", "embedding", "end_index",
-    "expires_at", "finish_reason", "format", "function", "function_call", "id", "index", "input", "logprobs",
-    "message", "model", "name", "object", "reasoning", "reasoning_content", "reasoning_details", "refusal",
-    "role", "signature", "start_index", "summary", "system_fingerprint", "text", "title", "token", "tokens",
+    "annotations", "arguments", "audio", "bytes", "choices", "content", "created", "data",
+    "embedding", "end_index", "expires_at", "finish_reason", "format", "function", "function_call",
+    "id", "index", "input", "logprob", "logprobs", "message", "model", "name", "object",
+    "reasoning", "reasoning_content", "reasoning_details", "refusal", "role", "signature",
+    "start_index", "summary", "system_fingerprint", "text", "title", "token", "tokens",
     "tool_calls", "transcript", "type", "url", "url_citation", "usage",
 })  # fmt: skip
 """Of properties that answers have; every other name is a text."""
@@ -205,8 +207,18 @@ def _alternative_texts(logprobs: Any) -> Iterator[str]:
             places = child if isinstance(child, list) else [child]
         else:
             places = [_of(entry, _ALTERNATIVES) for entry in _list(child)]
-        options = [[place.text for place in _strings([each], None)] for each in places]
-        yield from map("".join, zip_longest(*options, fillvalue=""))
+        yield from map("".join, zip_longest(*map(_options, places), fillvalue=""))
+
+
+def _options(place: Any) -> list[str]:
+    """What might have stood in one place, in order. Of the usual form there may be a hundred thousand."""
+    if isinstance(place, list) and all(_is_option(each) for each in place):
+        return [each["token"] for each in place]
+    return [found.text for found in _strings([place], None)]
+
+
+def _is_option(given: Any) -> bool:
+    return isinstance(given, dict) and given.keys() <= _OPTION and isinstance(given.get("token"), str)
 
 
 def _strings(

@@ -141,6 +141,16 @@ def test_alternatives_that_say_nothing_stay_and_are_not_counted_as_said(dlp: Ans
     assert outcome(by_length, chat("xxx", logprobs=spelled)) == ("allow", None)
     forbids = judge_of(answer={"forbidden_words": ["nay"]})
     assert outcome(forbids, chat("xxx", logprobs=spelled)) == ("deny", "answer.forbidden_words")
+    by_name = judge_of(
+        dlp={"answer": {"X": "block"}, "patterns": [{"type": "X", "pattern": "logprob|token"}]}
+    )
+    assert outcome(by_name, chat("xxx", logprobs=spelled)) == ("allow", None), "the API's own names"
+
+
+def test_alternatives_of_another_form_are_read_whole(dlp: AnswerJudge) -> None:
+    token = {"token": "x", "logprob": -1, "top_logprobs": [{"token": "y", "beside": [SECRET]}]}
+    assert outcome(dlp, chat("x", logprobs={"content": [token]})) == ("deny", "dlp.answer.secret")
+    assert outcome(dlp, chat("x", logprobs={"top_logprobs": {SECRET: -1}})) == ("deny", "dlp.answer.secret")
 
 
 def test_names_of_properties_are_read_too(dlp: AnswerJudge) -> None:
