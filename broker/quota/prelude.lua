@@ -224,11 +224,14 @@ local function give_back(hold)
   for _, found in each_node(hold.names) do found.jobs = found.jobs - 1 end
 end
 
--- Ends holds whose time has run out before they were started, the oldest first.
+-- Ends holds whose time has run out before they were started, the oldest first. An id whose hold is not there,
+-- as only a hand can leave it, is no reason to let nothing pass.
 local function sweep()
   local ids = redis.call('ZRANGEBYSCORE', HELD_IDS, '-inf', decimal(NOW), 'LIMIT', 0, SWEPT_MAX)
   if #ids == 0 then return end
-  for _, record in ipairs(redis.call('HMGET', HOLDS, unpack(ids))) do give_back(unpack_hold(record)) end
+  for _, record in ipairs(redis.call('HMGET', HOLDS, unpack(ids))) do
+    if record then give_back(unpack_hold(record)) end
+  end
   redis.call('HDEL', HOLDS, unpack(ids))
   redis.call('ZREM', HELD_IDS, unpack(ids))
 end

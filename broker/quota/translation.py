@@ -28,6 +28,8 @@ _AWAY = (
 )
 _AWAY_CODES = frozenset({"BUSY", "MISCONF", "NOREPLICAS"})
 """Error codes that the client gives no class of its own."""
+_NOT_PERMITTED = ("The user executing the script can't", "ACL failure in script")
+"""How Redis 7.0, and how 7.2 and later, begin to say that a user may run a script and not what is in it."""
 
 
 @contextmanager
@@ -51,6 +53,8 @@ def translate(error: BaseException) -> HeadworksError | None:
         )
     if isinstance(error, _AWAY):
         return RedisUnavailable(f"Redis is away: {kind}")
+    if isinstance(error, exceptions.ResponseError) and str(error).startswith(_NOT_PERMITTED):
+        return RedisUnfit("Redis lets this user run no command of the gate's scripts; mend the ACL")
     code = str(error).partition(" ")[0]
     if isinstance(error, exceptions.ResponseError) and code in _AWAY_CODES:
         return RedisUnavailable(f"Redis is away: {code}")

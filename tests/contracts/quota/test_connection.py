@@ -111,12 +111,11 @@ async def test_a_gate_is_not_rebuilt_on_a_server_that_evicts(redis_server: Any) 
     assert ledger.rebuilds == 0
 
 
-async def test_a_user_who_may_not_run_scripts_is_unfit(redis_server: Any) -> None:
+@pytest.mark.parametrize("commands", [["+info"], ["+@all", "-hmget"]], ids=["scripts", "what is in them"])
+async def test_a_user_who_may_not_run_scripts_is_unfit(redis_server: Any, commands: list[str]) -> None:
     async with Redis.from_url(redis_server.url) as admin:
         name = f"test-{uuid4().hex}"
-        await admin.acl_setuser(
-            name, enabled=True, passwords=[f"+{PASSWORD}"], commands=["+info"], keys=["*"]
-        )
+        await admin.acl_setuser(name, enabled=True, passwords=[f"+{PASSWORD}"], commands=commands, keys=["*"])
         try:
             url = redis_server.url.replace("redis://", f"redis://{name}:{PASSWORD}@")
             gate = await RedisGate.open(settings_of(url))

@@ -217,6 +217,14 @@ async def test_reserving_again_begins_its_time_anew(bench: Bench) -> None:
     assert isinstance(answer, Over)
 
 
+async def test_holds_that_a_hand_took_away_keep_nobody_from_theirs(bench: Bench) -> None:
+    await reserve(bench, "a")
+    [holds] = [key for key in await bench.keys() if key.endswith(b":holds")]
+    await bench.client.delete(holds.decode())
+    bench.clock.now_ms += 60_000
+    await reserve(bench, "b")
+
+
 async def test_a_started_hold_never_expires(bench: Bench) -> None:
     limits = Limits(nanodollars_per_day=100)
     hold = await reserve(bench, "a", 100, limits)

@@ -50,6 +50,8 @@ def test_every_error_of_the_client_is_mapped_or_known_to_be_ours(kind: type[Exce
         (ConnectionResetError("secret-host"), RedisUnavailable),
         (exceptions.AuthenticationError("secret-host"), RedisUnfit),
         (exceptions.NoPermissionError("secret-host"), RedisUnfit),
+        (exceptions.ResponseError("The user executing the script can't run secret-host"), RedisUnfit),
+        (exceptions.ResponseError("ACL failure in script: User secret-host has no"), RedisUnfit),
     ],
 )
 def test_foreign_errors_leave_as_ours_and_show_nothing(
