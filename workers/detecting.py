@@ -8,13 +8,14 @@ import asyncio
 import hashlib
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Final, NamedTuple, Protocol, Self
 from uuid import UUID
 
 import structlog
 
+from broker import tasks
 from broker.errors import Unavailable
 from broker.plugins.child import Child, Limits, check
 from broker.plugins.contract import Flag, Phase
@@ -176,10 +177,7 @@ class _Plugged:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """What is in line is not looked at any more."""
-        if self._looking is not None:
-            self._looking.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._looking
+        await tasks.end(self._looking)
         if self._child is not None:
             await self._child.kill()
 

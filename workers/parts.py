@@ -100,10 +100,7 @@ class Parts:
             providers = await Providers.open(settings.providers)
             stack.push_async_callback(providers.close)
             settlements = Settlements(database)
-            settlement_book = SettlementBook(settlements)
-            stack.push_async_callback(settlement_book.close)
-            attempts = AttemptBook(Attempts(database), opening)
-            stack.push_async_callback(attempts.close)
+            settlement_book, attempts = _open_ledger(stack, settlements, Attempts(database), opening)
             lease = Lease(Leases(database), settings.dispatch.lease_s, settings.dispatch.lease_renew_s)
             targets = Targets(settings, providers, LANE_WEIGHTS, metrics)
             if with_prices:
@@ -150,6 +147,17 @@ async def _open_database(stack: AsyncExitStack, settings: DatabaseSettings) -> D
     stack.push_async_callback(database.close)
     await check(database)
     return database
+
+
+def _open_ledger(
+    stack: AsyncExitStack, settlements: Settlements, attempts: Attempts, gate: Gate
+) -> tuple[SettlementBook, AttemptBook]:
+    """What gathers the ledger's writes; on the way out it ends them."""
+    settlement_book = SettlementBook(settlements)
+    stack.push_async_callback(settlement_book.close)
+    attempt_book = AttemptBook(attempts, gate)
+    stack.push_async_callback(attempt_book.close)
+    return settlement_book, attempt_book
 
 
 async def _open_kafka(stack: AsyncExitStack, settings: KafkaSettings) -> tuple[Producer, CoordinateReader]:
