@@ -11,4 +11,7 @@ FAMILIES = ("word", "sequence")
 
 def sequences(concepts: str) -> Iterator[tuple[str, ...]]:
     """Each three in a row of a text whose letters are concepts."""
-    return zip(concepts, concepts[1:], concepts[2:], strict=False)
+    letters = list(
+        concepts
+    )  # a letter beyond Latin-1 is made, and hashed, each time that it is read off a text
+    return zip(letters, letters[1:], letters[2:], strict=False)

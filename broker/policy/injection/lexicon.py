@@ -13,6 +13,8 @@ PLAIN, END = "\0", "\n"
 _FIRST_SYMBOL = 11
 _STEM_CHARS = 6
 _CUTS_MAX = 50_000
+_KEPT_MAX = 16_384
+_KEPT_CHARS = 24
 _UNSPACED = re.compile("[\u0e00-\u0e7f\u1100-\u11ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 
 
@@ -26,8 +28,7 @@ class Lexicon:
     """The concept of each letter that `letters` gives."""
     _letters: Mapping[str, str]
     _cut: re.Pattern[str]
-    _words: Mapping[str, str]
-    _stems: Mapping[str, str]
+    _symbols: "_Symbols"
 
     def parted(self, lower: str) -> str:
         """Known words of scripts without spaces set apart by spaces."""
@@ -35,12 +36,23 @@ class Lexicon:
 
     def symbols(self, words: Sequence[str]) -> str:
         """One symbol a word: PLAIN for a word without concept, END for the end of a sentence."""
-        known, stems = self._words.get, self._stems.get
-        return "".join([known(word) or stems(word[:_STEM_CHARS], PLAIN) for word in words])
+        return "".join(map(self._symbols.__getitem__, words))
 
     def letters(self, symbols: str) -> str:
         """One letter for the first concept of each symbol; plain words are passed over."""
         return "".join(map(self._letters.__getitem__, symbols.replace(PLAIN, "")))
+
+
+class _Symbols(dict[str, str]):
+    """By word. Of words that the lexicon does not have so many are kept as there is room for."""
+
+    def __init__(self, known: Mapping[str, str], stems: Mapping[str, str]) -> None:
+        super().__init__(known)
+        self._stems = stems
+
+    def __missing__(self, word: str) -> str:
+        symbol = self._stems.get(word[:_STEM_CHARS], PLAIN)
+        return self.setdefault(word, symbol) if len(self) < _KEPT_MAX and len(word) < _KEPT_CHARS else symbol
 
 
 def load(literals: Iterable[str] = ()) -> Lexicon:
@@ -83,6 +95,8 @@ def _build(concepts_of: dict[str, list[str]], unspaced: set[str]) -> Lexicon:
         names={letter: name for name, letter in letter_of.items()},
         _letters=letters,
         _cut=re.compile(f"({cut})"),
-        _words={tokens.END: END} | {word: symbol for word, symbol in symbols.items() if word[-1] != "*"},
-        _stems={word[:_STEM_CHARS]: symbol for word, symbol in symbols.items() if word[-1] == "*"},
+        _symbols=_Symbols(
+            {tokens.END: END} | {word: symbol for word, symbol in symbols.items() if word[-1] != "*"},
+            {word[:_STEM_CHARS]: symbol for word, symbol in symbols.items() if word[-1] == "*"},
+        ),
     )

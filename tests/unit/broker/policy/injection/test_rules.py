@@ -7,8 +7,8 @@ import re2
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from broker.policy.injection import rules
-from broker.policy.injection.lexicon import Lexicon
+from broker.policy.injection import lexicon, rules
+from broker.policy.injection.lexicon import PLAIN, Lexicon
 from broker.policy.injection.patterns import automaton, over_symbols, stays
 from broker.policy.injection.rules import RulePack
 from broker.policy.injection.text_rules import loosened
@@ -107,6 +107,15 @@ def test_within_a_part_those_match_that_match_the_part_alone(symbols: str, start
     found = pack.find("", symbols)
     part = set(matching("", symbols[start:stop])) & set(found.rules)
     assert set(pack.within(found, "", start, stop)) == part
+
+
+def test_words_that_are_not_known_are_kept_within_bounds() -> None:
+    words = lexicon.load()
+    before = len(words._symbols)
+    assert words.symbols(["zzzz", "zzzz", "z" * 100]) == PLAIN * 3
+    assert len(words._symbols) == before + 1
+    words.symbols([f"z{number}" for number in range(20_000)])
+    assert len(words._symbols) < 20_000
 
 
 @pytest.mark.parametrize(
