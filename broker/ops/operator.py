@@ -9,8 +9,11 @@ CHARS_MAX: Final = 128
 
 
 def operator() -> str:
-    """What the environment variable says, else the login name; `unknown` where the system has none."""
+    """What the environment variable says, else the login name; `unknown` where the system has none. What of
+    it is no UTF-8 is spelt out.
+    """
     try:
-        return (os.environ.get(VARIABLE) or getpass.getuser())[:CHARS_MAX]
+        name = os.environ.get(VARIABLE) or getpass.getuser()
     except (KeyError, OSError):
         return "unknown"
+    return name.encode(errors="backslashreplace").decode()[:CHARS_MAX]

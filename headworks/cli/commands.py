@@ -1,7 +1,7 @@
 """The commands by name. The module of each is imported when it is called, so that help comes at once."""
 
 import importlib
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import typer
 
@@ -105,6 +105,10 @@ COMMANDS = {
 }
 
 
+_NO_TEXT: Final = "surrogates not allowed"
+"""What Python says of bytes that came from outside and are no UTF-8 (PEP 383)."""
+
+
 class CommandTable(Group):
     """The group at the top. An error of ours leaves as one line on standard error, and exit status 1."""
 
@@ -123,6 +127,11 @@ class CommandTable(Group):
             return super().invoke(ctx)
         except HeadworksError as error:
             typer.echo(f"error [{error.code}]: {told(error)}", err=True)
+            raise typer.Exit(1) from None
+        except UnicodeEncodeError as error:
+            if error.reason != _NO_TEXT:
+                raise
+            typer.echo("error [settings_invalid]: an argument or a variable is not UTF-8", err=True)
             raise typer.Exit(1) from None
 
 

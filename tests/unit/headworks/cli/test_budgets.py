@@ -68,3 +68,10 @@ def test_the_gate_of_another_process_cannot_be_asked(
     monkeypatch.setenv("HEADWORKS_REDIS__URL", "memory://")
     result = invoke("budgets show")
     assert (result.exit_code, "no other process can ask" in result.stderr) == (1, True)
+
+
+@pytest.mark.parametrize("name", ["acme\udcff", "key:\udcff"])
+def test_a_name_that_is_no_text_is_refused_in_one_line(database: None, invoke: Invoke, name: str) -> None:
+    done = invoke("budgets set --dollars-per-day 5", name)
+    assert done.exit_code == 1
+    assert done.stderr == "error [settings_invalid]: an argument or a variable is not UTF-8\n"
