@@ -5,20 +5,17 @@ import os
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
-import orjson
 import pytest
 
-from broker.ops import jobs, policies
+from broker.ops import jobs
 from broker.ops.explain import Explained, explain
-from broker.ops.projects import Address
-from broker.policy.revision import PolicyRevision
 from broker.store.database import Database
 from broker.store.flags import FlagRow
-from broker.store.policies import Policies
 from headworks import Answered, Client, Refused
 from tests.stack import until
 from tests.stack.fixtures import Pipeline
 from tests.stack.jobs import chat
+from tests.stack.policy import activate
 from tests.unit.plugged import install
 
 TIMEOUT_S = 60.0
@@ -48,20 +45,6 @@ async def database(pipeline: Pipeline) -> AsyncIterator[Database]:
     opened = await Database.open(pipeline.stack.settings.database)
     yield opened
     await opened.close()
-
-
-async def activate(pipeline: Pipeline, database: Database, name: str, **document: Any) -> str:
-    """For the application's project; returns when the worker decides by it."""
-    revision = PolicyRevision.load(orjson.dumps({"version": 1, **document}))
-    await policies.activate(database, revision, Address(name, name))
-    number = (await Policies(database).beyond(0))[-1].number
-
-    async def adopted() -> bool:
-        events = [event for event in pipeline.worker.events() if event["event"] == "policy.adopted"]
-        return any(event["number"] >= number for event in events)
-
-    await until(adopted, f"the worker to adopt activation {number}")
-    return revision.id
 
 
 async def explained(pipeline: Pipeline, database: Database, result: Answered | Refused) -> Explained:

@@ -2,24 +2,20 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Any
 
-import orjson
 import pytest
 
 from broker.errors import Conflict
-from broker.ops import approvals, policies, reviewers, reviews
+from broker.ops import approvals, reviewers, reviews
 from broker.ops.operator import operator
-from broker.ops.projects import Address
-from broker.policy.revision import PolicyRevision
 from broker.store.database import Database
 from broker.store.operations import latest
-from broker.store.policies import Policies
 from broker.store.reviews import Review
 from headworks import Answered, Cancelled, Client, Refused
 from tests.stack import until
 from tests.stack.fixtures import Pipeline
 from tests.stack.jobs import chat
+from tests.stack.policy import activate
 from tests.unit.broker.policy.jobs import rule
 
 TIMEOUT_S = 60.0
@@ -41,19 +37,6 @@ async def database(pipeline: Pipeline) -> AsyncIterator[Database]:
     await reviewers.appoint(opened, operator())
     yield opened
     await opened.close()
-
-
-async def activate(pipeline: Pipeline, database: Database, name: str, **document: Any) -> None:
-    """For the application's project; returns when the worker decides by it."""
-    revision = PolicyRevision.load(orjson.dumps({"version": 1, **document}))
-    await policies.activate(database, revision, Address(name, name))
-    number = (await Policies(database).beyond(0))[-1].number
-
-    async def adopted() -> bool:
-        events = [event for event in pipeline.worker.events() if event["event"] == "policy.adopted"]
-        return any(event["number"] >= number for event in events)
-
-    await until(adopted, f"the worker to adopt activation {number}")
 
 
 async def held(database: Database, name: str) -> Review:

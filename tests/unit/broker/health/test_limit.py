@@ -72,18 +72,24 @@ def test_enough_calls_in_a_row_that_are_turned_away_always_lower_it(
     assert int(min(before, under_way) * 0.7) <= rule.at(now) <= max(1, int(before * 0.7))
 
 
-@given(st.lists(steps, max_size=100), st.lists(st.integers(10, 30), max_size=60), st.integers(1, MOST))
-def test_single_calls_that_are_turned_away_among_ten_that_are_served_never_lower_it(
-    course: list[tuple[Ending, float, float, int]], gaps: list[int], under_way: int
+@pytest.mark.parametrize(("trouble", "served_least"), [(Ending.OVERLOADED, 10), (Ending.FAILED, 4)])
+@given(st.lists(steps, max_size=100), st.lists(st.integers(0, 20), max_size=60), st.integers(1, MOST))
+def test_single_calls_in_trouble_among_enough_that_are_served_never_lower_it(
+    trouble: Ending,
+    served_least: int,
+    course: list[tuple[Ending, float, float, int]],
+    gaps: list[int],
+    under_way: int,
 ) -> None:
+    """Ten where one is turned away, four where one fails."""
     rule, now = played(course)
     for number in range(MOST):
         rule.ended(Ending.SERVED, now, now + number / 100, under_way)
     now += FORGET_S + 1
     before = rule.at(now)
     for gap in gaps:
-        assert rule.ended(Ending.OVERLOADED, now, now, under_way) is None
-        for _ in range(gap):
+        assert rule.ended(trouble, now, now, under_way) is None
+        for _ in range(served_least + gap):
             rule.ended(Ending.SERVED, now, now, under_way)
     assert rule.at(now) == before == MOST
 
@@ -122,22 +128,6 @@ def test_enough_calls_in_a_row_that_fail_always_lower_it(
     [cut] = cuts
     assert cut.cause is Cause.FAILURES
     assert rule.at(now) == max(1, int(min(before, under_way) * 0.5))
-
-
-@given(st.lists(steps, max_size=100), st.lists(st.integers(4, 30), max_size=60), st.integers(1, MOST))
-def test_single_calls_that_fail_among_four_that_are_served_never_lower_it(
-    course: list[tuple[Ending, float, float, int]], gaps: list[int], under_way: int
-) -> None:
-    rule, now = played(course)
-    for number in range(MOST):
-        rule.ended(Ending.SERVED, now, now + number / 100, under_way)
-    now += FORGET_S + 1
-    before = rule.at(now)
-    for gap in gaps:
-        assert rule.ended(Ending.FAILED, now, now, under_way) is None
-        for _ in range(gap):
-            rule.ended(Ending.SERVED, now, now, under_way)
-    assert rule.at(now) == before == MOST
 
 
 def test_trouble_with_little_under_way_leaves_room_for_twice_that_soon() -> None:
