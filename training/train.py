@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from broker.policy.injection.windows import MARKS
-from training import judge, matrix, rows
+from training import judge, matrix, nested, rows
 from training.fit import Fitted, Settings, fit
 from training.matrix import SCALES, Windows
 
@@ -21,6 +21,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m training.train", description=__doc__)
     parser.add_argument("files", nargs="+", type=Path, help="JSONL: text, label, category, source")
     parser.add_argument("--out", type=Path, help="where the model goes; none is written without it")
+    parser.add_argument("--nested", action="store_true", help="judge with thresholds chosen on other folds")
     options = parser.parse_args()
     started = time.monotonic()
     entries = rows.read(options.files)
@@ -29,6 +30,9 @@ def main() -> None:
     settings = Settings()
     best = judge.left_out(found, entries, settings)
     _say(json.dumps(judge.report(best, entries), indent=1))
+    if options.nested:
+        verdicts = nested.judge(found, entries, [settings])
+        _say(json.dumps({"nested": nested.report(verdicts, entries)}, indent=1))
     if options.out:
         fitted = fit(found, entries, np.ones(len(entries), bool), settings)
         options.out.write_text(_document(found, fitted, judge.thresholds(best, entries), settings) + "\n")
