@@ -30,9 +30,14 @@ _SECRET_PREFIX: Final = "whsec_"
 _URL_CHARS_MAX: Final = 2_000
 _SCHEMES: Final = ("https", "http")
 _EMBEDS_IPV4: Final = tuple(
-    map(ipaddress.IPv6Network, ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32", "::/96"))
+    map(
+        ipaddress.IPv6Network,
+        ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32", "::/96", "::ffff:0:0:0/96"),
+    )
 )
-"""NAT64, 6to4, Teredo and the first mapping carry an IPv4 address, which may be a private one."""
+"""NAT64, 6to4, Teredo, the first mapping and SIIT's (RFC 2765) carry an IPv4 address, which may be a private
+one.
+"""
 
 
 @dataclass(frozen=True, slots=True)

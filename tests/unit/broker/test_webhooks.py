@@ -138,6 +138,7 @@ async def test_no_address_in_disguise_passes(url: str) -> None:
         "ff02::1",
         "::ffff:10.0.0.1",
         "64:ff9b::a00:1",
+        "::ffff:0:a00:1",
         "2002:a00:1::",
         "::127.0.0.1",
         "fec0::1",
