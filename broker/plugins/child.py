@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import Iterable
@@ -96,10 +97,10 @@ class Child:
         return tuple(map(Flag.of, said["flags"]))
 
     async def kill(self) -> None:
-        """At once: whatever it is doing, nobody waits for it."""
+        """At once, with all processes that it has started: whatever it is doing, nobody waits for it."""
         self.is_over = True
-        with suppress(ProcessLookupError):
-            self._process.kill()
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
         with suppress(TimeoutError):
             await asyncio.wait_for(self._process.wait(), _REAP_S)
 

@@ -6,7 +6,7 @@ import pytest
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "names_detector"
 SOURCE = '''
-import os, signal, sys, threading, time
+import os, signal, subprocess, threading
 from headworks.detectors import Finding, Mark
 
 print("what is printed at the import goes nowhere")
@@ -21,6 +21,8 @@ class Words:
         text = passages[0].text
         if "raise" in text:
             raise ValueError(text)
+        if "spawn" in text:
+            subprocess.Popen(["sleep", "600"], stdout=open(text.split()[1], "w"))
         if "hang" in text:
             threading.Event().wait()
         if "die" in text:

@@ -1,8 +1,10 @@
 """A detector in a process of its own: what it finds, and every way in which it can fail."""
 
+import asyncio
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -66,6 +68,16 @@ async def test_one_that_hangs_is_killed() -> None:
         with pytest.raises(DetectorTimedOut):
             await child.look("request", asks("hang"))
         assert child.is_over
+
+
+async def test_what_it_has_started_ends_with_it(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "held")
+    async with started() as child:
+        held = asyncio.create_task(asyncio.to_thread((tmp_path / "held").read_bytes))
+        assert await child.look("request", asks(f"spawn {tmp_path / 'held'}")) == ()
+        assert not held.done()
+    async with asyncio.timeout(60):
+        assert await held == b""
 
 
 async def test_one_that_dies_is_over() -> None:
