@@ -7,7 +7,7 @@ from typing import NamedTuple
 import re2
 
 from broker.policy.dlp.errors import DlpRulesInvalid
-from broker.policy.dlp.scanning import Pattern, utf8_pattern
+from broker.policy.dlp.scanning import Found, Pattern, utf8_pattern
 from broker.policy.dlp.spans import Kind, Span
 
 PHRASES_MAX = 10_000
@@ -57,11 +57,16 @@ class Dictionary:
 
     def __init__(self, name: str, phrases: Collection[str]) -> None:
         self._name = _checked_name(name)
-        words = sorted({" ".join(phrase.split()) for phrase in phrases}, key=len, reverse=True)
+        words = sorted({" ".join(phrase.split()) for phrase in phrases}, key=lambda word: (-len(word), word))
         if not words or not words[-1] or len(words) > PHRASES_MAX or len(words[0]) > PHRASE_CHARACTERS_MAX:
             limits = f"1 to {PHRASES_MAX} phrases of at most {PHRASE_CHARACTERS_MAX} characters"
             raise DlpRulesInvalid(f"dictionary {name!r}: give {limits}")
         self._pattern = _compiled(name, _whole(words), _DICTIONARY_MEMORY_BYTES, ignore_case=True)
+        signs = [word for word in words if len(word) == 1 and not _of_a_word(word)]
+        begun = _whole(word for word in words if _of_a_word(word[0]))
+        self._behind_a_sign = (
+            _compiled(name, begun, _DICTIONARY_MEMORY_BYTES, ignore_case=True) if signs else None
+        )
 
     def find(self, utf8: Utf8) -> Iterator[Span]:
         last, at = 0, 0
@@ -72,14 +77,20 @@ class Dictionary:
             yield Span(start, at, self._name)
 
     def _matches(self, data: bytes) -> Iterator[tuple[int, int]]:
-        """Each behind the one before, whose last character may be what tells that a word begins."""
+        """Each behind the one before, whose last character may be what tells that a word begins. Where that
+        character is a word too, a search from there finds it again: what begins behind is looked for first.
+        """
         at = end = 0
         while (match := self._pattern.search(data, at)) is not None:
-            found = max(_GROUPS, key=match.start)  # of the others it is -1
-            start, stop = match.start(found), match.end(found)
+            start, stop = _word(match)
             if start >= end:
                 yield start, stop
                 end = stop
+                if self._behind_a_sign is not None:
+                    behind = self._behind_a_sign.match(data, _last(data, stop))
+                    if behind is not None and _word(behind)[0] == stop:
+                        yield _word(behind)
+                        end = stop = _word(behind)[1]
             at = max(at + 1, stop - _UTF8_BYTES_MAX)
 
 
@@ -116,6 +127,20 @@ class Expression:
             at = max(match.end(), match.start() + 1)
 
 
+def _last(data: bytes, stop: int) -> int:
+    """Where the last character before `stop` begins."""
+    at = stop - 1
+    while data[at] in _CONTINUATIONS:
+        at -= 1
+    return at
+
+
+def _word(match: Found) -> tuple[int, int]:
+    """Where the word of a match stands, without what is around it."""
+    found = max(_GROUPS, key=match.start)  # of the others it is -1
+    return match.start(found), match.end(found)
+
+
 def _checked_name(name: str) -> str:
     if not name or not name.isidentifier() or not name.isascii() or len(name) > 64 or name in set(Kind):
         raise DlpRulesInvalid(
@@ -133,7 +158,8 @@ def _compiled(name: str, source: str, max_memory_bytes: int, ignore_case: bool =
 
 def _whole(words: Iterable[str]) -> str:
     """A pattern, in whose groups the words are, by what must stand around them: where a word begins or ends
-    with what words are made of, something else, or nothing. Of several at one place the first that is whole.
+    with what words are made of, something else, or nothing. Of several at one place the first that is whole,
+    and those before which nothing need stand before those whose sign in front may be a word of its own.
     """
     classes: dict[tuple[bool, bool], list[str]] = {}
     for word in words:
@@ -142,7 +168,7 @@ def _whole(words: Iterable[str]) -> str:
     classes |= {edges: [_NOTHING] for edges in _EDGES_OF_WORDS if edges not in classes}
     return "|".join(
         f"{_BEFORE if before else ''}({'|'.join(bodies)}){_BEHIND if behind else ''}"
-        for (before, behind), bodies in classes.items()
+        for (before, behind), bodies in sorted(classes.items())
     )
 
 

@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from broker.policy.dlp.customers import PHRASES_MAX
@@ -39,6 +39,8 @@ def test_no_phrase_hides_another(marked: str) -> None:
     assert finder.find(text) == spans
 
 
+@example(words=["+", "b"], text="+B b+b++b")
+@example(words=["京", "+", "b a"], text="京b a+b  a京+b a")
 @given(
     words=st.lists(st.text("ab é京+ ", min_size=1, max_size=4).filter(str.strip), min_size=1, max_size=4),
     text=st.text("abAB é京+ \n", max_size=30),
