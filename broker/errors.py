@@ -15,7 +15,9 @@
     ├── Unavailable               a part is away: wait and try again   (retryable)
     │   ├── KafkaUnavailable
     │   ├── DatabaseUnavailable
+    │   │   └── DatabaseDamaged
     │   ├── RedisUnavailable
+    │   │   └── RedisDamaged
     │   ├── GateClosed
     │   ├── AppendTimeRequired
     │   ├── DirectoryBehind
@@ -57,6 +59,8 @@ class HeadworksError(Exception):
 
     code: ClassVar[str] = "internal_error"
     retryable: ClassVar[bool] = False
+    is_alarming: ClassVar[bool] = False
+    """Time alone does not mend it, and no job has caused it: an operator must know."""
 
 
 class ConfigurationError(HeadworksError):
@@ -114,8 +118,22 @@ class DatabaseUnavailable(Unavailable):
     code = "database_unavailable"
 
 
+class DatabaseDamaged(DatabaseUnavailable):
+    """It answers, with an error of its own: damaged data, or a fault in the server. Work waits."""
+
+    code = "database_damaged"
+    is_alarming = True
+
+
 class RedisUnavailable(Unavailable):
     code = "redis_unavailable"
+
+
+class RedisDamaged(RedisUnavailable):
+    """Something else has written to the gate's keys: what they say is not believed. Work waits."""
+
+    code = "redis_damaged"
+    is_alarming = True
 
 
 class GateClosed(Unavailable):

@@ -72,9 +72,14 @@ local function present_epoch()
   return string.match(redis.call('INFO', 'server'), 'run_id:(%w+)') .. LAYOUT
 end
 
+-- Answers an error that says whose key is not as the gate writes it, and changes nothing more.
+local function damaged(key)
+  error({err = 'DAMAGED ' .. key})
+end
+
 local function is_open()
   local found = redis.call('HMGET', GATE, 'epoch', 'stamp')
-  if found[1] ~= present_epoch() or tonumber(found[2]) < SEEN then return false end
+  if found[1] ~= present_epoch() or (tonumber(found[2]) or damaged(GATE)) < SEEN then return false end
   STAMP = math.max(STAMP, tonumber(found[2]))
   redis.call('HSET', GATE, 'stamp', decimal(STAMP))
   return true
@@ -102,6 +107,7 @@ end
 local function unpack_hold(record)
   local state, names, nanodollars, input, output, day, month, minute =
     string.match(record, '^(%a)|([^|]+)|(%d+)|(%d+)|(%d+)|(%d+)|(%d+)|(%d+)$')
+  if not state then damaged(HOLDS) end
   return {state = state, names = names, nanodollars = tonumber(nanodollars), input = tonumber(input),
     output = tonumber(output), day = tonumber(day), month = tonumber(month), minute = tonumber(minute)}
 end
@@ -119,9 +125,10 @@ local THIS_DAY, THIS_MONTH, THIS_MINUTE =
 
 local nodes, splits, holds_there = {}, {}, nil
 
-local function numbers_of(stored)
+local function numbers_of(stored, key)
   if not stored then return {0, 0, 0, 0} end
-  local one, two, three, four = string.match(stored, '^(%S+) (%S+) ?(%S*) ?(%S*)$')
+  local one, two, three, four = string.match(stored, '^(-?%d+) (-?%d+) ?(-?%d*) ?(-?%d*)$')
+  if not one then damaged(key) end
   return {tonumber(one), tonumber(two), tonumber(three), tonumber(four)}
 end
 
@@ -129,7 +136,7 @@ end
 local function window(found, field)
   local counters = found.windows[field]
   if not counters then
-    counters = numbers_of(redis.call('HGET', found.key, field))
+    counters = numbers_of(redis.call('HGET', found.key, field), found.key)
     found.windows[field] = counters
   end
   return counters
@@ -160,8 +167,9 @@ local function node(name)
     local key = node_key(name)
     local stored = redis.call('HMGET', key, THIS_DAY, THIS_MONTH, THIS_MINUTE, 'jobs')
     if not stored[3] then forget_closed_windows(key) end
-    local day, month, minute = numbers_of(stored[1]), numbers_of(stored[2]), numbers_of(stored[3])
-    local stored_jobs = tonumber(stored[4] or 0)
+    local day, month, minute =
+      numbers_of(stored[1], key), numbers_of(stored[2], key), numbers_of(stored[3], key)
+    local stored_jobs = tonumber(stored[4] or 0) or damaged(key)
     found = {key = key, day = day, month = month, minute = minute, jobs = right_jobs(stored_jobs),
       stored_jobs = stored_jobs, changed = {},
       windows = {[THIS_DAY] = day, [THIS_MONTH] = month, [THIS_MINUTE] = minute}}
@@ -254,6 +262,7 @@ local function look_up(items, days)
     for day, windows in pairs(settled) do
       if windows[index] then
         local month, minute = string.match(windows[index], '^(%d+) (%d+)$')
+        if not month then damaged(settled_key(day)) end
         known[id] = {settled = {day = day, month = tonumber(month), minute = tonumber(minute)}}
       end
     end

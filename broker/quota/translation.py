@@ -1,11 +1,11 @@
-"""Which errors of the Redis client mean that Redis is away, and which that it will not do."""
+"""Which errors of the Redis client mean that Redis is away, or damaged, and which that it will not do."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from redis import exceptions
 
-from broker.errors import HeadworksError, RedisUnavailable, RedisUnfit
+from broker.errors import HeadworksError, RedisDamaged, RedisUnavailable, RedisUnfit
 
 _UNFIT = (
     exceptions.AuthenticationError,
@@ -28,6 +28,11 @@ _AWAY = (
 )
 _AWAY_CODES = frozenset({"BUSY", "MISCONF", "NOREPLICAS"})
 """Error codes that the client gives no class of its own."""
+_DAMAGE_CODES = {
+    "WRONGTYPE": "a key of the gate is of another type",
+    "DAMAGED": "a key of the gate holds what no script of the gate writes",
+}
+"""The second is what the scripts themselves say."""
 _NOT_PERMITTED = ("The user executing the script can't", "ACL failure in script")
 """How Redis 7.0, and how 7.2 and later, begin to say that a user may run a script and not what is in it."""
 
@@ -55,7 +60,10 @@ def translate(error: BaseException) -> HeadworksError | None:
         return RedisUnavailable(f"Redis is away: {kind}")
     if isinstance(error, exceptions.ResponseError) and str(error).startswith(_NOT_PERMITTED):
         return RedisUnfit("Redis lets this user run no command of the gate's scripts; mend the ACL")
-    code = str(error).partition(" ")[0]
-    if isinstance(error, exceptions.ResponseError) and code in _AWAY_CODES:
-        return RedisUnavailable(f"Redis is away: {code}")
-    return None
+    return _by_code(str(error).partition(" ")[0]) if isinstance(error, exceptions.ResponseError) else None
+
+
+def _by_code(code: str) -> HeadworksError | None:
+    if code in _DAMAGE_CODES:
+        return RedisDamaged(f"the counters in Redis are damaged: {_DAMAGE_CODES[code]}")
+    return RedisUnavailable(f"Redis is away: {code}") if code in _AWAY_CODES else None

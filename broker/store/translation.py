@@ -9,7 +9,7 @@ from socket import gaierror
 
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from broker.errors import DatabaseUnavailable
+from broker.errors import DatabaseDamaged, DatabaseUnavailable
 
 _SQLSTATE_CLASSES = {
     "08": "connection failed",
@@ -37,12 +37,18 @@ _SQLSTATES = {
     "53300": "too many connections",
     "55P03": "lock not available",
     "57P03": "starting up or in recovery",
-    "XX001": "its data are damaged",
-    "XX002": "an index is damaged",
 }
 """PostgreSQL's error codes, appendix A of its manual. Statements are fixed texts, so that none of these is a
 job's doing; another error of the class 42 is a fault of ours. 0A000 is what a statement prepared before a
 migration gets after it.
+"""
+_SQLSTATES_OF_DAMAGE = {
+    "XX000": "it met an error of its own, its log says which",
+    "XX001": "its data are damaged",
+    "XX002": "an index is damaged",
+}
+"""XX000 stands for whatever the server did not expect: a torn catalog, say, or a fault of its own. Jobs that
+went on in spite of it would become dead letters one after the other.
 """
 
 _SQLITE_CODES = {
@@ -55,6 +61,8 @@ _SQLITE_CODES = {
     sqlite3.SQLITE_PERM: "its file may not be used",
     sqlite3.SQLITE_NOMEM: "out of memory",
     sqlite3.SQLITE_PROTOCOL: "locked",
+}
+_SQLITE_CODES_OF_DAMAGE = {
     sqlite3.SQLITE_CORRUPT: "its file is damaged",
     sqlite3.SQLITE_NOTADB: "its file is no database",
 }
@@ -67,22 +75,37 @@ def translate(error: BaseException, *, is_disconnect: bool = False) -> DatabaseU
     """
     if not isinstance(error, Exception):
         return None
+    if (damage := _damage(error)) is not None:
+        return DatabaseDamaged(f"the database does not serve: {damage}")
     cause = _by_sqlstate(error) or _by_sqlite_code(error) or _by_type(error)
     if cause is None and is_disconnect:
         cause = "connection lost"
     return None if cause is None else DatabaseUnavailable(f"the database is away: {cause}")
 
 
+def _damage(error: Exception) -> str | None:
+    code = _sqlite_code(error)
+    return _SQLSTATES_OF_DAMAGE.get(_sqlstate(error)) or _SQLITE_CODES_OF_DAMAGE.get(code)
+
+
 def _by_sqlstate(error: Exception) -> str | None:
-    sqlstate = getattr(error, "sqlstate", None)
-    if not isinstance(sqlstate, str):
-        return None
+    sqlstate = _sqlstate(error)
     return _SQLSTATES.get(sqlstate) or _SQLSTATE_CLASSES.get(sqlstate[:2])
 
 
 def _by_sqlite_code(error: Exception) -> str | None:
+    return _SQLITE_CODES.get(_sqlite_code(error))
+
+
+def _sqlstate(error: Exception) -> str:
+    sqlstate = getattr(error, "sqlstate", None)
+    return sqlstate if isinstance(sqlstate, str) else ""
+
+
+def _sqlite_code(error: Exception) -> int:
+    """The primary one; 0, which is no error, where it is not SQLite's."""
     code = getattr(error, "sqlite_errorcode", None)
-    return _SQLITE_CODES.get(code & 0xFF) if isinstance(code, int) else None
+    return code & 0xFF if isinstance(code, int) else 0
 
 
 def _by_type(error: Exception) -> str | None:

@@ -253,9 +253,12 @@ class Metrics:
         self._alarms[code,].inc()
 
     def trouble(self, stage: str, error: BaseException) -> None:
-        """Count it, and log it once in a while."""
-        code = error.code if isinstance(error, HeadworksError) else HeadworksError.code
+        """Count it, and log it once in a while; one that is alarming counts as an alarm too."""
+        known = error if isinstance(error, HeadworksError) else HeadworksError()
+        code = known.code
         self._troubles[stage, code].inc()
+        if known.is_alarming:
+            self.alarm(code)
         if self._is_news(stage, code):
             _log.warning(Event.TROUBLE, stage=stage, code=code, exc_info=error)
 

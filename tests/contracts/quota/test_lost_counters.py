@@ -6,8 +6,9 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from redis.asyncio import Redis
 
-from broker.errors import DatabaseUnavailable, GateClosed
+from broker.errors import DatabaseUnavailable, GateClosed, RedisDamaged
 from broker.quota.calendar import DAY_MS, MINUTE_MS, Calendar, OpenWindows
 from broker.quota.gate import Granted, Over, Release, Settled, StartRequest
 from broker.quota.limits import NUMBER_MAX, Limits
@@ -81,6 +82,36 @@ async def test_counters_of_another_redis_process_are_not_believed(bench: Bench) 
     await every_verb(bench.gate)
     await bench.gate.rebuild(bench.ledger)
     assert await bench.counters() == {}
+
+
+@pytest.mark.parametrize("closed_bench", ["redis"], indirect=True)  # nobody else reaches the embedded one
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda client, gate: client.set(f"{gate}node:p{PROJECT}", "7"),
+        lambda client, gate: client.set(f"{gate}holds", "7"),
+        lambda client, gate: client.hset(f"{gate}node:p{PROJECT}", f"d:{DAY}", "much"),
+        lambda client, gate: client.hset(f"{gate}node:p{PROJECT}", "jobs", "many"),
+        lambda client, gate: client.hset(f"{gate}holds", "a", "whatever"),
+        lambda client, gate: client.hset(f"{gate}settled:{DAY}", "a", "whatever"),
+        lambda client, gate: client.hset(f"{gate}gate", "stamp", "late"),
+    ],
+)
+async def test_what_no_script_wrote_is_not_believed_until_an_operator_closes_the_gate(
+    bench: Bench, damage: Callable[[Redis, str], Awaitable[object]]
+) -> None:
+    base = f"{bench.prefix}:{{o{ORGANIZATION}}}:"
+    await bench.client.delete(f"{base}node:p{PROJECT}", f"{base}holds", f"{base}settled:{DAY}")
+    await damage(bench.client, base)
+    for _ in range(2):
+        with pytest.raises(RedisDamaged):
+            await bench.gate.reserve([request("a")])
+    await bench.client.delete(f"{base}gate")
+    with pytest.raises(GateClosed):
+        await bench.gate.reserve([request("a")])
+    await bench.gate.rebuild(bench.ledger)
+    assert await bench.counters() == {}
+    assert isinstance((await bench.gate.reserve([request("a")]))[0], Granted)
 
 
 async def test_an_older_snapshot_put_back_in_place_is_not_believed(bench: Bench) -> None:

@@ -3,7 +3,7 @@ import inspect
 import pytest
 from redis import exceptions
 
-from broker.errors import HeadworksError, RedisUnavailable, RedisUnfit
+from broker.errors import HeadworksError, RedisDamaged, RedisUnavailable, RedisUnfit
 from broker.quota.translation import translate, translated
 
 OURS = {
@@ -48,6 +48,8 @@ def test_every_error_of_the_client_is_mapped_or_known_to_be_ours(kind: type[Exce
         (exceptions.ResponseError("MISCONF secret-host"), RedisUnavailable),
         (exceptions.ResponseError("BUSY secret-host"), RedisUnavailable),
         (ConnectionResetError("secret-host"), RedisUnavailable),
+        (exceptions.ResponseError("WRONGTYPE secret-host"), RedisDamaged),
+        (exceptions.ResponseError("DAMAGED secret-host"), RedisDamaged),
         (exceptions.AuthenticationError("secret-host"), RedisUnfit),
         (exceptions.NoPermissionError("secret-host"), RedisUnfit),
         (exceptions.ResponseError("The user executing the script can't run secret-host"), RedisUnfit),
@@ -63,5 +65,5 @@ def test_foreign_errors_leave_as_ours_and_show_nothing(
 
 
 def test_a_fault_in_a_script_passes_as_it_is() -> None:
-    with pytest.raises(exceptions.ResponseError, match="WRONGTYPE"), translated():
-        raise exceptions.ResponseError("WRONGTYPE of key")
+    with pytest.raises(exceptions.ResponseError, match="nil value"), translated():
+        raise exceptions.ResponseError("ERR user_script:7: attempt to index a nil value")

@@ -7,6 +7,7 @@ import pytest
 from asyncpg import exceptions
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
+from broker.errors import DatabaseDamaged
 from broker.store.translation import translate
 
 AWAY: list[type[asyncpg.PostgresError]] = [
@@ -16,11 +17,9 @@ AWAY: list[type[asyncpg.PostgresError]] = [
     exceptions.ConnectionFailureError,
     exceptions.CrashShutdownError,
     exceptions.ConfigFileError,
-    exceptions.DataCorruptedError,
     exceptions.DeadlockDetectedError,
     exceptions.DiskFullError,
     exceptions.IdleInTransactionSessionTimeoutError,
-    exceptions.IndexCorruptedError,
     exceptions.InsufficientPrivilegeError,
     exceptions.InsufficientResourcesError,
     exceptions.InvalidCachedStatementError,
@@ -37,11 +36,15 @@ AWAY: list[type[asyncpg.PostgresError]] = [
     exceptions.UndefinedFunctionError,
     exceptions.UndefinedTableError,
 ]
+DAMAGED: list[type[asyncpg.PostgresError]] = [
+    exceptions.DataCorruptedError,
+    exceptions.IndexCorruptedError,
+    exceptions.InternalServerError,
+]
 WRONG: list[type[asyncpg.PostgresError]] = [
     exceptions.CheckViolationError,
     exceptions.DataError,
     exceptions.DatatypeMismatchError,
-    exceptions.InternalServerError,
     exceptions.InvalidCatalogNameError,
     exceptions.InvalidPasswordError,
     exceptions.NotNullViolationError,
@@ -56,7 +59,16 @@ WRONG: list[type[asyncpg.PostgresError]] = [
 def test_what_time_mends_at_postgresql(kind: type[asyncpg.PostgresError]) -> None:
     away = translate(kind("of the server"))
     assert away is not None
+    assert not away.is_alarming
     assert "of the server" not in str(away)
+
+
+@pytest.mark.parametrize("kind", DAMAGED)
+def test_what_an_operator_mends_at_postgresql(kind: type[asyncpg.PostgresError]) -> None:
+    damaged = translate(kind("of the server"))
+    assert isinstance(damaged, DatabaseDamaged)
+    assert damaged.is_alarming
+    assert "of the server" not in str(damaged)
 
 
 @pytest.mark.parametrize("kind", WRONG)

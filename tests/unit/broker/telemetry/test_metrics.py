@@ -2,7 +2,7 @@ import pytest
 from prometheus_client import generate_latest
 from structlog.testing import capture_logs
 
-from broker.errors import DatabaseUnavailable
+from broker.errors import DatabaseUnavailable, RedisDamaged
 from broker.providers.provider import Answer, Failed, Rejected, Result
 from broker.telemetry.metrics import LABELS_MAX, Children, Metrics
 from schemas.reasons import Disbelief, Failure, Refusal, Unauthentic
@@ -150,3 +150,12 @@ def test_every_metric_is_named_and_explained(metrics: Metrics) -> None:
     families = {line.split()[2] for line in page.splitlines() if line.startswith("# HELP")}
 
     assert all(name.startswith("headworks_") for name in families)
+
+
+def test_a_trouble_that_time_does_not_mend_is_an_alarm(metrics: Metrics) -> None:
+    metrics.trouble("reserve", RedisDamaged("a key of the gate is of another type"))
+    metrics.trouble("reserve", DatabaseUnavailable("away"))
+
+    assert value(metrics, "troubles_total", stage="reserve", code="redis_damaged") == 1
+    assert value(metrics, "alarms_total", code="redis_damaged") == 1
+    assert value(metrics, "alarms_total", code="database_unavailable") is None
