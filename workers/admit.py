@@ -6,29 +6,33 @@ jobs.<lane>[.<application>]
   seen before     → outcomes, as a repeat or a conflict
   called off      → outcomes
   to be reviewed  → parked, until somebody decides (`review`)
+  begun before    → reserved.<lane>: DISPATCH finishes it
   else            → RESERVE: handed over where this process runs it and the gate is open, else by
-                    admitted.<lane>
+                    admitted.<lane>. Where DISPATCH is there too and can begin at once, what RESERVE holds
+                    for is handed on to it, and done with here when DISPATCH has done with it
 """
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Container, Iterable, Mapping, Sequence
 from time import monotonic
+from typing import NamedTuple
 
 from broker.errors import GateClosed, NotBelieved, RedisUnavailable
 from broker.identity.directory import Directory
-from broker.policy.decide import Policy
+from broker.policy.decide import Judgement, Policy
 from broker.pricing.project_books import ProjectBooks
 from broker.records import Incoming, Inner, Outgoing
 from broker.settings import Settings
 from broker.store.cancels import CancelRow, Cancels
-from broker.store.jobs import JobRow, Jobs, Seen
+from broker.store.jobs import Seen
 from schemas import topics
 from schemas.envelope import TTL_S_MAX
 from schemas.outcomes import Cancelling, Conflict, Repeat
-from schemas.reasons import Refusal
+from schemas.reasons import Refusal, Unauthentic
 from schemas.state import State
 from workers.examining import Cancel, Examiner, Job
+from workers.register import Again, Register
 from workers.review import Held, Holding, held, run_key
 from workers.sampling import Sampler
 from workers.tools import Tools
@@ -40,10 +44,28 @@ _GATE_AWAY_MS = 5_000
 for which everything behind would wait.
 """
 
-Hold = Callable[[Sequence[Inner], Sequence[Outgoing]], Awaitable[None]]
-"""RESERVE's: take the jobs' holds, and publish what follows and the records beside."""
+Begin = Callable[[Inner], bool]
+"""Have DISPATCH begin a job that a hold was taken for, now or never: whether it does."""
+Hold = Callable[[Sequence[Inner], Sequence[Outgoing], Begin], Awaitable[None]]
+"""RESERVE's: take the jobs' holds, and publish what follows and is not begun, and the records beside."""
 Show = Callable[[State, bytes], None]
 """A job's value, to detectors that look at jobs beside their way."""
+
+
+class _Revoked(NamedTuple):
+    """A record under a key that is revoked now: nobody's, unless it was read, and begun, before."""
+
+    record: Incoming
+    inner: Inner
+
+
+class _Read(NamedTuple):
+    """What records turned out to be."""
+
+    jobs: list[Job]
+    cancels: list[Cancel]
+    revoked: list[_Revoked]
+    strangers: list[Outgoing]
 
 
 class Admit:
@@ -54,19 +76,23 @@ class Admit:
         directory: Directory,
         books: ProjectBooks,
         policy: Policy,
-        jobs: Jobs,
+        register: Register,
         cancels: Cancels,
         holding: Holding,
     ) -> None:
         admit = settings.admit
         self.hold: Hold | None = None
         """Where this process runs RESERVE too."""
+        self.begin: Callable[[Incoming, Inner], bool] = lambda *_: False
+        """Where it runs both RESERVE and DISPATCH: have DISPATCH begin the job of a record, and answer for
+        the record.
+        """
         self._hold_from_ms = 0
         """Not before, where the gate was away."""
         self.show: Show | None = None
         """Where a detector is plugged in."""
         self.examiner = Examiner(settings, tools, directory, books, policy)
-        self._jobs = jobs
+        self._register = register
         self._cancels = cancels
         self._holding = holding
         self._producer = tools.producer
@@ -78,24 +104,55 @@ class Admit:
         self._sampler = Sampler(admit.dead_letter_sample_per_s)
 
     async def handle(self, records: Sequence[Incoming]) -> None:
-        jobs, cancels, strangers = await self._examine(records)
+        jobs, cancels, revoked, strangers = await self._examine(records)
         await self._call_off(self._allowed(cancels))
-        seen = await self._jobs.register([_row(job) for job in jobs])
-        onward, ended, held = self._sorted(await self._going(zip(jobs, seen, strict=True)))
+        seen = await self._register.enter(jobs)
+        known = list(zip(jobs, seen, strict=True))
+        begun = await self._begun(known, revoked)
+        strangers += self._not_begun(revoked, begun)
+        onward, ended, held = self._sorted(await self._going(known, begun))
         asking = [self._outlets.outcome(cancel.state, Cancelling(), b"") for cancel in cancels]
         parked = await self._producer.send_all([self._holding.record(one) for one in held])
         await self._holding.enter(held, parked)
-        await self._pass_on(onward, strangers + asking + ended)
+        origins = {job.state.origin: job.record for job in jobs}
+        beside = strangers + asking + ended + self._resumed(begun)
+        await self._pass_on(onward, beside, lambda inner: self.begin(origins[inner.state.origin], inner))
         self._shown([*onward, *(one.inner for one in held)])
+
+    async def _begun(
+        self, known: Sequence[tuple[Job, Seen]], revoked: Sequence[_Revoked]
+    ) -> Mapping[str, Inner | None]:
+        """See `Register.begun`. Only what comes again can have begun."""
+        again = [Again(job.inner, _is_welcome(job)) for job, seen in known if seen is Seen.REDELIVERED]
+        before = await self._register.read_before([one.inner for one in revoked])
+        return await self._register.begun(again + [Again(inner, is_welcome=False) for inner in before])
+
+    def _not_begun(self, revoked: Sequence[_Revoked], begun: Container[str]) -> list[Outgoing]:
+        return [
+            letter
+            for record, inner in revoked
+            if inner.state.origin not in begun
+            for letter in self._turn_away(record, Unauthentic.KEY_REVOKED)
+        ]
+
+    def _resumed(self, begun: Mapping[str, Inner | None]) -> list[Outgoing]:
+        resumed = [inner for inner in begun.values() if inner is not None]
+        for _ in resumed:
+            self._metrics.job("admit", "resumed")
+        return [
+            self._outlets.onward(topics.reserved(inner.state.lane), inner, inner.state) for inner in resumed
+        ]
 
     def _shown(self, passed: Iterable[Inner]) -> None:
         if self.show is not None:
             for inner in passed:
                 self.show(inner.state, inner.value)
 
-    async def _going(self, jobs: Iterable[tuple[Job, Seen]]) -> list[tuple[Job, Seen]]:
-        """Without those that were held for review when they were read before."""
-        every = list(jobs)
+    async def _going(
+        self, known: Iterable[tuple[Job, Seen]], begun: Container[str]
+    ) -> list[tuple[Job, Seen]]:
+        """Without those that have begun, or were held for review, when they were read before."""
+        every = [(job, seen) for job, seen in known if job.state.origin not in begun]
         again = [job.state for job, seen in every if seen is Seen.REDELIVERED]
         held = await self._holding.waiting(again)
         return [
@@ -113,19 +170,19 @@ class Admit:
             end = self._end(job, seen)
             if end is not None:
                 ended.append(end)
-            elif job.judgement is not None and job.judgement.decision.effect == "review":
+            elif job.judgement is not None and _is_for_review(job.judgement):
                 to_hold.append(held(job.inner, job.judgement))
             else:
                 onward.append(job.inner)
         return onward, ended, to_hold
 
-    async def _pass_on(self, admitted: Sequence[Inner], beside: Sequence[Outgoing]) -> None:
+    async def _pass_on(self, admitted: Sequence[Inner], beside: Sequence[Outgoing], begin: Begin) -> None:
         """RESERVE's own topic is where jobs wait while the gate is away, so that refusals and cancellations
         that come behind them do not.
         """
         if admitted and self.hold is not None and self._may_hold():
             try:
-                await self.hold(admitted, beside)
+                await self.hold(admitted, beside, begin)
             except (RedisUnavailable, GateClosed) as error:
                 self._hold_from_ms = self._clock() + _GATE_AWAY_MS
                 self._metrics.trouble("reserve", error)
@@ -146,22 +203,28 @@ class Admit:
             self._hold_from_ms = now_ms + _GATE_AWAY_MS
         return True
 
-    async def _examine(self, records: Sequence[Incoming]) -> tuple[list[Job], list[Cancel], list[Outgoing]]:
-        jobs: list[Job] = []
-        cancels: list[Cancel] = []
-        strangers: list[Outgoing] = []
+    async def _examine(self, records: Sequence[Incoming]) -> _Read:
+        read = _Read([], [], [], [])
         yielded_at = monotonic()
         for record in records:
             try:
                 judged = await self.examiner.examine(record)
             except NotBelieved as error:
-                strangers += self._turn_away(record, error)
+                self._sort_out(record, error.reason, read)
             else:
-                cancels.append(judged) if isinstance(judged, Cancel) else jobs.append(judged)
+                read.cancels.append(judged) if isinstance(judged, Cancel) else read.jobs.append(judged)
             if monotonic() - yielded_at >= _YIELD_AFTER_S:
                 await asyncio.sleep(0)
                 yielded_at = monotonic()
-        return jobs, cancels, strangers
+        return read
+
+    def _sort_out(self, record: Incoming, reason: Unauthentic, read: _Read) -> None:
+        if reason is Unauthentic.KEY_REVOKED:
+            inner = self.examiner.identify(record, even_revoked=True)
+            if inner is not None:
+                read.revoked.append(_Revoked(record, inner))
+                return
+        read.strangers.extend(self._turn_away(record, reason))
 
     def _allowed(self, cancels: Sequence[Cancel]) -> list[Cancel]:
         """Beyond so many of an application in force the newest are not carried out: every process has them in
@@ -188,12 +251,12 @@ class Admit:
             for _ in cancels:
                 self._metrics.job("admit", "cancelling")
 
-    def _turn_away(self, record: Incoming, error: NotBelieved) -> list[Outgoing]:
-        self._metrics.unauthentic(error.reason)
+    def _turn_away(self, record: Incoming, reason: Unauthentic) -> list[Outgoing]:
+        self._metrics.unauthentic(reason)
         if not self._sampler.take(self._clock()):
             return []
-        self._metrics.dead_letter("admit", error.reason)
-        return [self._outlets.dead_record(record, "admit", error.reason.value)]
+        self._metrics.dead_letter("admit", reason)
+        return [self._outlets.dead_record(record, "admit", reason.value)]
 
     def _end(self, job: Job, seen: Seen) -> Outgoing | None:
         """Its outcome; None of a job that goes on."""
@@ -211,27 +274,21 @@ class Admit:
         return None
 
 
+def _is_for_review(judgement: Judgement) -> bool:
+    return judgement.decision.effect == "review"
+
+
+def _is_welcome(job: Job) -> bool:
+    return job.refused is None and (job.judgement is None or not _is_for_review(job.judgement))
+
+
 def _name(job: Job, seen: Seen) -> str:
     if seen in (Seen.CONFLICT, Seen.REPEAT, Seen.CANCELLED):
         return str(seen.value)
     if job.refused is not None:
         return str(job.refused.reason.value)
-    is_held = job.judgement is not None and job.judgement.decision.effect == "review"
+    is_held = job.judgement is not None and _is_for_review(job.judgement)
     return "held_for_review" if is_held else "passed"
-
-
-def _row(job: Job) -> JobRow:
-    state = job.state
-    return JobRow(
-        application_id=state.application_id,
-        job_id=state.job_id,
-        value_sha256=state.value_sha256,
-        origin=state.origin,
-        lane=state.lane.value,
-        project_id=state.project_id,
-        appended_ms=state.appended_ms,
-        deadline_ms=state.deadline_ms,
-    )
 
 
 def _cancel_row(state: State) -> CancelRow:

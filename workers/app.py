@@ -18,7 +18,7 @@ from faststream.kafka import KafkaBroker
 from broker.kafka.consuming import GroupSource, Place, stream_broker
 from broker.ops.webhooks import secret_of
 from broker.plugins.contract import Phase
-from broker.records import Incoming
+from broker.records import Handed, Incoming, Inner
 from broker.settings import Settings
 from broker.telemetry.http import asgi_routes
 from broker.telemetry.metrics import Metrics
@@ -41,6 +41,7 @@ from workers.notifier import Notifier
 from workers.parked_share import SHARED_BY
 from workers.parts import Parts
 from workers.poison import Poison
+from workers.register import Register
 from workers.reserve import Reserve
 from workers.retry import WAITING_MAX, Retry
 from workers.review import Holding, Rulings
@@ -82,6 +83,7 @@ class Worker:
         self._waker: asyncio.Task[None] | None = None
         self._parts: Parts | None = None
         self._reserving: Reserve | None = None
+        self._dispatching: Pump[Incoming] | None = None
         self._detecting: Detecting | None = None
         self._watch: Watch | None = None
 
@@ -158,7 +160,7 @@ class Worker:
             parts.directory,
             parts.books,
             parts.policy,
-            parts.jobs,
+            Register(parts.jobs, parts.attempts),
             parts.cancels,
             Holding(parts.tools, parts.reviews, parts.parking),
         )
@@ -169,10 +171,23 @@ class Worker:
             lane.value: self._source(f"headworks.admit.{lane.value}", pattern=topics.jobs_pattern(lane))
             for lane in Lane
         }
-        limits = self._limits(batch_max=200, under_way_max=1, span_max=2_000)
+        limits = self._limits(batch_max=200, under_way_max=1, span_max=_READ_AHEAD)
         slots = Slots(3_000, LANE_WEIGHTS)
-        poison = Poison("admit", parts.tools, stage.examiner.identify)
-        return self._pump("admit", sources, stage.handle, slots, limits, poison)
+        end = Completer(parts.tools, parts.attempts).broken_off
+        poison = Poison("admit", parts.tools, stage.examiner.identify, break_off=end)
+        pump = self._pump("admit", sources, stage.handle, slots, limits, poison)
+        stage.begin = partial(self._begin, pump)
+        return pump
+
+    def _begin(self, admit: Pump[Incoming], record: Incoming, inner: Inner) -> bool:
+        """DISPATCH of this process, where there is one, gets the job of a record of ADMIT's."""
+        dispatch, lane = self._dispatching, inner.state.lane.value
+        if dispatch is None:
+            return False
+        return admit.lend(
+            record,
+            lambda flow: dispatch.borrow(lane, flow, Handed(record, inner, lambda: not flow.ended)),
+        )
 
     def _reserve(self, parts: Parts) -> Pump[Incoming]:
         if self._reserving is None:
@@ -212,6 +227,7 @@ class Worker:
         sharing = by_application(claims, parts.targets)
         pump = self._pump("dispatch", sources, stage.handle, slots, limits, poison, sharing)
         parts.targets.watch(pump.waiting)
+        self._dispatching = pump
         return pump
 
     def _settle(self, parts: Parts) -> Pump[Incoming]:

@@ -131,8 +131,7 @@ class Completer:
         """
         state, key = inner.state, attempt_key(inner.state)
         facts = await self._attempts.facts(key)
-        is_over = facts.charged or facts.terminal is not None
-        if facts.intent is not None and facts.verdict is None and not is_over:
+        if facts.intent is not None and facts.verdict is None and not facts.is_over:
             hold, target = facts.intent.hold, facts.intent.target
             charge = failed_charge(state, hold, target, Failure.INTERNAL_ERROR, unknown=True, latency_ms=0)
             await self._attempts.decide(self._verdict(state, charge, Failure.INTERNAL_ERROR, None))

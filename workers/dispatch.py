@@ -1,6 +1,6 @@
 """DISPATCH: call the provider, once an attempt, with the intent on record before and the outcome after.
 
-    reserved.<lane>
+    reserved.<lane>, and what ADMIT and RESERVE of the same process hand over
       answered, refused      → outcomes
       failed                 → a verdict, then retry.<delay> or admitted.<lane> for the next attempt
       attempts used up       → dead, then outcomes
@@ -20,9 +20,9 @@ from broker.policy import tokens
 from broker.policy.decide import AnswerPolicy
 from broker.providers.provider import Answer, Failed, Rejected, Result
 from broker.quota.gate import Granted, Release, StartRequest
-from broker.records import Incoming, Inner
+from broker.records import Handed, Incoming, Inner
 from broker.settings import Settings
-from broker.store.attempts import AttemptFacts, AttemptRow
+from broker.store.attempts import AttemptRow
 from broker.store.keys import AttemptKey
 from schemas.reasons import Failure, Refusal
 from schemas.state import AnswerDecision, State
@@ -104,6 +104,8 @@ class Dispatch:
             return await self._end_uncalled(record, inner, key, prepared, prepared)
         if (bar := self._bar(state, prepared)) is not None:
             return await self._end_uncalled(record, inner, key, prepared, bar)
+        if isinstance(record, Handed) and not record.is_current():
+            return None
         incarnation = self._lease.incarnation
         if await self._attempts.begin(self._intent(state, key, prepared, incarnation)):
             await self._start_and_call(record, inner, key, prepared, incarnation)
@@ -168,7 +170,7 @@ class Dispatch:
     ) -> Awaitable[None] | None:
         """An end without a call is only right where no call was begun."""
         facts = await self._attempts.facts(key)
-        if over(facts) or facts.intent is not None:
+        if facts.is_over or facts.intent is not None:
             return await self._resume(record, inner, key, prepared)
         self._tried.pop(key, None)
         await self._completer.uncalled(inner.state, bar)
@@ -180,9 +182,9 @@ class Dispatch:
         self, record: Incoming, inner: Inner, key: AttemptKey, prepared: Prepared | Refusal
     ) -> Awaitable[None] | None:
         facts = await self._attempts.facts(key)
-        if facts.intent != self._tried.get(key) or over(facts) or facts.verdict is not None:
+        if facts.intent != self._tried.get(key) or facts.is_over or facts.verdict is not None:
             self._tried.pop(key, None)
-        if over(facts):
+        if facts.is_over:
             if facts.intent is None:
                 await self._drop(inner.state)
             return None
@@ -291,7 +293,7 @@ class Dispatch:
 
     async def _taken_over(self, key: AttemptKey) -> bool:
         facts = await insist(lambda: self._attempts.facts(key), self._metrics, "dispatch")
-        return over(facts) or facts.verdict is not None
+        return facts.is_over or facts.verdict is not None
 
     def _wait_ms(self, state: State, prepared: Prepared, failed: Failed) -> int | None:
         """Until the next attempt. None where one that starts then is not expected to end in time."""
@@ -316,8 +318,3 @@ class Dispatch:
             price_version=prepared.price_version,
             started_ms=self._clock(),
         )
-
-
-def over(facts: AttemptFacts) -> bool:
-    """Whether nothing is left to do for the attempt: its job has ended, or SETTLE has charged it."""
-    return facts.charged or facts.terminal is not None

@@ -121,11 +121,15 @@ class Examiner:
         named = job.state.model_copy(update={"tokens_sha256": hashlib.sha256(sealed).hexdigest()})
         return job._replace(state=named, tokens=sealed)
 
-    def identify(self, record: Incoming) -> Inner | None:
-        """The job of a record that ADMIT could not handle, so that it can be ended. None: nobody's."""
+    def identify(self, record: Incoming, *, even_revoked: bool = False) -> Inner | None:
+        """The job of a record that ADMIT could not handle, or is not to, so that it can be ended. None:
+        nobody's.
+        """
         try:
             appended_ms = self._appended_ms(record)
-            authentic = authenticate(record, appended_ms, self._directory.key, self._freshness)
+            authentic = authenticate(
+                record, appended_ms, self._directory.key, self._freshness, even_revoked=even_revoked
+            )
             reply_to = read_reply_to(authentic.reply_to, authentic.key.application)
         except (NotBelieved, JobRefused):
             return None

@@ -1,13 +1,13 @@
 """RESERVE: is there money and quota for it? Taken on all levels or on none, before anything is sent.
 
 admitted.<lane>, and what ADMIT of the same process hands over
-  held               → reserved.<lane>
+  held               → DISPATCH: handed over where it can begin at once, else by reserved.<lane>
   can never fit      → outcomes
   over, for now      → parked, until the window turns, or others of its project have ended
   called off, late   → outcomes
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from broker.errors import NotBelieved
 from broker.identity.directory import Directory
@@ -20,13 +20,16 @@ from broker.settings import Settings
 from broker.store.parking import Parking
 from schemas import topics
 from schemas.reasons import Refusal
-from schemas.state import State
+from schemas.state import Hold, State
 from schemas.topics import Coordinate
 from workers.crowds import Crowds
 from workers.parked import park, parked_row
 from workers.requests import Requests
 from workers.tombstones import key_of
 from workers.tools import Tools
+
+Begin = Callable[[Inner], bool]
+"""Have DISPATCH of the same process begin a job that a hold was taken for, now or never: whether it does."""
 
 
 class Reserve:
@@ -63,15 +66,19 @@ class Reserve:
                 forged.append(self._outlets.dead_record(record, "reserve", error.reason.value))
         await self.hold(jobs, forged)
 
-    async def hold(self, jobs: Sequence[Inner], beside: Sequence[Outgoing]) -> None:
-        """Take the jobs' holds and publish what follows, and what is `beside` with it. May be repeated."""
+    async def hold(
+        self, jobs: Sequence[Inner], beside: Sequence[Outgoing], begin: Begin = lambda _: False
+    ) -> None:
+        """Take the jobs' holds, and publish what follows and is not begun, with what is `beside`. May be
+        repeated.
+        """
         onward: list[Outgoing] = [*beside]
         parked: list[Inner] = []
         waiting = self._in_line(self._in_time(jobs, onward), parked)
         requests = [self._requests.of(inner.state) for inner in waiting]
         verdicts = await self._gate.reserve(requests)
         for inner, verdict in zip(waiting, verdicts, strict=True):
-            self._sort(inner, verdict, onward, parked)
+            self._sort(inner, verdict, onward, parked, begin)
         sent = await self._producer.send_all(onward + [park(self._outlets, inner) for inner in parked])
         budgets = {request.budget.key_id: request.budget for request in requests}
         await self._index(parked, sent[len(onward) :], budgets)
@@ -123,14 +130,16 @@ class Reserve:
         verdict: Granted | Over | Settled,
         onward: list[Outgoing],
         parked: list[Inner],
+        begin: Begin,
     ) -> None:
         """A hold that is settled belongs to an attempt that is over: DISPATCH finishes it from the ledger."""
         state = inner.state
         self._metrics.hold(type(verdict).__name__.lower())
         if isinstance(verdict, Granted | Settled):
             self._metrics.job("reserve", "passed")
-            held = state.model_copy(update={"hold": verdict.hold, "parked_for": None})
-            onward.append(self._outlets.onward(topics.reserved(state.lane), inner, held))
+            held = _held(inner, verdict.hold)
+            if isinstance(verdict, Settled) or not begin(held):
+                onward.append(self._outlets.onward(topics.reserved(state.lane), held, held.state))
         elif is_crowded(verdict):
             parked.append(self._crowded(inner, verdict.level))
         elif verdict.never or (verdict.retry_at_ms >= state.deadline_ms and not verdict.held):
@@ -172,6 +181,10 @@ class Reserve:
 
     def _is_outdated(self, key_id: str, budgets: Mapping[str, Budget]) -> bool:
         return key_id in budgets and budgets[key_id] != self._directory.budget(key_id)
+
+
+def _held(inner: Inner, hold: Hold) -> Inner:
+    return inner._replace(state=inner.state.model_copy(update={"hold": hold, "parked_for": None}))
 
 
 def _limit(over: Over) -> str:

@@ -46,12 +46,20 @@ _REQUIRED = (
 
 
 def authenticate(
-    record: Incoming, appended_ms: int, keys: Callable[[str], Key | None], freshness: Freshness
+    record: Incoming,
+    appended_ms: int,
+    keys: Callable[[str], Key | None],
+    freshness: Freshness,
+    *,
+    even_revoked: bool = False,
 ) -> Authentic:
-    """Raises NotBelieved with the first reason found; nothing of the record is then to be trusted."""
+    """Raises NotBelieved with the first reason found; nothing of the record is then to be trusted.
+
+    `even_revoked`: a key that was revoked counts as it did before.
+    """
     lane, owner = _topic(record.topic)
     found = read_headers(record.headers)
-    key = _key(found, keys)
+    key = _key(found, keys, even_revoked)
     if owner is not None and owner != key.application:
         raise NotBelieved(Unauthentic.FOREIGN_TOPIC)
     digest = hashlib.sha256(record.value or b"").digest()
@@ -97,11 +105,11 @@ def _topic(name: str) -> topics.JobsTopic:
         raise NotBelieved(Unauthentic.UNKNOWN_LANE) from None
 
 
-def _key(found: dict[str, str], keys: Callable[[str], Key | None]) -> Key:
+def _key(found: dict[str, str], keys: Callable[[str], Key | None], even_revoked: bool) -> Key:
     key = keys(found[headers.KEY_ID])
     if key is None or key.application != found[headers.APPLICATION]:
         raise NotBelieved(Unauthentic.UNKNOWN_KEY)
-    if key.revoked:
+    if key.revoked and not even_revoked:
         raise NotBelieved(Unauthentic.KEY_REVOKED)
     return key
 

@@ -73,6 +73,11 @@ class AttemptFacts(NamedTuple):
     owner_alive: bool
     """The owner's lease runs, by the database's clock."""
 
+    @property
+    def is_over(self) -> bool:
+        """Nothing is left to do for the attempt: its job has ended, or SETTLE has charged it."""
+        return self.charged or self.terminal is not None
+
 
 class Attempts:
     def __init__(self, database: Database) -> None:

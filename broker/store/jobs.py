@@ -1,6 +1,6 @@
 """The register of jobs: which are new, and what a job that was seen before is."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from uuid import UUID
@@ -77,6 +77,12 @@ class Jobs:
             new[row.key] if row.key in new and first[row.key] is row else judge(row, *known[row.key])
             for row in rows
         ]
+
+    async def origins(self, keys: Sequence[JobKey]) -> Mapping[JobKey, str]:
+        """Where the jobs were first seen, of those that are on record. Raises DatabaseUnavailable."""
+        async with self._database.ledger() as connection:
+            found = await select_by_keys(connection, ledger.jobs, JOB_COLUMNS, keys, (*JOB_COLUMNS, "origin"))
+        return {JobKey(row.application_id, row.job_id): row.origin for row in found}
 
 
 async def _registered(connection: Line, keys: Sequence[JobKey]) -> dict[JobKey, tuple[str, str]]:

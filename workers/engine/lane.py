@@ -32,17 +32,26 @@ class Flow(Generic[R]):
 
     partition: Partition
     lane: "Lane[R]"
+    span_max: int
+    waiting_bytes_max: int
     tracker: Tracker = field(default_factory=Tracker)
     waiting_bytes: int = 0
     """Of what is fetched and registered, and not handed on yet."""
-    under_way: int = 0
-    """Records handed on and not finished."""
+    tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    """Those that do its records, of whichever pump."""
     ended: bool = False
     """The assignment is over or ending: nothing more is handed on."""
     committed: int | None = None
     room: asyncio.Event = field(default_factory=asyncio.Event)
     """Set while the reader may go on."""
     reader: asyncio.Task[None] | None = None
+
+    def look(self) -> None:
+        """Whether the reader may go on."""
+        if self.tracker.span < self.span_max and self.waiting_bytes < self.waiting_bytes_max:
+            self.room.set()
+        else:
+            self.room.clear()
 
     def end(self) -> None:
         self.ended = True
@@ -133,6 +142,13 @@ class Lane(Generic[R]):
                 break
         self._look()
         return batch
+
+    def enter(self, flow: Flow[R], record: R) -> Piece[R] | None:
+        """A record that waits for nothing, with its place. None where it would wait, or pass others by."""
+        claim = self._claim(flow, record)
+        if self._may_hand_on() and self._lines.enter(claim.resource):
+            return Piece(flow, record, claim.resource)
+        return None
 
     def leave(self, pieces: Iterable[Piece[R]]) -> None:
         """They hold their places no more."""

@@ -93,6 +93,17 @@ class Lines(Generic[T]):
         line.count -= 1
         return item
 
+    def enter(self, resource: Hashable) -> bool:
+        """A place for what does not wait in line, where nobody waits for one; what takes none, has one."""
+        if resource is None or self._places is None:
+            return True
+        if self.waiting(resource):
+            return False
+        if self._places.enter(resource, self._lane, lambda: False):
+            return True
+        self._places.withdraw(resource, self._lane)
+        return False
+
     def drop(self, unwanted: Callable[[T], bool]) -> list[T]:
         """Take out all that is unwanted."""
         dropped: list[T] = []

@@ -10,11 +10,12 @@ class Tracker:
     tracker (its assignment is over) takes late completions and reports none of them.
     """
 
-    __slots__ = ("_closed", "_finished", "_next", "_open")
+    __slots__ = ("_closed", "_finished", "_lent", "_next", "_open")
 
     def __init__(self) -> None:
         self._open: deque[int] = deque()
         self._finished: set[int] = set()
+        self._lent: dict[int, int] = {}
         self._next: int | None = None
         self._closed = False
 
@@ -28,7 +29,15 @@ class Tracker:
         self._open.append(offset)
         self._next = offset + 1
 
+    def lend(self, offset: int) -> None:
+        """Somebody else has a part in the record: it is to be finished once more."""
+        self._lent[offset] = self._lent.get(offset, 0) + 1
+
     def finish(self, offset: int) -> None:
+        if others := self._lent.pop(offset, 0):
+            if others > 1:
+                self._lent[offset] = others - 1
+            return
         self._finished.add(offset)
         while self._open and self._open[0] in self._finished:
             self._finished.discard(self._open.popleft())

@@ -84,6 +84,7 @@ class Pump(Generic[R]):
         self._committer: asyncio.Task[None] | None = None
         self._reviewer: asyncio.Task[None] | None = None
         self._crashed: BaseException | None = None
+        self._is_ending = False
 
     async def start(self) -> None:
         for lane in self._lanes.values():
@@ -102,6 +103,7 @@ class Pump(Generic[R]):
 
         Where Kafka is away the commit and the leaving are given up: what is not committed comes again.
         """
+        self._is_ending = True
         deadline = time.monotonic() + drain_s
         for lane in self._lanes.values():
             _cancel(lane.feeder)
@@ -109,12 +111,13 @@ class Pump(Generic[R]):
         for flow in self._flows.values():
             flow.end()
         self._doing.stop_waiting()
-        await self._settle_down(min(self._limits.revoke_wait_s, drain_s))
+        flows = list(self._flows.values())
+        await self._settle_down(min(self._limits.revoke_wait_s, drain_s), flows, self._tasks)
         _cancel(self._committer)
-        await self._within(self._limits.leave_s, commit(list(self._flows.values()), self._on_trouble))
+        await self._within(self._limits.leave_s, commit(flows, self._on_trouble))
         stops = [lane.source.stop() for lane in self._lanes.values()]
         await asyncio.gather(*(self._within(self._limits.leave_s, stop) for stop in stops))
-        await self._settle_down(max(0.0, deadline - time.monotonic()))
+        await self._settle_down(max(0.0, deadline - time.monotonic()), flows, self._tasks)
         left = list(self._tasks)
         for task in left:
             task.cancel()
@@ -160,11 +163,38 @@ class Pump(Generic[R]):
         flows = [flow for flow in self._flows.values() if flow.lane is lane]
         return not flows or any(flow.room.is_set() for flow in flows)
 
+    # between pumps
+
+    def lend(self, record: R, take: Callable[[Flow[R]], bool]) -> bool:
+        """Let another pump have a record that this one handles: it is finished when both have done with it.
+
+        `take` is told with which assignment it came, and says whether the other has it. False too where that
+        assignment is over, or so much is unfinished of it that its reader may soon stand still.
+        """
+        flow = self._flows.get(Partition(record.topic, record.partition))
+        if flow is None or flow.ended or flow.tracker.span > flow.span_max // 2 or not take(flow):
+            return False
+        flow.tracker.lend(record.offset)
+        return True
+
+    def borrow(self, lane: str, flow: Flow[R], record: R) -> bool:
+        """Do a record of another pump's assignment, if it is begun at once; False where it would wait."""
+        mine = self._lanes[lane]
+        piece = None if self._is_ending else mine.enter(flow, record)
+        if piece is None:
+            return False
+        cost = self.slots.cost(lane, self._weigh([piece]))
+        if not self.slots.take(lane, cost):
+            mine.leave([piece])
+            return False
+        self._begin(mine, [piece], cost)
+        return True
+
     # assignment
 
     async def assign(self, lane: Lane[R], partitions: Collection[Partition]) -> None:
         for partition in partitions:
-            flow: Flow[R] = Flow(partition, lane)
+            flow: Flow[R] = Flow(partition, lane, self._limits.span_max, self._limits.waiting_bytes_max)
             flow.room.set()
             self._flows[partition] = flow
             flow.reader = asyncio.create_task(self._read(flow), name=f"{self.name}-read-{partition}")
@@ -187,12 +217,15 @@ class Pump(Generic[R]):
         except TimeoutError:
             self._on_trouble(TimeoutError(f"a group was not left in {seconds:g} s"))
 
-    async def _settle_down(self, within_s: float, flows: Sequence[Flow[R]] | None = None) -> None:
+    async def _settle_down(
+        self, within_s: float, flows: Collection[Flow[R]], beside: Collection[asyncio.Task[None]] = ()
+    ) -> None:
+        """Wait for the work on what came with these assignments, of other pumps too."""
         deadline = time.monotonic() + within_s
-        while (left := deadline - time.monotonic()) > 0 and self._tasks:
-            if flows is not None and not any(flow.under_way for flow in flows):
+        while tasks := {*beside, *(task for flow in flows for task in flow.tasks)}:
+            if (left := deadline - time.monotonic()) <= 0:
                 return
-            await asyncio.wait(self._tasks, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(tasks, timeout=left)
 
     # reading
 
@@ -220,7 +253,7 @@ class Pump(Generic[R]):
         for record in taken:
             flow.tracker.register(record.offset)
         flow.lane.add(flow, taken)
-        self._note(flow)
+        flow.look()
 
     async def _feed(self, lane: Lane[R]) -> None:
         try:
@@ -244,17 +277,18 @@ class Pump(Generic[R]):
     async def _spawn(self, lane: Lane[R], taken: Sequence[Piece[R]]) -> None:
         cost = self.slots.cost(lane.name, self._weigh(taken))
         for flow in {piece.flow for piece in taken}:
-            self._note(flow)
+            flow.look()
         if not self.slots.take(lane.name, cost):
             await self._wait_for_slots(lane, taken, cost)
-        batch = [piece for piece in taken if not piece.flow.ended]
         lane.leave(piece for piece in taken if piece.flow.ended)
-        for piece in batch:
-            piece.flow.under_way += 1
+        self._begin(lane, [piece for piece in taken if not piece.flow.ended], cost)
+
+    def _begin(self, lane: Lane[R], batch: Sequence[Piece[R]], cost: int) -> None:
         lane.begin()
         task = asyncio.create_task(self._work(lane, batch, cost))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        for tasks in (self._tasks, *(flow.tasks for flow in {piece.flow for piece in batch})):
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
 
     async def _wait_for_slots(self, lane: Lane[R], taken: Sequence[Piece[R]], cost: int) -> None:
         lane.hold_up()
@@ -271,14 +305,6 @@ class Pump(Generic[R]):
         if not slot_bytes:
             return len(batch)
         return sum(1 + size(piece.record) // slot_bytes for piece in batch)
-
-    def _note(self, flow: Flow[R]) -> None:
-        """Whether the reader may go on."""
-        limits = self._limits
-        if flow.tracker.span < limits.span_max and flow.waiting_bytes < limits.waiting_bytes_max:
-            flow.room.set()
-        else:
-            flow.room.clear()
 
     def _crash(self, error: Exception) -> None:
         self._crashed = error
@@ -305,10 +331,8 @@ class Pump(Generic[R]):
         except Exception as error:
             self._crash(error)
         finally:
-            for piece in batch:
-                piece.flow.under_way -= 1
             for flow in {piece.flow for piece in batch}:
-                self._note(flow)
+                flow.look()
             lane.end()
 
     async def _commit_always(self) -> None:

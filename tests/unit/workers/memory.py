@@ -13,8 +13,10 @@ from broker.kafka.producing import Producer
 from broker.providers.registry import Providers
 from broker.records import Outgoing, ReceivedHeaders, Sealer, partition_of
 from broker.settings import ProviderTarget, Settings
+from broker.store.attempts import AttemptFacts
 from broker.store.cancels import Cancel, CancelRow
-from broker.store.keys import JobKey, RunKey
+from broker.store.jobs import Jobs
+from broker.store.keys import AttemptKey, JobKey, RunKey
 from broker.store.parking import ParkedRow, Parking
 from broker.store.reviews import End, ReviewRow, Reviews, Ruling, Verdict
 from broker.telemetry.metrics import Metrics
@@ -22,8 +24,10 @@ from schemas.envelope import RetryPolicy
 from schemas.state import Charge, Estimate, Hold, State
 from schemas.terms import Rates, Terms
 from schemas.topics import Coordinate, Lane
+from workers.attempts import AttemptBook
 from workers.lanes import LANE_WEIGHTS
 from workers.outlets import Clock, Outlets
+from workers.register import Register
 from workers.review import Holding, Rulings
 from workers.targets import Targets
 from workers.tombstones import Tombstones
@@ -158,6 +162,18 @@ class MemoryReviews:
 def holding(kit: Tools, reviews: MemoryReviews | None = None) -> Holding:
     index = cast(Parking, _Hastening())
     return Holding(kit, cast(Reviews, reviews or MemoryReviews()), index)
+
+
+class NoneBegun:
+    """Of no attempt anything is on record."""
+
+    async def facts(self, key: AttemptKey) -> AttemptFacts:
+        return AttemptFacts(None, None, charged=False, terminal=None, owner_alive=False)
+
+
+def register(jobs: object, attempts: object | None = None) -> Register:
+    """ADMIT's register, on stand-ins for the tables of jobs and of attempts."""
+    return Register(cast(Jobs, jobs), cast(AttemptBook, attempts or NoneBegun()))
 
 
 def rulings(kit: Tools, reviews: MemoryReviews | None = None) -> Rulings:

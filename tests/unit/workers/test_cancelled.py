@@ -15,7 +15,7 @@ from broker.pricing.project_books import ProjectBooks
 from broker.quota.budget import Budget
 from broker.settings import AdmitSettings, Settings
 from broker.store.cancels import Cancel, Cancels
-from broker.store.jobs import JobRow, Jobs, Seen
+from broker.store.jobs import JobRow, Seen
 from broker.store.keys import JobKey
 from schemas import headers, topics
 from schemas.envelope import RetryPolicy
@@ -33,6 +33,7 @@ from tests.unit.workers.memory import (
     Received,
     holding,
     received,
+    register,
     state,
     tools,
 )
@@ -59,7 +60,7 @@ class Door:
         self.registered: list[JobRow] = []
         self.tools = tools(self.producer, self.cancels)
         self._seen = seen
-        jobs, cancels, directory = cast(Jobs, self), cast(Cancels, self.cancels), cast(Directory, self)
+        jobs, cancels, directory = register(self), cast(Cancels, self.cancels), cast(Directory, self)
         books = ProjectBooks(PriceBook.load())
         settings = Settings(admit=AdmitSettings(**admit))
         self.admit = Admit(

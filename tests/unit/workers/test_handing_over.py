@@ -13,13 +13,13 @@ from broker.pricing.project_books import ProjectBooks
 from broker.records import Inner, Outgoing
 from broker.settings import Settings
 from broker.store.cancels import Cancels
-from broker.store.jobs import Jobs, Seen
+from broker.store.jobs import Seen
 from schemas import headers, topics
 from schemas.topics import Lane
-from tests.unit.workers.memory import NOW_MS, MemoryCancels, MemoryProducer, holding, tools
+from tests.unit.workers.memory import NOW_MS, MemoryCancels, MemoryProducer, holding, register, tools
 from tests.unit.workers.signing import signed
 from tests.unit.workers.test_cancelled import JOB_VALUE, Door, calling_off
-from workers.admit import Admit
+from workers.admit import Admit, Begin
 
 ADMITTED = topics.admitted(Lane.STANDARD)
 
@@ -33,7 +33,7 @@ class Neighbor:
         self.error = error
         self._producer = producer
 
-    async def hold(self, jobs: Sequence[Inner], beside: Sequence[Outgoing]) -> None:
+    async def hold(self, jobs: Sequence[Inner], beside: Sequence[Outgoing], begin: Begin) -> None:
         self.asked += 1
         if self.error is not None:
             raise self.error
@@ -53,7 +53,7 @@ class Way:
             cast(Directory, door),
             ProjectBooks(PriceBook.load()),
             Unrestricted(),
-            cast(Jobs, door),
+            register(door),
             cast(Cancels, MemoryCancels()),
             holding(self.tools),
         )

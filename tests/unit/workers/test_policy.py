@@ -19,7 +19,7 @@ from broker.quota.budget import Budget
 from broker.records import Inner
 from broker.settings import Settings
 from broker.store.cancels import Cancels
-from broker.store.jobs import JobRow, Jobs, Seen
+from broker.store.jobs import JobRow, Seen
 from broker.telemetry.metrics import Metrics
 from schemas import headers
 from schemas.outcomes import Refused
@@ -27,7 +27,15 @@ from schemas.reasons import Refusal
 from schemas.state import State
 from schemas.topics import Coordinate
 from tests.unit.broker.policy.jobs import revision, rule
-from tests.unit.workers.memory import ORGANIZATIONS, MemoryCancels, MemoryProducer, holding, received, tools
+from tests.unit.workers.memory import (
+    ORGANIZATIONS,
+    MemoryCancels,
+    MemoryProducer,
+    holding,
+    received,
+    register,
+    tools,
+)
 from tests.unit.workers.signing import KEY, signed
 from workers import admit
 from workers.admit import Admit
@@ -50,7 +58,7 @@ class Door:
         self.producer = MemoryProducer()
         self.registered: list[JobRow] = []
         self.tools = tools(self.producer)
-        jobs, cancels, directory = cast(Jobs, self), cast(Cancels, MemoryCancels()), cast(Directory, self)
+        jobs, cancels, directory = register(self), cast(Cancels, MemoryCancels()), cast(Directory, self)
         books = ProjectBooks(PriceBook.load())
         self.admit = Admit(
             Settings(), self.tools, directory, books, policy, jobs, cancels, holding(self.tools)

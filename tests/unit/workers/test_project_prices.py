@@ -21,7 +21,7 @@ from broker.records import Outgoing
 from broker.settings import ProviderTarget, Settings
 from broker.store.attempts import AttemptFacts, AttemptRow
 from broker.store.cancels import Cancels
-from broker.store.jobs import JobRow, Jobs, Seen
+from broker.store.jobs import JobRow, Seen
 from broker.store.keys import AttemptKey
 from schemas import topics
 from schemas.outcomes import Answered, Refused
@@ -36,6 +36,7 @@ from tests.unit.workers.memory import (
     MemoryProducer,
     holding,
     received,
+    register,
     targets,
     tools,
 )
@@ -145,7 +146,7 @@ class Way:
         self.providers = MemoryProviders(usage)
         self.tools = tools(self.producer)
         directory, books = cast(Directory, self.directory), ProjectBooks(book)
-        jobs, cancels = cast(Jobs, MemoryJobs()), cast(Cancels, MemoryCancels())
+        jobs, cancels = register(MemoryJobs()), cast(Cancels, MemoryCancels())
         self.admit = Admit(
             Settings(), self.tools, directory, books, Unrestricted(), jobs, cancels, holding(self.tools)
         )

@@ -11,7 +11,6 @@ from broker.pricing.book import PriceBook
 from broker.pricing.project_books import ProjectBooks
 from broker.settings import ProviderTarget, Settings
 from broker.store.cancels import Cancels
-from broker.store.jobs import Jobs
 from schemas import topics
 from schemas.outcomes import Refused
 from schemas.reasons import Refusal
@@ -19,7 +18,7 @@ from schemas.state import Decision, State
 from schemas.topics import Lane
 from tests.unit.broker.policy.jobs import revision, rule
 from tests.unit.workers.dispatching import Bench
-from tests.unit.workers.memory import MemoryCancels, holding, received
+from tests.unit.workers.memory import MemoryCancels, holding, received, register
 from tests.unit.workers.signing import signed
 from tests.unit.workers.test_policy import Door, Rules, value
 from workers.admit import Admit
@@ -37,7 +36,7 @@ async def admitted(**targets: str | None) -> tuple[str, State, bytes]:
     policy: Policy = Rules(Judge(revision(EUROPE)))
     door = Door(policy)
     settings = Settings(providers={name: target(region) for name, region in targets.items()})
-    outside: Any = (cast(Jobs, door), cast(Cancels, MemoryCancels()), holding(door.tools))
+    outside: Any = (register(door), cast(Cancels, MemoryCancels()), holding(door.tools))
     books = ProjectBooks(PriceBook.load())
     admit = Admit(settings, door.tools, cast(Directory, door), books, policy, *outside)
     await admit.handle([signed(value("Name a canal."))])

@@ -16,7 +16,7 @@ from broker.quota.budget import Budget
 from broker.records import Inner, Outgoing
 from broker.settings import Settings
 from broker.store.cancels import Cancels
-from broker.store.jobs import JobRow, Jobs, Seen
+from broker.store.jobs import JobRow, Seen
 from broker.store.keys import JobKey
 from broker.store.parking import ParkedRow, Parking
 from broker.store.reviews import Reviews, Verdict
@@ -35,6 +35,7 @@ from tests.unit.workers.memory import (
     MemoryReviews,
     Received,
     received,
+    register,
     tools,
 )
 from tests.unit.workers.signing import KEY, signed
@@ -71,7 +72,7 @@ class Desk:
 
     def decide_by(self, *rules: dict[str, Any], **sections: Any) -> None:
         """As after a start: ADMIT anew, under another policy."""
-        jobs, cancels, directory = cast(Jobs, self), cast(Cancels, self.cancels), cast(Directory, self)
+        jobs, cancels, directory = register(self), cast(Cancels, self.cancels), cast(Directory, self)
         books, policy = ProjectBooks(PriceBook.load()), Rules(Judge(revision(*rules, **sections)))
         reviews, index = cast(Reviews, self.reviews), cast(Parking, self.index)
         holding = Holding(self.tools, reviews, index)

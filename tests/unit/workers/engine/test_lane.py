@@ -49,7 +49,7 @@ class Bench:
         sharing = BY_VALUE if by_tenant else None
         self.lane: Lane[MemoryRecord] = Lane("bulk", MemorySource({}), batch_max, under_way_max, sharing)
         self.by_tenant = by_tenant
-        self.flows = [Flow(partition, self.lane) for partition in PARTITIONS]
+        self.flows = [Flow(partition, self.lane, 1_000, 1 << 20) for partition in PARTITIONS]
         self.added: list[Item] = []
         self.batches: list[list[Piece[MemoryRecord]]] = []
 
