@@ -16,7 +16,8 @@ from tests.services.proxy import Proxy
 from tests.stack import RealStack, SimulatorProcess, WorkerProcess
 from tests.stack.detour import Proxies, kafka_behind_proxy
 
-GROUPS = (("admit", "reserve"), ("dispatch",), ("settle", "retry"))
+GROUPS = (("admit", "reserve", "dispatch"), ("dispatch",), ("settle", "retry"))
+"""The first hands jobs over from pool to pool; what comes by topics is called by the second too."""
 WORKERS_A_GROUP = 2
 HOLD_TTL_S = 10
 _KAFKA = {"session_timeout_ms": 3_000, "heartbeat_interval_ms": 300, "reply_partitions": 3}
@@ -61,6 +62,11 @@ class Arena:
     def members(self, group: int) -> list[WorkerProcess]:
         first = group * WORKERS_A_GROUP
         return self.workers[first : first + WORKERS_A_GROUP]
+
+    def readers(self, group: int) -> list[WorkerProcess]:
+        """The workers of all groups that read what this one reads."""
+        sharing = [other for other, pools in enumerate(GROUPS) if set(pools) & set(GROUPS[group])]
+        return [worker for other in sharing for worker in self.members(other)]
 
     async def made_whole(self) -> None:
         """Return when every server answers and every worker is ready."""

@@ -34,10 +34,10 @@ class Place(NamedTuple):
 PLACES: Mapping[Point, Place] = {
     "called_off": Place(0, Cancels, "enter", "after"),
     "held": Place(0, SelfOpeningGate, "reserve", "after"),
-    "fetched": Place(1, Dispatch, "handle", "before"),
-    "intended": Place(1, AttemptBook, "begin", "after"),
-    "answered": Place(1, Completer, "answered", "before"),
-    "acknowledged": Place(1, Completer, "answered", "after"),
+    "fetched": Place(0, Dispatch, "handle", "before"),
+    "intended": Place(0, AttemptBook, "begin", "after"),
+    "answered": Place(0, Completer, "answered", "before"),
+    "acknowledged": Place(0, Completer, "answered", "after"),
     "committed": Place(2, SettlementBook, "settle", "after"),
 }
 

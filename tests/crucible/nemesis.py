@@ -202,7 +202,7 @@ class Nemesis:
 
     async def _rewind(self, fault: Fault, struck: list[int]) -> None:
         group = fault.worker // WORKERS_A_GROUP
-        workers = self._arena.members(group)
+        workers = self._arena.readers(group)
         kafka = self._arena.stack.settings.kafka
         with self._holding(*workers):
             await self._kill_each(workers, struck)
