@@ -10,14 +10,14 @@ from uuid import UUID
 import orjson
 
 from broker.providers.routes import Routes
-from broker.records import Handed, Incoming
+from broker.records import Handed, Incoming, Inner
 from broker.store.keys import JobKey
 from schemas import headers
 from schemas.state import State
 from workers.call import allowed_regions
 from workers.engine.places import Places
 from workers.engine.tenants import Claim, Sharing, Tenant
-from workers.tombstones import Tombstones
+from workers.tombstones import Tombstones, key_of
 
 _UNIT = 1024
 _APPLICATION = re.compile(rb'"application_id":(\d{1,19})[,}]')
@@ -44,9 +44,10 @@ def claimed_tenant(record: Incoming) -> Tenant:
     return Tenant(b"" if application is None else application[1], max(1, -(-work // _UNIT)))
 
 
-def _tenant_of(state: State) -> Tenant:
-    estimate = state.estimate
-    work = 0 if estimate is None else estimate.input_tokens + estimate.output_tokens
+def _tenant_of(inner: Inner) -> Tenant:
+    """What `claimed_tenant` reads off the job's sealed record."""
+    state, estimate = inner.state, inner.state.estimate
+    work = len(inner.value) if estimate is None else estimate.input_tokens + estimate.output_tokens
     return Tenant(str(state.application_id).encode(), max(1, -(-work // _UNIT)))
 
 
@@ -60,15 +61,15 @@ class Claims:
 
     def of(self, record: Incoming) -> Claim:
         if isinstance(record, Handed):
-            return self._of_state(record.inner.state)
+            return Claim(_tenant_of(record.inner), self._target_of(record.inner.state))
         return Claim(claimed_tenant(record), self._target(_state(record)))
 
-    def _of_state(self, state: State) -> Claim:
-        """As the same job claims where it comes as a record."""
-        target = None
-        if self._clock() < state.deadline_ms and not self._tombstones.covers(state):
-            target = self._routes.target(state.model or "", allowed_regions(state))
-        return Claim(_tenant_of(state), None if target is None else target.name)
+    def _target_of(self, state: State) -> str | None:
+        """See `_target`."""
+        if self._clock() >= state.deadline_ms or self._tombstones.cover(key_of(state)):
+            return None
+        target = self._routes.target(state.model or "", allowed_regions(state))
+        return None if target is None else target.name
 
     def _target(self, state: bytes) -> str | None:
         """The target that the job is to be called at. None where it is not to be called, but ended: too late,

@@ -19,6 +19,7 @@ from broker.providers.routes import Routes, Target
 from broker.quota.budget import Budget
 from broker.quota.gate import Granted, Release, Settlement, StartRequest
 from broker.quota.limits import Limits
+from broker.records import Inner
 from broker.settings import Settings
 from broker.store.attempts import AttemptFacts, AttemptRow, VerdictRow
 from broker.store.keys import AttemptKey
@@ -33,7 +34,6 @@ from tests.unit.workers.memory import (
     TARGET,
     MemoryCancels,
     MemoryProducer,
-    Received,
     received,
     state,
     targets,
@@ -56,6 +56,7 @@ class Ledger:
         self.starts: deque[str] = deque()
         self.decides: deque[str] = deque()
         self.terminal: str | None = None
+        self.owner_alive = True
         self.released: list[Release] = []
         self.verdicts: list[VerdictRow] = []
         self.settled: list[Settlement] = []
@@ -83,7 +84,9 @@ class Ledger:
         row = self.intents.get(key)
         copy = None if row is None else dataclasses.replace(row, hold=Hold(**dict(row.hold)))
         verdict = next((each for each in self.verdicts if each.key == key), None)
-        return AttemptFacts(copy, verdict, charged=False, terminal=self.terminal, owner_alive=True)
+        return AttemptFacts(
+            copy, verdict, charged=False, terminal=self.terminal, owner_alive=self.owner_alive
+        )
 
     async def decide(self, row: VerdictRow) -> bool:
         how = self.decides.popleft() if self.decides else ""
@@ -160,6 +163,9 @@ class Waiting:
     async def wait(self) -> None:
         """What DISPATCH awaits where somebody else is to end the attempt."""
 
+    async def settled_up_to_now(self, state: State) -> bool:
+        return True
+
 
 class Bench:
     def __init__(self, *, policy: AnswerPolicy | None = None, **fields: Any) -> None:
@@ -199,6 +205,9 @@ class Bench:
         sealed = self._sealer.seal(topics.reserved(Lane.STANDARD), made, VALUE, tokens=tokens)
         self.record: Received = received(sealed)
         return made
+
+    def open(self) -> Inner:
+        return self._sealer.open(self.record)
 
     @property
     def token_key(self) -> bytes:

@@ -1,4 +1,4 @@
-"""ADMIT hands what it admits to RESERVE of its process, and to RESERVE's topic where that cannot take it."""
+"""ADMIT hands what it admits to RESERVE of its process, and that to DISPATCH; to topics where they cannot."""
 
 from collections.abc import Sequence
 from typing import cast
@@ -10,16 +10,21 @@ from broker.identity.directory import Directory
 from broker.policy.decide import Unrestricted
 from broker.pricing.book import PriceBook
 from broker.pricing.project_books import ProjectBooks
-from broker.records import Inner, Outgoing
+from broker.quota.gate import Gate, Granted, ReserveRequest, Settled
+from broker.records import Incoming, Inner, Outgoing
 from broker.settings import Settings
 from broker.store.cancels import Cancels
 from broker.store.jobs import Seen
+from broker.store.parking import Parking
 from schemas import headers, topics
+from schemas.state import State
 from schemas.topics import Lane
-from tests.unit.workers.memory import NOW_MS, MemoryCancels, MemoryProducer, holding, register, tools
+from tests.unit.workers.memory import HOLD, NOW_MS, MemoryCancels, MemoryProducer, holding, register, tools
 from tests.unit.workers.signing import signed
 from tests.unit.workers.test_cancelled import JOB_VALUE, Door, calling_off
 from workers.admit import Admit, Begin
+from workers.crowds import Crowds
+from workers.reserve import Reserve
 
 ADMITTED = topics.admitted(Lane.STANDARD)
 
@@ -117,3 +122,74 @@ async def test_other_trouble_is_a_trouble_of_the_batch() -> None:
     with pytest.raises(KafkaUnavailable):
         await way.admit.handle([signed(JOB_VALUE)])
     assert way.sent_to() == []
+
+
+class Calls:
+    """DISPATCH of the same process: begins what it has room for."""
+
+    def __init__(self, room: int) -> None:
+        self.room = room
+        self.begun: list[tuple[Incoming, Inner]] = []
+
+    def begin(self, record: Incoming, inner: Inner) -> bool:
+        if len(self.begun) == self.room:
+            return False
+        self.begun.append((record, inner))
+        return True
+
+
+class Grants:
+    """Grants every hold, or says of one that it is settled."""
+
+    settled = False
+
+    async def reserve(self, requests: Sequence[ReserveRequest]) -> list[Granted | Settled]:
+        return [Settled(HOLD) if self.settled else Granted(HOLD, started=False) for _ in requests]
+
+
+def reserving(way: Way, room: int) -> tuple[Calls, Grants]:
+    """RESERVE as it is, behind ADMIT, and DISPATCH with room for so many."""
+    gate, calls = Grants(), Calls(room)
+    reserve = Reserve(
+        Settings(),
+        way.tools,
+        cast(Directory, Door(Seen.NEW)),
+        cast(Gate, gate),
+        cast(Parking, None),
+        cast(Crowds, Nobody()),
+    )
+    way.admit.hold, way.admit.begin = reserve.hold, calls.begin
+    return calls, gate
+
+
+class Nobody:
+    def before(self, state: State) -> None:
+        return None
+
+
+async def test_what_dispatch_can_begin_is_published_nowhere() -> None:
+    way = Way()
+    calls, _ = reserving(way, room=1)
+    record = signed(JOB_VALUE)
+    await way.admit.handle([record])
+    assert way.sent_to() == []
+    [(lent, inner)] = calls.begun
+    assert lent is record
+    assert (inner.state.hold, inner.value) == (HOLD, JOB_VALUE)
+
+
+async def test_what_dispatch_cannot_begin_at_once_goes_by_its_topic() -> None:
+    way = Way()
+    calls, _ = reserving(way, room=0)
+    await way.admit.handle([signed(JOB_VALUE)])
+    assert calls.begun == []
+    assert way.sent_to() == [topics.reserved(Lane.STANDARD)]
+
+
+async def test_an_attempt_that_is_over_is_not_begun() -> None:
+    way = Way()
+    calls, gate = reserving(way, room=1)
+    gate.settled = True
+    await way.admit.handle([signed(JOB_VALUE)])
+    assert calls.begun == []
+    assert way.sent_to() == [topics.reserved(Lane.STANDARD)]

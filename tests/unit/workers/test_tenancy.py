@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from broker.providers.routes import Routes
-from broker.records import Outgoing, Sealer
+from broker.records import Handed, Inner, Outgoing, Sealer
 from broker.settings import ProviderTarget
 from broker.store.keys import JobKey
 from schemas import headers
@@ -87,6 +87,33 @@ def test_text_in_the_state_that_looks_like_a_claim_is_none() -> None:
 def test_without_an_estimate_bytes_count() -> None:
     record = sealed(state_of(7, None), b"v" * 2_049)
     assert claimed_tenant(record) == Tenant(b"7", 3)
+
+
+@given(
+    st.none() | st.tuples(tokens, tokens),
+    st.text(),
+    st.binary(max_size=3_000),
+    st.sampled_from([1, 2]),
+    st.booleans(),
+)
+def test_a_job_that_is_handed_over_claims_what_its_sealed_record_would(
+    work: tuple[int, int] | None, model: str, value: bytes, now_ms: int, is_off: bool
+) -> None:
+    estimate = None
+    if work is not None:
+        estimate = Estimate(
+            nanodollars=7,
+            input_tokens=work[0],
+            output_tokens=work[1],
+            price_version="1",
+            terms=TERMS.packed(),
+        )
+    state = state_of(7, estimate, model)
+    off = [JobKey(7, state.job_id)] if is_off else []
+    record = sealed(state, value)
+    handed = Handed(record, Inner(state, value, b""))
+    found = claims(now_ms, *off, a=[model], b=[])
+    assert found.of(handed) == found.of(record)
 
 
 class Called:

@@ -23,6 +23,18 @@ def test_commit_point_is_the_oldest_unfinished() -> None:
     assert tracker.span == 0
 
 
+def test_what_is_lent_is_finished_once_for_each_that_has_it() -> None:
+    tracker = Tracker()
+    tracker.register(4)
+    tracker.lend(4)
+    tracker.lend(4)
+    for _ in range(2):
+        tracker.finish(4)
+        assert tracker.commit_point == 4
+    tracker.finish(4)
+    assert tracker.commit_point == 5
+
+
 def test_a_record_registered_twice_is_a_fault() -> None:
     tracker = Tracker()
     tracker.register(3)
