@@ -7,6 +7,7 @@ Measured three times: alone, while the backlog is being admitted, and while it s
 import argparse
 import asyncio
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -92,9 +93,8 @@ async def _passed(works: Plant, backlog: int) -> None:
 
 def _by_reserve(works: Plant) -> float:
     outcomes = ("passed", "parked")
-    found = (
-        works.ledger.metric("headworks_jobs_total", stage="reserve", outcome=outcome) for outcome in outcomes
-    )
+    metric = partial(works.dispatch.metric, "headworks_jobs_total", stage="reserve")
+    found = (metric(outcome=outcome) for outcome in outcomes)
     return sum(found) - WARM_UP_JOBS
 
 

@@ -10,23 +10,24 @@ from tests.services import KafkaServer, PostgresServer, RedisServer
 from tests.services.server import Server
 from tests.stack import RealStack, SimulatorProcess, WorkerProcess
 
-GROUPS = (("admit", "reserve", "settle", "retry"), ("dispatch",))
-"""A process for each core."""
+GROUPS = (("admit", "reserve", "dispatch"), ("settle", "retry"))
+"""A process for each core; jobs are handed over in the first."""
 
 
 @dataclass(frozen=True)
 class Plant:
     stack: RealStack
     provider: SimulatorProcess
-    ledger: WorkerProcess
-    """All pools but DISPATCH."""
     dispatch: WorkerProcess
+    """With ADMIT and RESERVE."""
+    settle: WorkerProcess
+    """With RETRY."""
     servers: Mapping[str, Server]
     """`kafka`, `postgres`, `redis`."""
 
     @property
     def workers(self) -> list[WorkerProcess]:
-        return [self.ledger, self.dispatch]
+        return [self.dispatch, self.settle]
 
 
 @asynccontextmanager
@@ -55,8 +56,8 @@ async def _started(
     workers = [stack.worker(*pools, wait=False, extra=environment) for pools in GROUPS]
     for worker in workers:
         worker.wait_until_ready()
-    ledger, dispatch = workers
-    return Plant(stack, provider, ledger, dispatch, servers)
+    dispatch, settle = workers
+    return Plant(stack, provider, dispatch, settle, servers)
 
 
 def say(step: str) -> None:

@@ -28,8 +28,16 @@ from broker.pricing.project_books import ProjectBooks
 from broker.quota.budget import Budget
 from broker.settings import Settings
 from broker.store.cancels import Cancels
-from broker.store.jobs import JobRow, Jobs, Seen
-from tests.unit.workers.memory import ORGANIZATIONS, MemoryCancels, MemoryProducer, Received, holding, tools
+from broker.store.jobs import JobRow, Seen
+from tests.unit.workers.memory import (
+    ORGANIZATIONS,
+    MemoryCancels,
+    MemoryProducer,
+    Received,
+    holding,
+    register,
+    tools,
+)
 from tests.unit.workers.signing import KEY, signed
 from workers.admit import Admit
 from workers.collector import spare_the_living
@@ -59,7 +67,7 @@ class _Door:
 
     def __init__(self, policy: Policy) -> None:
         self.producer = MemoryProducer()
-        jobs, cancels, directory = cast(Jobs, self), cast(Cancels, MemoryCancels()), cast(Directory, self)
+        jobs, cancels, directory = register(self), cast(Cancels, MemoryCancels()), cast(Directory, self)
         books = ProjectBooks(PriceBook.load())
         kit = tools(self.producer)
         self._admit = Admit(Settings(), kit, directory, books, policy, jobs, cancels, holding(kit))

@@ -34,6 +34,7 @@ from tests.unit.workers.memory import (
     TARGET,
     MemoryCancels,
     MemoryProducer,
+    Received,
     received,
     state,
     targets,
