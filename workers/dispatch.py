@@ -24,6 +24,7 @@ from broker.records import Handed, Incoming, Inner
 from broker.settings import Settings
 from broker.store.attempts import AttemptRow
 from broker.store.keys import AttemptKey
+from schemas import topics
 from schemas.reasons import Failure, Refusal
 from schemas.state import AnswerDecision, State
 from workers.attempts import AttemptBook, attempt_key
@@ -146,6 +147,7 @@ class Dispatch:
 
         To write the intent and start the hold may have taken long, so what bars a call is looked at again.
         """
+        await self._keep_record(record, inner)
         is_held = await self._start_hold(inner.state)
         self._tried.pop(key, None)
         bar = self._certain_bar(inner.state) if is_held else Failure.HOLD_LAPSED
@@ -153,6 +155,14 @@ class Dispatch:
             await self._completer.failed(record, inner, prepared, bar)
         else:
             await self._call(record, inner, key, prepared, incarnation)
+
+    async def _keep_record(self, record: Incoming, inner: Inner) -> None:
+        """Of a job that was handed over, and whose partition is another's by now: who reads it there may have
+        looked before the intent was on record, and has ended nothing that has begun.
+        """
+        if isinstance(record, Handed) and not record.is_current():
+            topic = topics.reserved(inner.state.lane)
+            await self._producer.send(self._outlets.onward(topic, inner, inner.state))
 
     async def _start_hold(self, state: State) -> bool:
         """Whether the attempt may go on under its hold."""

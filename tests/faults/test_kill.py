@@ -26,6 +26,13 @@ async def is_at_work(worker: WorkerProcess, pool: Pool) -> None:
     await until(busy, f"{pool} to be at work")
 
 
+async def is_calling(worker: WorkerProcess) -> None:
+    async def calling() -> bool:
+        return await asyncio.to_thread(worker.metric, "headworks_provider_in_flight", target="simulated") > 0
+
+    await until(calling, "calls to be under way")
+
+
 @pytest.mark.parametrize("pool", POOLS)
 async def test_any_one_process_may_be_killed(fleet: Fleet, pool: Pool, name: str) -> None:
     credential = await fleet.stack.application(name)
@@ -41,17 +48,20 @@ async def test_any_one_process_may_be_killed(fleet: Fleet, pool: Pool, name: str
     await account.holds_good(load.job_ids, load.results, {died})
 
 
-async def test_a_process_in_which_admit_hands_over_to_reserve_may_be_killed(fleet: Fleet, name: str) -> None:
+async def test_a_process_in_which_pools_hand_over_may_be_killed(fleet: Fleet, name: str) -> None:
+    """What was being called has no record but the one that ADMIT reads again."""
     credential = await fleet.stack.application(name)
     fleet.kill("admit", "reserve")
-    victim = fleet.stack.worker("admit", "reserve", extra=QUICK)
+    victim = fleet.stack.worker("admit", "reserve", "dispatch", extra=QUICK)
     async with fleet.stack.client(credential) as client, Load(client, chats(JOBS // 2), OPEN_MAX) as load:
         await load.reached(BEFORE // 2)
-        await is_at_work(victim, "admit")
+        await is_calling(victim)
+        died = victim.pid
         victim.kill()
         victim.start()
     account = await Account.of(fleet.stack, fleet.provider, name, load.job_ids)
-    await account.holds_good(load.job_ids, load.results)
+    assert account.lost()
+    await account.holds_good(load.job_ids, load.results, {died})
     assert victim.terminate() == 0, victim.tail()
 
 

@@ -170,3 +170,12 @@ async def test_what_was_handed_over_is_begun_only_while_its_partition_is_here(is
     inner = bench.open()
     await bench.dispatch.handle([Handed(signed(JOB_VALUE), inner, lambda: is_current)])
     assert len(bench.ledger.intents) == len(bench.provider.calls) == int(is_current)
+
+
+async def test_what_lost_its_partition_while_its_intent_was_written_gets_a_record_of_its_own() -> None:
+    bench = Bench(hold=HOLD)
+    inner = bench.open()
+    looks = iter([True, False])
+    await bench.dispatch.handle([Handed(signed(JOB_VALUE), inner, lambda: next(looks))])
+    assert [record.topic for record in bench.producer.sent] == [RESERVED, topics.outcomes(Lane.STANDARD)]
+    assert len(bench.provider.calls) == 1
