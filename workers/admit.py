@@ -13,25 +13,25 @@ jobs.<lane>[.<application>]
 """
 
 import asyncio
-from collections import Counter
-from collections.abc import Awaitable, Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from time import monotonic
 from typing import NamedTuple
 
-from broker.errors import GateClosed, NotBelieved, RedisUnavailable
+from broker.errors import NotBelieved
 from broker.identity.directory import Directory
 from broker.policy.decide import Judgement, Policy
 from broker.pricing.project_books import ProjectBooks
 from broker.records import Incoming, Inner, Outgoing
 from broker.settings import Settings
-from broker.store.cancels import CancelRow, Cancels
+from broker.store.cancels import Cancels
 from broker.store.jobs import Seen
 from schemas import topics
-from schemas.envelope import TTL_S_MAX
 from schemas.outcomes import Cancelling, Conflict, Repeat
 from schemas.reasons import Refusal, Unauthentic
 from schemas.state import State
+from workers.calling_off import CallingOff
 from workers.examining import Cancel, Examiner, Job
+from workers.handover import Handover
 from workers.register import Again, Register
 from workers.review import Held, Holding, held, run_key
 from workers.sampling import Sampler
@@ -39,15 +39,6 @@ from workers.tools import Tools
 
 _YIELD_AFTER_S = 0.004
 """Policy may take tens of milliseconds for a long prompt, and less than one for others."""
-_GATE_AWAY_MS = 5_000
-"""For so long after it was away nothing is handed over: at a Redis that is frozen each try takes seconds,
-for which everything behind would wait.
-"""
-
-Begin = Callable[[Inner], bool]
-"""Have DISPATCH begin a job that a hold was taken for, now or never: whether it does."""
-Hold = Callable[[Sequence[Inner], Sequence[Outgoing], Begin], Awaitable[None]]
-"""RESERVE's: take the jobs' holds, and publish what follows and is not begun, and the records beside."""
 Show = Callable[[State, bytes], None]
 """A job's value, to detectors that look at jobs beside their way."""
 
@@ -81,31 +72,23 @@ class Admit:
         holding: Holding,
     ) -> None:
         admit = settings.admit
-        self.hold: Hold | None = None
-        """Where this process runs RESERVE too."""
-        self.begin: Callable[[Incoming, Inner], bool] = lambda *_: False
-        """Where it runs both RESERVE and DISPATCH: have DISPATCH begin the job of a record, and answer for
-        the record.
-        """
-        self._hold_from_ms = 0
-        """Not before, where the gate was away."""
+        self.handover = Handover(tools)
         self.show: Show | None = None
         """Where a detector is plugged in."""
         self.examiner = Examiner(settings, tools, directory, books, policy)
         self._register = register
-        self._cancels = cancels
+        self._calling_off = CallingOff(cancels, tools, admit.cancels_max)
         self._holding = holding
         self._producer = tools.producer
         self._clock = tools.clock
         self._metrics = tools.metrics
         self._outlets = tools.outlets
         self._tombstones = tools.tombstones
-        self._cancels_max = admit.cancels_max
         self._sampler = Sampler(admit.dead_letter_sample_per_s)
 
     async def handle(self, records: Sequence[Incoming]) -> None:
         jobs, cancels, revoked, strangers = await self._examine(records)
-        await self._call_off(self._allowed(cancels))
+        await self._calling_off.carry_out([cancel.state for cancel in cancels])
         seen = await self._register.enter(jobs)
         known = list(zip(jobs, seen, strict=True))
         begun = await self._begun(known, revoked)
@@ -114,9 +97,8 @@ class Admit:
         asking = [self._outlets.outcome(cancel.state, Cancelling(), b"") for cancel in cancels]
         parked = await self._producer.send_all([self._holding.record(one) for one in held])
         await self._holding.enter(held, parked)
-        origins = {job.state.origin: job.record for job in jobs}
         beside = strangers + asking + ended + self._resumed(begun)
-        await self._pass_on(onward, beside, lambda inner: self.begin(origins[inner.state.origin], inner))
+        await self.handover.pass_on(onward, beside, {job.state.origin: job.record for job in jobs})
         self._shown([*onward, *(one.inner for one in held)])
 
     async def _begun(
@@ -170,38 +152,11 @@ class Admit:
             end = self._end(job, seen)
             if end is not None:
                 ended.append(end)
-            elif job.judgement is not None and _is_for_review(job.judgement):
-                to_hold.append(held(job.inner, job.judgement))
+            elif (judgement := _for_review(job)) is not None:
+                to_hold.append(held(job.inner, judgement))
             else:
                 onward.append(job.inner)
         return onward, ended, to_hold
-
-    async def _pass_on(self, admitted: Sequence[Inner], beside: Sequence[Outgoing], begin: Begin) -> None:
-        """RESERVE's own topic is where jobs wait while the gate is away, so that refusals and cancellations
-        that come behind them do not.
-        """
-        if admitted and self.hold is not None and self._may_hold():
-            try:
-                await self.hold(admitted, beside, begin)
-            except (RedisUnavailable, GateClosed) as error:
-                self._hold_from_ms = self._clock() + _GATE_AWAY_MS
-                self._metrics.trouble("reserve", error)
-            else:
-                self._hold_from_ms = 0
-                return
-        sealed = [
-            self._outlets.onward(topics.admitted(inner.state.lane), inner, inner.state) for inner in admitted
-        ]
-        await self._producer.send_all([*beside, *sealed])
-
-    def _may_hold(self) -> bool:
-        """One batch at a time tries whether a gate that was away is there again."""
-        now_ms = self._clock()
-        if now_ms < self._hold_from_ms:
-            return False
-        if self._hold_from_ms:
-            self._hold_from_ms = now_ms + _GATE_AWAY_MS
-        return True
 
     async def _examine(self, records: Sequence[Incoming]) -> _Read:
         read = _Read([], [], [], [])
@@ -226,31 +181,6 @@ class Admit:
                 return
         read.strangers.extend(self._turn_away(record, reason))
 
-    def _allowed(self, cancels: Sequence[Cancel]) -> list[Cancel]:
-        """Beyond so many of an application in force the newest are not carried out: every process has them in
-        memory. Whoever sent one hears how the job ends all the same, and may send it again.
-        """
-        allowed: list[Cancel] = []
-        more: Counter[int] = Counter()
-        for cancel in cancels:
-            state, whose = cancel.state, cancel.state.application_id
-            if self._tombstones.covers(state):
-                allowed.append(cancel)
-            elif self._tombstones.in_force(whose) + more[whose] < self._cancels_max:
-                more[whose] += 1
-                allowed.append(cancel)
-            else:
-                self._metrics.job("admit", "too_many_cancels")
-        return allowed
-
-    async def _call_off(self, cancels: Sequence[Cancel]) -> None:
-        """On record before the jobs of the same batch, and before anyone is told."""
-        if cancels:
-            await self._cancels.enter([_cancel_row(cancel.state) for cancel in cancels])
-            await self._tombstones.refresh()
-            for _ in cancels:
-                self._metrics.job("admit", "cancelling")
-
     def _turn_away(self, record: Incoming, reason: Unauthentic) -> list[Outgoing]:
         self._metrics.unauthentic(reason)
         if not self._sampler.take(self._clock()):
@@ -274,12 +204,14 @@ class Admit:
         return None
 
 
-def _is_for_review(judgement: Judgement) -> bool:
-    return judgement.decision.effect == "review"
+def _for_review(job: Job) -> Judgement | None:
+    """By which it is held for review."""
+    judgement = job.judgement
+    return judgement if judgement is not None and judgement.decision.effect == "review" else None
 
 
 def _is_welcome(job: Job) -> bool:
-    return job.refused is None and (job.judgement is None or not _is_for_review(job.judgement))
+    return job.refused is None and _for_review(job) is None
 
 
 def _name(job: Job, seen: Seen) -> str:
@@ -287,17 +219,4 @@ def _name(job: Job, seen: Seen) -> str:
         return str(seen.value)
     if job.refused is not None:
         return str(job.refused.reason.value)
-    is_held = job.judgement is not None and _is_for_review(job.judgement)
-    return "held_for_review" if is_held else "passed"
-
-
-def _cancel_row(state: State) -> CancelRow:
-    """Until the longest deadline of a job that came at the same time. A later one ends at ADMIT."""
-    return CancelRow(
-        application_id=state.application_id,
-        job_id=state.job_id,
-        key_id=state.key_id,
-        origin=state.origin,
-        at_ms=state.appended_ms,
-        until_ms=state.appended_ms + TTL_S_MAX * 1000,
-    )
+    return "passed" if _for_review(job) is None else "held_for_review"

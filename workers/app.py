@@ -166,7 +166,7 @@ class Worker:
         )
         stage.show = self._shower("request")
         if self._reserving is not None:
-            stage.hold = parts.tools.metrics.timed("reserve", self._reserving.hold)
+            stage.handover.hold = parts.tools.metrics.timed("reserve", self._reserving.hold)
         sources = {
             lane.value: self._source(f"headworks.admit.{lane.value}", pattern=topics.jobs_pattern(lane))
             for lane in Lane
@@ -176,7 +176,7 @@ class Worker:
         end = Completer(parts.tools, parts.attempts).broken_off
         poison = Poison("admit", parts.tools, stage.examiner.identify, break_off=end)
         pump = self._pump("admit", sources, stage.handle, slots, limits, poison)
-        stage.begin = partial(self._begin, pump)
+        stage.handover.begin = partial(self._begin, pump)
         return pump
 
     def _begin(self, admit: Pump[Incoming], record: Incoming, inner: Inner) -> bool:

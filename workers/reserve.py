@@ -7,7 +7,7 @@ admitted.<lane>, and what ADMIT of the same process hands over
   called off, late   → outcomes
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from broker.errors import NotBelieved
 from broker.identity.directory import Directory
@@ -23,13 +23,11 @@ from schemas.reasons import Refusal
 from schemas.state import Hold, State
 from schemas.topics import Coordinate
 from workers.crowds import Crowds
+from workers.handover import Begin
 from workers.parked import park, parked_row
 from workers.requests import Requests
 from workers.tombstones import key_of
 from workers.tools import Tools
-
-Begin = Callable[[Inner], bool]
-"""Have DISPATCH of the same process begin a job that a hold was taken for, now or never: whether it does."""
 
 
 class Reserve:

@@ -22,8 +22,9 @@ from schemas.topics import Lane
 from tests.unit.workers.memory import HOLD, NOW_MS, MemoryCancels, MemoryProducer, holding, register, tools
 from tests.unit.workers.signing import signed
 from tests.unit.workers.test_cancelled import JOB_VALUE, Door, calling_off
-from workers.admit import Admit, Begin
+from workers.admit import Admit
 from workers.crowds import Crowds
+from workers.handover import Begin
 from workers.reserve import Reserve
 
 ADMITTED = topics.admitted(Lane.STANDARD)
@@ -62,7 +63,7 @@ class Way:
             cast(Cancels, MemoryCancels()),
             holding(self.tools),
         )
-        self.admit.hold = self.neighbor.hold
+        self.admit.handover.hold = self.neighbor.hold
 
     def sent_to(self) -> list[str]:
         return [record.topic for record in self.producer.sent]
@@ -158,7 +159,7 @@ def reserving(way: Way, room: int) -> tuple[Calls, Grants]:
         cast(Parking, None),
         cast(Crowds, Nobody()),
     )
-    way.admit.hold, way.admit.begin = reserve.hold, calls.begin
+    way.admit.handover.hold, way.admit.handover.begin = reserve.hold, calls.begin
     return calls, gate
 
 
