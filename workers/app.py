@@ -211,7 +211,7 @@ class Worker:
             parts.targets,
             parts.policy,
         )
-        stage.show = self._shower("answer")
+        stage.caller.show = self._shower("answer")
         slot_bytes = max(_SLOT_BYTES, settings.bytes_in_flight_max // settings.slots)
         limits = replace(
             self._limits(

@@ -7,18 +7,15 @@
       called off, too late   → outcomes
 
 A record that comes again is never simply called again: what the ledger says of its attempt decides.
-What follows an attempt is in `completer`.
+How the provider is called is in `caller`, what follows an attempt in `completer`.
 """
 
 import asyncio
-import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Sequence
 
 from broker.errors import NotBelieved
 from broker.identity.directory import Directory
-from broker.policy import tokens
 from broker.policy.decide import AnswerPolicy
-from broker.providers.provider import Answer, Failed, Rejected, Result
 from broker.quota.gate import Granted, Release, StartRequest
 from broker.records import Handed, Incoming, Inner
 from broker.settings import Settings
@@ -26,18 +23,16 @@ from broker.store.attempts import AttemptRow
 from broker.store.keys import AttemptKey
 from schemas import topics
 from schemas.reasons import Failure, Refusal
-from schemas.state import AnswerDecision, State
+from schemas.state import State
 from workers.attempts import AttemptBook, attempt_key
 from workers.call import Prepared, held, prepare
+from workers.caller import Caller
 from workers.completer import Completer
-from workers.insistence import insist
-from workers.judging import comparison, judging
-from workers.latency import RecentLatency
+from workers.judging import judging
 from workers.lease import Lease
 from workers.succession import Succession
 from workers.targets import Targets
 from workers.tools import Tools
-from workers.verdict import backoff_ms
 
 
 class Dispatch:
@@ -52,7 +47,6 @@ class Dispatch:
         targets: Targets,
         policy: AnswerPolicy,
     ) -> None:
-        self._retry = settings.retry
         self._directory = directory
         self._attempts = attempts
         self._succession = succession
@@ -67,9 +61,9 @@ class Dispatch:
         self._tombstones = tools.tombstones
         self._running: dict[AttemptKey, asyncio.Future[None]] = {}
         self._completer = Completer(tools, attempts)
-        self.show: Callable[[State, bytes], None] | None = None
-        """To detectors that look at answers beside their way, where one is plugged in."""
-        self._latency = RecentLatency()
+        self.caller = Caller(
+            settings.retry, tools, directory, attempts, lease, targets, policy, self._completer
+        )
         self._tried: dict[AttemptKey, AttemptRow] = {}
         """Intents that were sent, until their hold is started: one that is on record just as it was sent here
         is ours, and nothing was called under it. A later try of an attempt that was called differs in time.
@@ -131,7 +125,7 @@ class Dispatch:
         now_ms = self._clock()
         left_ms = state.deadline_ms - now_ms
         certain = self._certain_bar(state)
-        if certain is None and self._latency.is_too_slow(prepared.target, left_ms, now_ms):
+        if certain is None and self.caller.latency.is_too_slow(prepared.target, left_ms, now_ms):
             return Refusal.DEADLINE_UNREACHABLE
         return certain
 
@@ -154,7 +148,7 @@ class Dispatch:
         if bar is not None:
             await self._completer.failed(record, inner, prepared, bar)
         else:
-            await self._call(record, inner, key, prepared, incarnation)
+            await self.caller.call(record, inner, prepared, incarnation)
 
     async def _keep_record(self, record: Incoming, inner: Inner) -> None:
         """Of a job that was handed over, and whose partition is another's by now: who reads it there may have
@@ -232,89 +226,6 @@ class Dispatch:
             return self._succession.wait()
         await self._completer.lost(state, intent.hold, intent.target)
         return await self._resume(record, inner, key, prepared)
-
-    # the call
-
-    async def _call(
-        self, record: Incoming, inner: Inner, key: AttemptKey, prepared: Prepared, incarnation: str
-    ) -> None:
-        state = inner.state
-        result = await self._result(state, prepared)
-        if not self._lease.held_since(incarnation) and await self._taken_over(key):
-            return
-        match result:
-            case Answer():
-                self._latency.note(prepared.target, result.latency_ms, self._clock())
-                await self._answered(inner, prepared, result)
-            case Rejected():
-                await self._completer.rejected(state, prepared, result)
-            case Failed():
-                await self._completer.failed(
-                    record,
-                    inner,
-                    prepared,
-                    result.failure,
-                    unknown=result.sent,
-                    wait_ms=self._wait_ms(state, prepared, result),
-                    latency_ms=result.latency_ms,
-                )
-
-    async def _answered(self, inner: Inner, prepared: Prepared, answer: Answer) -> None:
-        """Judged as it came, so that what is put back is not taken for what the provider said."""
-        decision, body = None, answer.body
-        if prepared.judging is not None:
-            judgement = await prepared.judging.judged(inner, answer, prepared.kept)
-            decision, body = judgement.decision, judgement.body
-            self._metrics.answer(decision)
-        if decision is not None and decision.effect == "deny":
-            await self._completer.withheld(inner.state, prepared, answer, decision)
-        else:
-            await self._pass_on(inner.state, prepared, answer, body, decision)
-        await self._compare(inner, prepared, answer, decision)
-
-    async def _pass_on(
-        self, state: State, prepared: Prepared, answer: Answer, body: bytes, decision: AnswerDecision | None
-    ) -> None:
-        whole = tokens.put_back(body, prepared.kept)
-        await self._completer.answered(state, prepared, answer, whole, decision)
-        if self.show is not None:
-            self.show(state, body)
-
-    async def _compare(
-        self, inner: Inner, prepared: Prepared, answer: Answer, decision: AnswerDecision | None
-    ) -> None:
-        """With a candidate in the shadow, when the answer is on its way: nothing comes of it but counts."""
-        try:
-            found = await comparison(self._policy, self._directory, inner, answer, prepared.kept, decision)
-        except Exception as error:  # noqa: BLE001  # the job is done with
-            self._metrics.trouble("dispatch", error)
-        else:
-            if found is not None:
-                self._metrics.compared_answer(found)
-
-    async def _result(self, state: State, prepared: Prepared) -> Result:
-        """A call that is cut off, because its job is called off, may have been served."""
-        began_ms = self._clock()
-        call = self._targets.call(prepared.target, prepared.call)
-        result = await self._tombstones.unless_cancelled(state, call)
-        if result is None:
-            return Failed(Failure.CANCELLED, sent=True, latency_ms=self._clock() - began_ms)
-        return result
-
-    async def _taken_over(self, key: AttemptKey) -> bool:
-        facts = await insist(lambda: self._attempts.facts(key), self._metrics, "dispatch")
-        return facts.is_over or facts.verdict is not None
-
-    def _wait_ms(self, state: State, prepared: Prepared, failed: Failed) -> int | None:
-        """Until the next attempt. None where one that starts then is not expected to end in time."""
-        retry = self._retry
-        wait_ms = backoff_ms(
-            state.attempt, retry.base_ms, retry.max_ms, failed.retry_after_ms, random.random()
-        )
-        now_ms = self._clock()
-        left_ms = state.deadline_ms - now_ms - wait_ms
-        too_slow = left_ms > 0 and self._latency.is_too_slow(prepared.target, left_ms, now_ms)
-        return None if too_slow else wait_ms
 
     def _row(self, state: State, prepared: Prepared, incarnation: str) -> AttemptRow:
         return AttemptRow(

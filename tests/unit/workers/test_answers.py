@@ -18,7 +18,7 @@ from tests.unit.broker.policy.answers.judging import chat
 from tests.unit.broker.policy.jobs import revision, rule
 from tests.unit.workers.dispatching import Bench
 from tests.unit.workers.memory import NOW_MS
-from workers import dispatch
+from workers import caller
 from workers.judging import AT_ONCE_BYTES_MAX
 
 MAIL = "joe.doe@example.com"
@@ -126,7 +126,7 @@ async def test_detectors_are_shown_the_answer_as_it_passed_and_none_that_is_with
     shown: list[bytes] = []
     for policy in (revisions(**REDACTS), revisions(**DENIES)):
         bench = bench_of(policy)
-        bench.dispatch.show = lambda _, body: shown.append(body)
+        bench.dispatch.caller.show = lambda _, body: shown.append(body)
         await ended(bench, says(f"Write to {MAIL}."))
     [body] = shown
     assert orjson.loads(body)["choices"][0]["message"]["content"] == "Write to [EMAIL_1]."
@@ -197,7 +197,7 @@ async def test_a_candidate_that_breaks_breaks_nothing(monkeypatch: pytest.Monkey
         assert len(bench.producer.sent) == 1, "the answer is on its way by then"
         raise RuntimeError
 
-    monkeypatch.setattr(dispatch, "comparison", breaks)
+    monkeypatch.setattr(caller, "comparison", breaks)
     assert (await ended(bench, says(MAIL)))["status"] == "answered"
     labels = {"stage": "dispatch", "code": "internal_error"}
     assert bench.metrics.registry.get_sample_value("headworks_troubles_total", labels) == 1
