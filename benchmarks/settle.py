@@ -3,7 +3,7 @@
 Outcomes of answered jobs, each with a hold that was started, go through the stage in batches of 1, 10 and
 100, one batch at a time: opened, put on record in PostgreSQL, their holds settled in Redis, their replies
 published to Kafka and acknowledged. What it costs to fetch records and to commit their offsets is not in it.
-The floor, measured in the same run, writes as many bytes by as many statements, runs a script returning 1,
+The floor, measured in the same run, writes as many bytes by one statement too, runs a script returning 1,
 and publishes the same replies, and does nothing else. CPU is that of this process, the least of three tries:
 what else runs on the machine only adds to it.
 """
@@ -166,12 +166,10 @@ class _Floor:
         rows = orjson.dumps([self._rows] * len(outcomes)).decode()
         async with self._database.ledger() as connection:
             await connection.execute(_INSERT, {"rows": rows})
-            await connection.execute(_SELECT)
         await self._client.evalsha(self._sha, 0)
         await self._parts.tools.producer.send_all([_reply(each) for each in outcomes])
 
 
-_SELECT = text("SELECT 1")
 _INSERT = text("INSERT INTO floor SELECT * FROM json_array_elements_text(CAST(:rows AS json))")
 
 
@@ -251,18 +249,17 @@ def _ended(state: State, hold: Hold) -> State:
         target="simulated",
         latency_ms=850,
     )
+    return state.model_copy(update={"hold": hold, "charges": (charge,)})
+
+
+def _fetched(parts: Parts, state: State) -> _Fetched:
     number = state.due_ms or 0
     outcome = Answered(
         model="gpt-4o-mini", request_sha256=_digest(number, b"sent"), response_sha256=_digest(number, b"got")
     )
-    return state.model_copy(update={"hold": hold, "charges": (charge,), "outcome": outcome})
-
-
-def _fetched(parts: Parts, state: State) -> _Fetched:
-    topic = topics.outcomes(state.lane)
-    sealed = parts.tools.sealer.seal(topic, state, b"x" * REPLY_BYTES, by_key=True)
+    sealed = parts.tools.outlets.outcome(state, outcome, b"x" * REPLY_BYTES)
     return _Fetched(
-        topic, 0, state.due_ms or 0, state.appended_ms, 1, sealed.key, sealed.value, list(sealed.headers)
+        sealed.topic, 0, number, state.appended_ms, 1, sealed.key, sealed.value, list(sealed.headers)
     )
 
 

@@ -31,7 +31,16 @@ class Outlets:
         self._clock = clock
 
     def outcome(self, state: State, outcome: Outcome, reply: bytes) -> Outgoing:
-        ended = state.model_copy(update={"outcome": outcome, "tokens_sha256": None})
+        """Without what was for the call alone, or a hold that a charge has: less to seal and to open."""
+        ended = state.model_copy(
+            update={
+                "outcome": outcome,
+                "tokens_sha256": None,
+                "overrides": {},
+                "estimate": None,
+                "hold": None if _is_charged(state) else state.hold,
+            }
+        )
         return self._sealer.seal(topics.outcomes(state.lane), ended, reply, by_key=True)
 
     def answered(self, state: State, outcome: Answered, body: bytes, status_code: int) -> Outgoing:
@@ -104,3 +113,8 @@ class Outlets:
 def spent(state: State) -> int:
     """Nano-dollars of all attempts so far."""
     return sum(charge.nanodollars for charge in state.charges)
+
+
+def _is_charged(state: State) -> bool:
+    hold = state.hold
+    return hold is not None and any(charge.hold.id == hold.id for charge in state.charges)

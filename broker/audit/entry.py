@@ -1,6 +1,7 @@
 """What is kept on record about how a job ended: who, what was decided, digests and cost; never a text."""
 
 import re
+from functools import lru_cache
 from typing import Any, Final
 
 from schemas.outcomes import Answered, Dead, Outcome, Refused, Unknown
@@ -56,6 +57,7 @@ def reason_of(outcome: Outcome) -> str | None:
     return outcome.reason if isinstance(outcome, Refused | Dead | Unknown) else None
 
 
+@lru_cache(maxsize=256)
 def _model(name: str | None) -> str | None:
     """A refused job may have put any text where the name of a model belongs."""
     return name if name is not None and _MODEL_NAME.fullmatch(name) else None

@@ -21,7 +21,7 @@ The life of a hold:
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, Self
+from typing import NamedTuple, Protocol, Self
 
 from broker.quota.budget import Budget
 from broker.quota.counters import Counters, NodeOf
@@ -59,8 +59,7 @@ class StartRequest:
         return self.budget.organization_id
 
 
-@dataclass(frozen=True, slots=True)
-class Settlement:
+class Settlement(NamedTuple):
     """`nanodollars` and `tokens` are what the attempt really used, counted in the windows of `hold`."""
 
     hold: Hold

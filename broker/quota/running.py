@@ -91,9 +91,10 @@ class Runner:
         with translated():
             replies = await self._called("EVALSHA", script.sha, arguments)
             unknown = [index for index, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
-            loaded = await self._called("EVAL", script.source, [arguments[index] for index in unknown])
-            for index, reply in zip(unknown, loaded, strict=True):
-                replies[index] = reply
+            if unknown:
+                loaded = await self._called("EVAL", script.source, [arguments[index] for index in unknown])
+                for index, reply in zip(unknown, loaded, strict=True):
+                    replies[index] = reply
             for reply in replies:
                 if isinstance(reply, Exception):
                     raise reply

@@ -48,14 +48,11 @@ class SelfOpeningGate:
 
     async def _opened(self, verb: Callable[[], Awaitable[T]]) -> T:
         try:
-            return await self._rebuilt(verb)
+            try:
+                return await verb()
+            except GateClosed:
+                self._on_closed()
+                await self._gate.rebuild(self._source)
+                return await verb()
         except RedisUnfit as error:
             raise GateClosed(str(error)) from error  # an operator mends it while the jobs wait
-
-    async def _rebuilt(self, verb: Callable[[], Awaitable[T]]) -> T:
-        try:
-            return await verb()
-        except GateClosed:
-            self._on_closed()
-            await self._gate.rebuild(self._source)
-            return await verb()

@@ -21,25 +21,34 @@ def extend_chains(
 
     Returns the positions with their chains' new heads, and the rows of the entries.
     """
-    heads = dict(seen)
+    chains = {place: _Chain(position) for place, position in seen.items()}
     rows: list[Mapping[str, Any]] = []
     others = {item.coordinate for item in noted}
     for item in batch:
         is_terminal = won.get(item.key) is item
         if is_terminal or item.coordinate in others:
-            canonical = chain.canonical(entry(item, is_terminal=is_terminal))
-            row, heads[item.place] = _linked(heads[item.place], canonical)
-            rows.append(row)
-    return heads, rows
+            rows.append(chains[item.place].append(chain.canonical(entry(item, is_terminal=is_terminal))))
+    return {place: each.position() for place, each in chains.items()}, rows
 
 
-def _linked(position: Position, canonical: bytes) -> tuple[Mapping[str, Any], Position]:
-    head = chain.link(position.chain_head, canonical)
-    row = {
-        "topic": position.topic,
-        "partition": position.partition,
-        "position": position.chain_length,
-        "entry": orjson.Fragment(canonical),
-        "hash": head,
-    }
-    return row, position._replace(chain_length=position.chain_length + 1, chain_head=head)
+class _Chain:
+    def __init__(self, start: Position) -> None:
+        self._start = start
+        self._head = start.chain_head
+        self._length = start.chain_length
+
+    def append(self, canonical: bytes) -> Mapping[str, Any]:
+        """The row of the entry."""
+        self._head = chain.link(self._head, canonical)
+        row = {
+            "topic": self._start.topic,
+            "partition": self._start.partition,
+            "position": self._length,
+            "entry": orjson.Fragment(canonical),
+            "hash": self._head,
+        }
+        self._length += 1
+        return row
+
+    def position(self) -> Position:
+        return self._start._replace(chain_length=self._length, chain_head=self._head)

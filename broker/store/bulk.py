@@ -8,7 +8,7 @@ the same fields. UUIDs and JSON columns are given as what they are.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import asyncpg
 import orjson
@@ -94,6 +94,17 @@ async def update_rows(
     return list((await connection.execute(statement, parameters)).all())
 
 
+class Look(NamedTuple):
+    """Rows of `table` whose `keys` are those of rows that are inserted into `of`. It takes the lock ROW SHARE
+    on the table, by which who writes there can see whose look may have missed it.
+    """
+
+    table: Table
+    keys: tuple[str, ...]
+    columns: tuple[str, ...]
+    of: Table
+
+
 async def update_all(
     connection: Line,
     table: Table,
@@ -101,11 +112,12 @@ async def update_all(
     match: Mapping[str, str],
     new: Mapping[Table, Sequence[Any]],
     beside: Mapping[Table, Sequence[Any]],
-) -> bool:
+    look: Look,
+) -> list[AnyRow] | None:
     """As `update_rows`, and insert all of `new`: all or nothing, by one statement, which commits by itself on
-    a connection without a transaction. PostgreSQL alone.
+    a connection without a transaction. Returns what `look` finds as of its beginning. PostgreSQL alone.
 
-    False, and nothing is written, where one of the rows is not found, or one of `new` is there already.
+    None, and nothing is written, where one of the rows is not found, or one of `new` is there already.
     """
     inserts = [
         (into, some, is_new)
@@ -115,12 +127,13 @@ async def update_all(
     ]
     shapes = tuple((into, _columns(some[0]), is_new) for into, some, is_new in inserts)
     parameters = {into.name: encode(some) for into, some, _ in inserts}
-    statement = _update_all(table, tuple(rows[0]), tuple(match.items()), shapes)
+    statement = _update_all(table, tuple(rows[0]), tuple(match.items()), shapes, look)
+    given = {**parameters, "rows": encode(rows), "expected": len(rows)}
     try:
-        await connection.execute(statement, {**parameters, "rows": encode(rows), "expected": len(rows)})
+        found = (await connection.execute(statement, given)).all()
     except (asyncpg.UniqueViolationError, asyncpg.DivisionByZeroError):
-        return False
-    return True
+        return None
+    return [row for row in found if row[0] is not None]
 
 
 async def select_by_keys(
@@ -236,8 +249,11 @@ def _update_all(
     fields: tuple[str, ...],
     match: tuple[tuple[str, str], ...],
     inserted: tuple[tuple[Table, tuple[str, ...], bool], ...],
+    look: Look,
 ) -> Select[Any]:
-    """Where rows are missing it divides by zero: a statement is undone by an error alone."""
+    """Where rows are missing it divides by zero: a statement is undone by an error alone. Selects what is
+    looked for, or one row of nulls.
+    """
     updated = _update("postgresql", table, fields, match, ()).cte("updated")
     inserts = [
         _insert("postgresql", into, shape, (), parameter=into.name, is_new=is_new)
@@ -246,17 +262,30 @@ def _update_all(
     found = select(func.count()).select_from(updated).scalar_subquery()
     is_all = case((found == bindparam("expected", type_=Integer), 1), else_=0)
     ctes = (each.cte(f"insert_{number}") for number, each in enumerate(inserts))
-    return select(literal_column("1", Integer) // is_all).add_cte(*ctes)
+    chosen = _select("postgresql", look.table, look.keys, look.columns, look.of.name, is_locking=True)
+    seen = chosen.cte("seen")
+    whole = select((literal_column("1", Integer) // is_all).label("whole")).subquery("w")
+    columns = [seen.c[name] for name in look.columns]
+    return select(*columns, whole.c.whole).select_from(whole.outerjoin(seen, true())).add_cte(*ctes)
 
 
 @lru_cache
-def _select(dialect: str, table: Table, keys: tuple[str, ...], columns: tuple[str, ...]) -> Select[Any]:
-    rows = select(unfolded(dialect, table, keys)).distinct().subquery("k")
+def _select(
+    dialect: str,
+    table: Table,
+    keys: tuple[str, ...],
+    columns: tuple[str, ...],
+    parameter: str = "rows",
+    *,
+    is_locking: bool = False,
+) -> Select[Any]:
+    rows = select(unfolded(dialect, table, keys, parameter)).distinct().subquery("k")
     wanted = select(*(table.c[name] for name in columns))
     if dialect == "postgresql":
         # OFFSET keeps the planner from turning this round, looking for each row of the table among the keys.
         same = and_(*(table.c[name] == rows.c[name] for name in keys))
-        found = wanted.where(same).offset(literal_column("0")).lateral("f")
+        chosen = wanted.where(same).offset(literal_column("0"))
+        found = (chosen.with_for_update(read=True, key_share=True) if is_locking else chosen).lateral("f")
         return select(*(found.c[name] for name in columns)).select_from(rows).join(found, true())
     return wanted.where(tuple_(*(table.c[name] for name in keys)).in_(select(rows)))
 

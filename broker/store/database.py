@@ -71,7 +71,7 @@ class Database:
         self.dialect = dialect
         self.engine = engine
         """For schema work only (`broker.store.migrate`)."""
-        self._driver = DriverPool(engine, kept_max)
+        self._driver = DriverPool(engine, kept_max, _away)
         self._single = (
             engine if dialect == "sqlite" else engine.execution_options(isolation_level="AUTOCOMMIT")
         )
@@ -127,15 +127,9 @@ class Database:
         async with _connected(engine.connect()) as connection, connection.begin():
             yield connection
 
-    @asynccontextmanager
-    async def ledger(self) -> AsyncIterator[Line]:
+    def ledger(self) -> AbstractAsyncContextManager[Line]:
         """For the statements that each job needs: as `connect`, at a fraction of its cost on PostgreSQL."""
-        if self.dialect == "sqlite":
-            async with self.connect() as connection:
-                yield connection
-            return
-        async with _connected(self._driver.lend()) as line:
-            yield line
+        return self.connect() if self.dialect == "sqlite" else self._driver.lend()
 
     @asynccontextmanager
     async def begin_ledger(self) -> AsyncIterator[Line]:
@@ -144,7 +138,7 @@ class Database:
             async with self.begin() as connection:
                 yield connection
             return
-        async with _connected(self._driver.lend()) as line, line.transaction():
+        async with self._driver.lend() as line, line.transaction():
             yield line
 
     @asynccontextmanager
@@ -166,10 +160,15 @@ async def _connected(connecting: AbstractAsyncContextManager[C]) -> AsyncIterato
         try:
             connection = await stack.enter_async_context(connecting)
         except Exception as error:
-            if (away := _refusal(error) or translate(error)) is not None:
+            if (away := _away(error)) is not None:
                 raise away from error
             raise
         yield connection
+
+
+def _away(error: Exception) -> DatabaseUnavailable | None:
+    """What to raise in place of an error of connecting."""
+    return _refusal(error) or translate(error)
 
 
 def _refusal(error: Exception) -> _Refused | None:
@@ -248,6 +247,7 @@ def _postgresql_options(settings: DatabaseSettings) -> dict[str, Any]:
             "command_timeout": timeout_s * 1.5,
             "server_settings": {
                 "application_name": "headworks",
+                "default_transaction_isolation": "read committed",
                 "statement_timeout": str(settings.statement_timeout_ms),
                 "idle_in_transaction_session_timeout": str(settings.statement_timeout_ms),
                 **_BY_KEY,

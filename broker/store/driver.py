@@ -76,7 +76,12 @@ class DriverConnection:
         text = _text(self.dialect, statement)
         given = parameters or {}
         values = [each.of(given) for each in text.parameters]
-        records = await self._translated(self._driver.fetch(text.sql, *values))
+        try:
+            records = await self._driver.fetch(text.sql, *values)
+        except Exception as error:
+            if (away := self._away(error)) is not None:
+                raise away from error
+            raise
         return Found([text.make(tuple(record)) for record in records])
 
     @asynccontextmanager
@@ -100,9 +105,12 @@ class DriverConnection:
         try:
             return await act
         except Exception as error:
-            if (away := translate(error, is_disconnect=self._driver.is_closed())) is not None:
+            if (away := self._away(error)) is not None:
                 raise away from error
             raise
+
+    def _away(self, error: Exception) -> DatabaseUnavailable | None:
+        return translate(error, is_disconnect=self._driver.is_closed())
 
 
 class _Lent(NamedTuple):
@@ -147,47 +155,65 @@ class DriverPool:
     pool and to give it back costs twice what a statement does.
     """
 
-    def __init__(self, engine: AsyncEngine, kept_max: int) -> None:
+    def __init__(
+        self, engine: AsyncEngine, kept_max: int, away: Callable[[Exception], DatabaseUnavailable | None]
+    ) -> None:
+        """`away`: what to raise in place of an error of connecting, or None."""
         self._engine = engine
         self._kept_max = kept_max
+        self._away = away
         self._kept: list[_Lent] = []
 
-    @asynccontextmanager
-    async def lend(self) -> AsyncIterator[DriverConnection]:
+    def lend(self) -> "_Lending":
         """One that was lost does not come back, nor one on which a statement was broken off."""
-        lent = await self._take()
-        is_whole = False
-        try:
-            yield lent.line
-            is_whole = True
-        except Exception as error:
-            is_whole = not isinstance(error, DatabaseUnavailable)
-            raise
-        finally:
-            await self._give_back(lent, is_whole=is_whole)
+        return _Lending(self)
 
     async def close(self) -> None:
         self._kept_max = 0
         while self._kept:
             await greenlet_spawn(self._kept.pop().fairy.close)
 
-    async def _take(self) -> _Lent:
+    async def take(self) -> _Lent:
         """One that is open: of most that the server has closed meanwhile the driver knows."""
         while True:
             lent = self._kept.pop() if self._kept else await self._from_pool()
             if not lent.driver.is_closed():
                 return lent
-            await self._give_back(lent, is_whole=False)
+            await self.give_back(lent, is_whole=False)
 
     async def _from_pool(self) -> _Lent:
-        fairy = await self._engine.raw_connection()
+        try:
+            fairy = await self._engine.raw_connection()
+        except Exception as error:
+            if (away := self._away(error)) is not None:
+                raise away from error
+            raise
         driver = fairy.driver_connection
         return _Lent(fairy, driver, DriverConnection(self._engine.dialect, driver))
 
-    async def _give_back(self, lent: _Lent, *, is_whole: bool) -> None:
+    async def give_back(self, lent: _Lent, *, is_whole: bool) -> None:
         if not is_whole or lent.driver.is_closed() or lent.driver.is_in_transaction():
             lent.fairy.invalidate()
         elif len(self._kept) < self._kept_max:
             self._kept.append(lent)
             return
         await greenlet_spawn(lent.fairy.close)
+
+
+class _Lending:
+    """A class, since a generator's context takes twice as long, and each statement has one."""
+
+    __slots__ = ("_lent", "_pool")
+
+    def __init__(self, pool: DriverPool) -> None:
+        self._pool = pool
+
+    async def __aenter__(self) -> DriverConnection:
+        self._lent = await self._pool.take()
+        return self._lent.line
+
+    async def __aexit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        is_whole = error is None or (
+            isinstance(error, Exception) and not isinstance(error, DatabaseUnavailable)
+        )
+        await self._pool.give_back(self._lent, is_whole=is_whole)

@@ -7,8 +7,9 @@ from sqlalchemy import Table, bindparam, select
 
 from broker.audit.chain import GENESIS
 from broker.errors import Fenced
-from broker.store.bulk import insert_rows, update_all, update_rows
+from broker.store.bulk import Look, insert_rows, update_all, update_rows
 from broker.store.database import Line
+from broker.store.driver import AnyRow
 from broker.store.tables.audit import positions
 
 
@@ -73,14 +74,16 @@ async def move_all(
     moves: Sequence[tuple[Position, Position]],
     new: Mapping[Table, Sequence[Any]],
     beside: Mapping[Table, Sequence[Any]],
-) -> bool:
-    """As `move`, with rows that must be new, in one round trip without a transaction. PostgreSQL alone.
+    look: Look,
+) -> list[AnyRow] | None:
+    """As `move`, with rows that must be new, in one round trip without a transaction. Returns what `look`
+    finds. PostgreSQL alone.
 
-    False, and nothing is written, where that cannot be: a position is another's, or its partition's first, or
+    None, and nothing is written, where that cannot be: a position is another's, or its partition's first, or
     one of `new` is there already.
     """
     rows = [_move(seen, goal) for seen, goal in moves]
-    return await update_all(connection, positions, rows, _MATCH, new, beside)
+    return await update_all(connection, positions, rows, _MATCH, new, beside, look)
 
 
 def _move(seen: Position, goal: Position) -> dict[str, Any]:

@@ -6,10 +6,11 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Table
 
-from broker.store import positions
+from broker.store import positions, waiters
 from broker.store.audit import extend_chains
-from broker.store.bulk import insert_rows, select_by_keys
+from broker.store.bulk import Look, insert_rows, select_by_keys
 from broker.store.database import Database, Line
+from broker.store.driver import AnyRow
 from broker.store.keys import ATTEMPT_COLUMNS, JOB_COLUMNS, RUN_COLUMNS, AttemptKey, JobKey, RunKey
 from broker.store.positions import Place, Position
 from broker.store.settlement_rows import (
@@ -37,6 +38,7 @@ from schemas.outcomes import (
 )
 from schemas.topics import Coordinate
 
+_WAITING_FOR_THESE = Look(ledger.waiters, RUN_COLUMNS, (*RUN_COLUMNS, "reply_to"), of=ledger.terminals)
 _BEFORE_DISPATCH: frozenset[StageName] = frozenset({"admit", "reserve", "retry"})
 
 
@@ -122,13 +124,14 @@ class Settlements:
 
         Raises Fenced where another process has moved one of the positions; then nothing was written.
         """
-        written = await self._end_all(batch, advances) or await self._end_some(batch, advances)
-        settled = await self._answer(batch, written.won, written.ends)
-        return SettledBatch(_passing_over(written.overtaken, batch, settled), written.goals)
+        return await self._end_all(batch, advances) or await self._end_some(batch, advances)
 
-    async def _end_all(self, batch: Sequence[Settlement], advances: Sequence[Advance]) -> _Written | None:
-        """Of a batch in which every record ends its run, as most do: one round trip in place of four. None
+    async def _end_all(self, batch: Sequence[Settlement], advances: Sequence[Advance]) -> SettledBatch | None:
+        """Of a batch in which every record ends its run, as most do: one round trip in place of five. None
         where there is more to it, which writes nothing.
+
+        A waiter that is written meanwhile is not seen: who writes one waits for the end of such statements
+        (`broker.store.waiters`), and then finds the terminal.
         """
         seen = _seen(advances)
         won = {item.key: item for item in batch if item.is_final}
@@ -146,10 +149,24 @@ class Settlements:
         async with self._database.ledger() as connection:
             if await _overtaken(connection, batch):
                 return None
-            is_written = await positions.move_all(connection, moves, {ledger.terminals: rows}, beside)
-        return _Written(won, Ends(rows), goals, frozenset()) if is_written else None
+            found = await positions.move_all(
+                connection, moves, {ledger.terminals: rows}, beside, _WAITING_FOR_THESE
+            )
+        if found is None:
+            return None
+        waiting = _by_run(found)
+        settled = [
+            Settled(Disposition.NEW, row, _others(item, waiting))
+            for item, row in zip(batch, rows, strict=True)
+        ]
+        return SettledBatch(settled, goals)
 
-    async def _end_some(self, batch: Sequence[Settlement], advances: Sequence[Advance]) -> _Written:
+    async def _end_some(self, batch: Sequence[Settlement], advances: Sequence[Advance]) -> SettledBatch:
+        written = await self._write_some(batch, advances)
+        settled = await self._answer(batch, written.won, written.ends)
+        return SettledBatch(_passing_over(written.overtaken, batch, settled), written.goals)
+
+    async def _write_some(self, batch: Sequence[Settlement], advances: Sequence[Advance]) -> _Written:
         seen = _seen(advances)
         fresh = _fresh(batch, seen)
         async with self._database.begin_ledger() as connection:
@@ -186,6 +203,8 @@ class Settlements:
         """
         open_jobs = {item.key.job for item in batch if _asks(item)}
         async with self._database.ledger() as connection:
+            if open_jobs:
+                await waiters.let_ends_pass(connection)
             waiting = await _waiting(connection, [item.key for item in batch if item.is_final])
             ends.add(await _terminals(connection, [job for job in open_jobs if ends.of_job(job) is None]))
         return [_settled(item, won, ends, waiting) for item in batch]
@@ -303,11 +322,23 @@ def _goal(advance: Advance, heads: Mapping[Place, Position]) -> Position:
 
 
 async def _waiting(connection: Line, keys: Iterable[RunKey]) -> dict[RunKey, list[str]]:
-    columns = (*RUN_COLUMNS, "reply_to")
+    return _by_run(
+        await select_by_keys(connection, ledger.waiters, RUN_COLUMNS, keys, _WAITING_FOR_THESE.columns)
+    )
+
+
+def _by_run(rows: Iterable[AnyRow]) -> dict[RunKey, list[str]]:
     waiting: dict[RunKey, list[str]] = {}
-    for row in await select_by_keys(connection, ledger.waiters, RUN_COLUMNS, keys, columns):
+    for row in rows:
         waiting.setdefault(RunKey(*row[:3]), []).append(row.reply_to)
     return waiting
+
+
+def _others(item: Settlement, waiting: Mapping[RunKey, Sequence[str]]) -> tuple[str, ...]:
+    """Who awaits its reply beside its owner."""
+    if not waiting:
+        return ()
+    return tuple(place for place in waiting.get(item.key, ()) if place != item.state.reply_to)
 
 
 def _settled(
@@ -316,8 +347,7 @@ def _settled(
     if not item.is_final:
         return _settled_aside(item, ends)
     disposition = Disposition.NEW if won.get(item.key) is item else Disposition.KNOWN
-    others = tuple(place for place in waiting.get(item.key, ()) if place != item.state.reply_to)
-    return Settled(disposition, ends.of_run(item.key), others)
+    return Settled(disposition, ends.of_run(item.key), _others(item, waiting))
 
 
 def _settled_aside(item: Settlement, ends: Ends) -> Settled:

@@ -13,9 +13,10 @@ from schemas.state import Charge, State
 from schemas.topics import Coordinate
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Settlement:
-    """One verified record of `outcomes.*`. `value_sha256`: the value's digest.
+    """One verified record of `outcomes.*`. `value_sha256`: the value's digest. Not frozen, for there is one a
+    job and a frozen one takes three times as long to make; nobody changes it.
 
     Raises ValueError where the state has no outcome.
     """
@@ -34,15 +35,17 @@ class Settlement:
         state, coordinate, outcome = self.state, self.coordinate, self.state.outcome
         if outcome is None:
             raise ValueError(f"no outcome at {coordinate}")
-        object.__setattr__(self, "key", RunKey(state.application_id, state.job_id, state.run))
-        object.__setattr__(self, "place", Place(coordinate.topic, coordinate.partition))
-        object.__setattr__(self, "outcome", outcome)
-        object.__setattr__(self, "is_final", outcome.kind in TERMINAL_KINDS)
+        self.key = RunKey(state.application_id, state.job_id, state.run)
+        self.place = Place(coordinate.topic, coordinate.partition)
+        self.outcome = outcome
+        self.is_final = outcome.kind in TERMINAL_KINDS
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Terminal:
-    """How a run ended. `outcome` is the coordinate whose value is the reply, `value_sha256` its digest."""
+    """How a run ended. `outcome` is the coordinate whose value is the reply, `value_sha256` its digest. Not
+    frozen, as `Settlement`.
+    """
 
     application_id: int
     job_id: UUID

@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from sqlalchemy import select
 
 from broker.settings import DatabaseSettings
-from broker.store.bulk import insert_rows, select_by_keys, update_all
+from broker.store.bulk import Look, insert_rows, select_by_keys, update_all
 from broker.store.database import Database
 from broker.store.jobs import JobRow
 from broker.store.keys import ATTEMPT_COLUMNS, JOB_COLUMNS
@@ -194,10 +194,13 @@ async def test_all_rows_are_written_or_none(
         rows = [_position(*move) for move in moves]
         news = {audit: [_entry(position) for position in new]}
         beside = {ledger.waiters: [_waiter(job())]}
-        assert await update_all(connection, positions, rows, match, news, beside) is is_done
+        look = Look(audit, ("topic", "partition"), ("topic", "partition", "position"), of=audit)
+        found = await update_all(connection, positions, rows, match, news, beside, look)
         at = await select_by_keys(connection, positions, ["topic"], [["t"]], ["next_offset"])
         audited = await select_by_keys(connection, audit, ["topic"], [["t"]], ["position"])
         waiting = await select_by_keys(connection, ledger.waiters, ["run"], [[1]], ["run"])
+    before = [("t", 0, 0, 1)] if new else []
+    assert found == (before if is_done else None)
     assert sorted(row.next_offset for row in at) == ([5, 7] if is_done else [0, 0])
     assert sorted(row.position for row in audited) == ([0, *new] if is_done else [0])
     assert len(waiting) == is_done

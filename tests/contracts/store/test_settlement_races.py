@@ -20,6 +20,8 @@ T = TypeVar("T")
 
 WAITING, KNOWN, NEW = Disposition.WAITING, Disposition.KNOWN, Disposition.NEW
 ADDRESS = "replies.shop/1/again"
+PLANS_KEPT_AFTER = 5
+"""Uses of a prepared statement, after which PostgreSQL may keep its plan."""
 
 
 async def test_of_two_that_settle_one_partition_one_is_fenced(database: Database, other: Database) -> None:
@@ -73,15 +75,47 @@ async def test_a_repeat_beside_the_end_is_answered_by_one_of_them(
         assert repeat.disposition is KNOWN or end.waiting == (ADDRESS,)
 
 
-async def test_an_end_that_commits_last_finds_the_waiter(postgresql_url: str) -> None:
+async def test_a_waiter_waits_for_an_end_that_could_not_see_it(postgresql_url: str) -> None:
     async with _two(postgresql_url) as (ending, repeating):
         ended = state()
         async with _held(repeating, partition=0) as release:
             end = asyncio.create_task(settle(Settlements(ending), settlement(1, ended, partition=0)))
             await _blocked(repeating)
-            (repeat,) = await settle(Settlements(repeating), settlement(1, _repeat(ended), partition=1))
+            repeat = asyncio.create_task(
+                settle(Settlements(repeating), settlement(1, _repeat(ended), partition=1))
+            )
+            await _until(ending, "SELECT count(*) FROM waiters")
+            assert not repeat.done()
             await release()
-            assert repeat == Settled(WAITING, None)
+            (settled,) = await _soon(end)
+            (told,) = await _soon(repeat)
+        assert (settled.disposition, settled.waiting) == (NEW, ())
+        assert told == Settled(KNOWN, settled.terminal)
+
+
+async def test_an_end_that_begins_after_a_waiter_finds_it(postgresql_url: str) -> None:
+    async with _two(postgresql_url) as (ending, repeating):
+        ended = state()
+        (repeat,) = await settle(Settlements(repeating), settlement(1, _repeat(ended), partition=1))
+        (settled,) = await settle(Settlements(ending), settlement(1, ended, partition=0))
+        assert repeat == Settled(WAITING, None)
+        assert (settled.disposition, settled.waiting) == (NEW, (ADDRESS,))
+
+
+async def test_an_end_takes_its_lock_before_it_looks(postgresql_url: str) -> None:
+    """What `broker.store.waiters` takes for granted of PostgreSQL."""
+    async with _two(postgresql_url) as (ending, repeating):
+        for offset in range(1, PLANS_KEPT_AFTER + 3):
+            await settle(Settlements(ending), settlement(offset, partition=0))
+        ended = state()
+        async with repeating.connect() as connection:
+            await connection.execute(text("BEGIN"))
+            await connection.execute(text("LOCK TABLE waiters IN EXCLUSIVE MODE"))
+            end = asyncio.create_task(settle(Settlements(ending), settlement(offset + 1, ended, partition=0)))
+            await _blocked(repeating)
+            row = {"job_id": ended.job_id, "reply_to": ADDRESS}
+            await connection.execute(text("INSERT INTO waiters VALUES (1, :job_id, 1, :reply_to, 1)"), row)
+            await connection.execute(text("COMMIT"))
             (settled,) = await _soon(end)
         assert (settled.disposition, settled.waiting) == (NEW, (ADDRESS,))
 
@@ -132,9 +166,12 @@ async def _held(database: Database, partition: int) -> AsyncIterator[Callable[[]
 
 async def _blocked(database: Database) -> None:
     """Returns when some transaction waits for another's lock."""
-    waiting = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+    await _until(database, "SELECT count(*) FROM pg_locks WHERE NOT granted")
+
+
+async def _until(database: Database, count: str) -> None:
     async with asyncio.timeout(30), database.connect() as connection:
-        while (await connection.execute(waiting)).scalar_one() == 0:
+        while (await connection.execute(text(count))).scalar_one() == 0:
             pass
 
 

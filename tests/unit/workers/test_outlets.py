@@ -57,11 +57,22 @@ def test_an_outcome_goes_to_its_lane_by_the_job_s_own_partition(lane: Lane) -> N
     assert (record.topic, record.key, record.by_key) == (topics.outcomes(lane), JOB.bytes, True)
 
 
-def test_an_outcome_is_the_same_state_with_an_end() -> None:
+def test_an_outcome_is_the_same_state_with_an_end_and_without_what_the_call_was_made_by() -> None:
     before = state()
+    assert before.estimate is not None
     inner = opened(OUTLETS.outcome(before, Expired(stage="retry"), b"{}"))
-    assert inner.state == before.model_copy(update={"outcome": Expired(stage="retry")})
+    assert inner.state == before.model_copy(
+        update={"outcome": Expired(stage="retry"), "estimate": None, "overrides": {}}
+    )
     assert inner.value == b"{}"
+
+
+def test_an_outcome_names_the_hold_of_an_attempt_once() -> None:
+    charged, unused = charge(1, 70), charge(2, 80).hold.model_copy(update={"id": "unused"})
+    ended = opened(OUTLETS.outcome(state(hold=charged.hold, charges=(charged,)), Expired(stage="retry"), b""))
+    assert (ended.state.hold, ended.state.charges) == (None, (charged,))
+    ended = opened(OUTLETS.outcome(state(hold=unused, charges=(charged,)), Expired(stage="retry"), b""))
+    assert ended.state.hold == unused
 
 
 def test_an_answer_carries_the_provider_s_bytes_and_what_all_attempts_cost() -> None:
