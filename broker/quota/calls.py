@@ -79,12 +79,7 @@ class SharedCalls:
         wire = self._wire
         if wire is None or wire.is_closed:
             wire = await self._opened()
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                return await wire.send(commands(wire.run_id))
-        except TimeoutError:
-            wire.abort()
-            raise
+        return await wire.send(commands(wire.run_id))
 
     async def _opened(self) -> "_Wire":
         """Who waited while another call failed to open it does not try in turn: at a server that is frozen
@@ -111,7 +106,7 @@ class SharedCalls:
         try:
             await connection.send_command("INFO", "server")
             found = _RUN_ID.search(await connection.read_response())
-            return _Wire(connection, "" if found is None else found[1].decode())
+            return _Wire(connection, "" if found is None else found[1].decode(), self._timeout_s)
         except BaseException:
             await self._pool.release(connection)
             raise
@@ -126,14 +121,23 @@ class _Call(NamedTuple):
     commands: int
     answers: list[Any]
     done: asyncio.Future[list[Any]]
+    due_s: float
+    """By the loop's clock; then it has taken too long."""
 
 
 class _Wire(asyncio.Protocol):
-    """Takes the place of redis-py's streams on a connection that is ready for commands."""
+    """Takes the place of redis-py's streams on a connection that is ready for commands.
 
-    def __init__(self, connection: AbstractConnection, run_id: str) -> None:
+    A call that is not answered within `timeout_s` raises TimeoutError, and ends the connection for all. One
+    timer looks after the oldest, since one for each call would be a good part of its cost.
+    """
+
+    def __init__(self, connection: AbstractConnection, run_id: str, timeout_s: float | None) -> None:
         self.connection = connection
         self.run_id = run_id
+        self._timeout_s = float("inf") if timeout_s is None else timeout_s
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
         writer = connection._writer  # noqa: SLF001 - it has no other way to its transport
         self._transport = cast(asyncio.Transport, cast(asyncio.StreamWriter, writer).transport)
         self._streams = self._transport.get_protocol()
@@ -150,13 +154,31 @@ class _Wire(asyncio.Protocol):
         return self._transport.is_closing()
 
     def send(self, commands: Sequence[Command]) -> asyncio.Future[list[Any]]:
-        call = _Call(len(commands), [], asyncio.get_running_loop().create_future())
+        call = _Call(len(commands), [], self._loop.create_future(), self._loop.time() + self._timeout_s)
         self._waiting.append(call)
+        if self._timer is None:
+            self._look_after(call)
         self._transport.write(b"".join(map(_PACK, commands)))
         return call.done
 
     def abort(self) -> None:
         self._transport.abort()
+
+    def _look_after(self, call: _Call) -> None:
+        if call.due_s != float("inf"):
+            self._timer = self._loop.call_at(call.due_s, self._look)
+
+    def _look(self) -> None:
+        self._timer = None
+        if not self._waiting:
+            return
+        oldest = self._waiting[0]
+        if self._loop.time() < oldest.due_s:
+            self._look_after(oldest)
+            return
+        if not oldest.done.done():
+            oldest.done.set_exception(TimeoutError("Redis did not answer in time"))
+        self.abort()
 
     def data_received(self, data: bytes) -> None:
         self._reader.feed(data)
@@ -171,6 +193,8 @@ class _Wire(asyncio.Protocol):
             if not call.done.done():
                 call.done.set_exception(exceptions.ConnectionError("the connection was lost"))
         self._waiting.clear()
+        if self._timer is not None:
+            self._timer.cancel()
         self._streams.connection_lost(exc)  # whoever closes redis-py's connection waits for this
 
     def _answered(self, answer: Any) -> None:
