@@ -90,10 +90,12 @@ class Admit:
         jobs, cancels, revoked, strangers = await self._examine(records)
         await self._calling_off.carry_out([cancel.state for cancel in cancels])
         seen = await self._register.enter(jobs)
-        known = list(zip(jobs, seen, strict=True))
+        known = await self._not_held(list(zip(jobs, seen, strict=True)))
         begun = await self._begun(known, revoked)
         strangers += self._not_begun(revoked, begun)
-        onward, ended, held = self._sorted(await self._going(known, begun))
+        onward, ended, held = self._sorted(
+            [(job, seen) for job, seen in known if job.state.origin not in begun]
+        )
         asking = [self._outlets.outcome(cancel.state, Cancelling(), b"") for cancel in cancels]
         parked = await self._producer.send_all([self._holding.record(one) for one in held])
         await self._holding.enter(held, parked)
@@ -107,6 +109,8 @@ class Admit:
         """See `Register.begun`. Only what comes again can have begun."""
         again = [Again(job.inner, _is_welcome(job)) for job, seen in known if seen is Seen.REDELIVERED]
         before = await self._register.read_before([one.inner for one in revoked])
+        held = await self._holding.waiting([inner.state for inner in before])
+        before = [inner for inner in before if run_key(inner.state) not in held]
         return await self._register.begun(again + [Again(inner, is_welcome=False) for inner in before])
 
     def _not_begun(self, revoked: Sequence[_Revoked], begun: Container[str]) -> list[Outgoing]:
@@ -130,16 +134,17 @@ class Admit:
             for inner in passed:
                 self.show(inner.state, inner.value)
 
-    async def _going(
-        self, known: Iterable[tuple[Job, Seen]], begun: Container[str]
-    ) -> list[tuple[Job, Seen]]:
-        """Without those that have begun, or were held for review, when they were read before."""
-        every = [(job, seen) for job, seen in known if job.state.origin not in begun]
-        again = [job.state for job, seen in every if seen is Seen.REDELIVERED]
+    async def _not_held(self, known: Sequence[tuple[Job, Seen]]) -> Sequence[tuple[Job, Seen]]:
+        """Without those that were held for review when they were read before: they have records of their own,
+        also once they are approved and begun.
+        """
+        again = [job.state for job, seen in known if seen is Seen.REDELIVERED]
         held = await self._holding.waiting(again)
+        if not held:
+            return known
         return [
             (job, seen)
-            for job, seen in every
+            for job, seen in known
             if seen is not Seen.REDELIVERED or run_key(job.state) not in held
         ]
 

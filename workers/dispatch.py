@@ -95,17 +95,23 @@ class Dispatch:
     async def _attempt(self, record: Incoming, inner: Inner, key: AttemptKey) -> Awaitable[None] | None:
         state = inner.state
         prepared = await self._prepared(inner)
+        if self._is_anothers(record, key):
+            return None
         if isinstance(prepared, Refusal):
             return await self._end_uncalled(record, inner, key, prepared, prepared)
         if (bar := self._bar(state, prepared)) is not None:
             return await self._end_uncalled(record, inner, key, prepared, bar)
-        if isinstance(record, Handed) and not record.is_current():
-            return None
         incarnation = self._lease.incarnation
         if await self._attempts.begin(self._intent(state, key, prepared, incarnation)):
             await self._start_and_call(record, inner, key, prepared, incarnation)
             return None
         return await self._resume(record, inner, key, prepared)
+
+    def _is_anothers(self, record: Incoming, key: AttemptKey) -> bool:
+        """A job that was handed over, and whose partition has gone to whoever reads it next. Not once an
+        intent was sent: it may be on record, and nobody else ends it while this process lives.
+        """
+        return isinstance(record, Handed) and not record.is_current() and key not in self._tried
 
     def _intent(self, state: State, key: AttemptKey, prepared: Prepared, incarnation: str) -> AttemptRow:
         row = self._tried.get(key)

@@ -19,7 +19,7 @@ from broker.providers.routes import Routes, Target
 from broker.quota.budget import Budget
 from broker.quota.gate import Granted, Release, Settlement, StartRequest
 from broker.quota.limits import Limits
-from broker.records import Inner
+from broker.records import Incoming, Inner
 from broker.settings import Settings
 from broker.store.attempts import AttemptFacts, AttemptRow, VerdictRow
 from broker.store.keys import AttemptKey
@@ -219,11 +219,11 @@ class Bench:
         """The state of what was sent last."""
         return self._sealer.open(received(self.producer.sent[-1])).state
 
-    async def handle(self) -> bool:
+    async def handle(self, record: Incoming | None = None) -> bool:
         """As the pump does, until it passes. Whether the record is done with, or waits for somebody else."""
         for _ in range(5):
             try:
-                later = await self.dispatch.handle([self.record])
+                later = await self.dispatch.handle([record or self.record])
             except Unavailable:
                 continue
             if later is None:

@@ -179,3 +179,26 @@ async def test_what_lost_its_partition_while_its_intent_was_written_gets_a_recor
     await bench.dispatch.handle([Handed(signed(JOB_VALUE), inner, lambda: next(looks))])
     assert [record.topic for record in bench.producer.sent] == [RESERVED, topics.outcomes(Lane.STANDARD)]
     assert len(bench.provider.calls) == 1
+
+
+@pytest.mark.parametrize(("begins", "starts"), [(["after"], []), (["before"], []), ([], ["away"])])
+async def test_what_lost_its_partition_after_its_intent_was_sent_is_called_once(
+    begins: list[str], starts: list[str]
+) -> None:
+    """Whoever reads it next finds a living owner, and waits for it."""
+    bench = Bench(hold=HOLD)
+    bench.ledger.begins.extend(begins)
+    bench.ledger.starts.extend(starts)
+    left = bench.ledger
+    handed = Handed(signed(JOB_VALUE), bench.open(), lambda: bool(left.begins or left.starts))
+    assert await bench.handle(handed)
+    assert len(bench.provider.calls) == 1
+    assert [record.topic for record in bench.producer.sent] == [RESERVED, topics.outcomes(Lane.STANDARD)]
+
+
+@pytest.mark.parametrize("later_ms", [0, 120_000])
+async def test_what_lost_its_partition_is_not_ended_here_either(later_ms: int) -> None:
+    bench = Bench(hold=HOLD)
+    bench.later_ms = later_ms
+    assert await bench.handle(Handed(signed(JOB_VALUE), bench.open(), lambda: False))
+    assert bench.producer.sent == []

@@ -15,9 +15,10 @@ from broker.pricing.project_books import ProjectBooks
 from broker.quota.budget import Budget
 from broker.records import Inner, Outgoing
 from broker.settings import Settings
+from broker.store.attempts import AttemptFacts
 from broker.store.cancels import Cancels
 from broker.store.jobs import JobRow, Seen
-from broker.store.keys import JobKey
+from broker.store.keys import AttemptKey, JobKey
 from broker.store.parking import ParkedRow, Parking
 from broker.store.reviews import Reviews, Verdict
 from schemas import topics
@@ -38,7 +39,8 @@ from tests.unit.workers.memory import (
     register,
     tools,
 )
-from tests.unit.workers.signing import KEY, signed
+from tests.unit.workers.signing import KEY, TOPIC, signed
+from tests.unit.workers.test_begun import BEGUN, NOT_BEGUN
 from tests.unit.workers.test_deadlines import Index, OneRecord, Stages
 from tests.unit.workers.test_policy import Rules
 from tests.unit.workers.test_waker import NoRoom
@@ -67,19 +69,20 @@ class Desk:
         self.tools = type(kit)(
             kit.producer, kit.sealer, kit.outlets, lambda: self.now_ms, kit.metrics, kit.tombstones
         )
-        self.seen = Seen.NEW
+        self.seen, self.sender = Seen.NEW, KEY
+        self.attempt = NOT_BEGUN
         self.decide_by(*rules, **sections)
 
     def decide_by(self, *rules: dict[str, Any], **sections: Any) -> None:
         """As after a start: ADMIT anew, under another policy."""
-        jobs, cancels, directory = register(self), cast(Cancels, self.cancels), cast(Directory, self)
+        jobs, cancels, directory = register(self, self), cast(Cancels, self.cancels), cast(Directory, self)
         books, policy = ProjectBooks(PriceBook.load()), Rules(Judge(revision(*rules, **sections)))
         reviews, index = cast(Reviews, self.reviews), cast(Parking, self.index)
         holding = Holding(self.tools, reviews, index)
         self.admit = Admit(Settings(), self.tools, directory, books, policy, jobs, cancels, holding)
 
     def key(self, key_id: str) -> Key | None:
-        return KEY
+        return self.sender
 
     def budget(self, key_id: str) -> Budget:
         return Budget(2, 3, key_id)
@@ -89,6 +92,12 @@ class Desk:
 
     async def register(self, rows: Sequence[JobRow]) -> list[Seen]:
         return [self.seen] * len(rows)
+
+    async def origins(self, keys: Sequence[JobKey]) -> dict[JobKey, str]:
+        return dict.fromkeys(keys, f"{TOPIC}/0/0")
+
+    async def facts(self, key: AttemptKey) -> AttemptFacts:
+        return self.attempt
 
     async def publish(self, content: str = "Name a canal.") -> None:
         await self.admit.handle([signed(value(content))])
@@ -274,6 +283,17 @@ async def test_killed_before_the_commit_it_is_held_no_second_time(verdict: Verdi
         desk.reviews.decide(verdict)
     await desk.redeliver()
     assert len(desk.producer.sent) == 1
+
+
+@pytest.mark.parametrize("revoked", [False, True])
+async def test_a_job_that_was_approved_and_has_begun_is_none_of_admits(revoked: bool) -> None:
+    """Else a copy of it would end it where its attempt fails, as one that nobody would admit now."""
+    desk = reviewing()
+    await desk.publish()
+    desk.reviews.decide("approved")
+    desk.attempt, desk.sender = BEGUN, KEY._replace(revoked=revoked)
+    await desk.redeliver()
+    assert topics.reserved(Lane.STANDARD) not in [sent.topic for sent in desk.producer.sent]
 
 
 @pytest.mark.parametrize("effect", ["allow", "deny", "flag"])
