@@ -29,6 +29,12 @@ class Tracker:
         self._open.append(offset)
         self._next = offset + 1
 
+    def is_unfinished(self, offset: int) -> bool:
+        """Whether it was registered here, and is not finished. False of what an assignment before had."""
+        if self._next is None or not self._open:
+            return False
+        return self._open[0] <= offset < self._next and offset not in self._finished
+
     def lend(self, offset: int) -> None:
         """Somebody else has a part in the record: it is to be finished once more."""
         self._lent[offset] = self._lent.get(offset, 0) + 1
@@ -41,6 +47,11 @@ class Tracker:
         self._finished.add(offset)
         while self._open and self._open[0] in self._finished:
             self._finished.discard(self._open.popleft())
+
+    def unfinished(self, end: int) -> int:
+        """How many records before `end` are not finished, read or not. 0 before any record."""
+        unread = 0 if self._next is None else max(0, end - self._next)
+        return unread + len(self._open) - len(self._finished)
 
     def close(self) -> None:
         self._closed = True

@@ -148,12 +148,12 @@ class Pump(Generic[R]):
 
     def lag(self, lane: str) -> int:
         """Records of the lane's assigned partitions that are published and not finished."""
-        total = 0
-        for flow in self._flows.values():
-            if flow.lane.name == lane:
-                end, point = flow.lane.source.end(flow.partition), flow.tracker.commit_point
-                total += max(0, end - point) if end is not None and point is not None else 0
-        return total
+        ends = [
+            (flow.tracker, flow.lane.source.end(flow.partition))
+            for flow in self._flows.values()
+            if flow.lane.name == lane
+        ]
+        return sum(tracker.unfinished(end) for tracker, end in ends if end is not None)
 
     def waiting(self, lane: str, resource: Hashable) -> int:
         """How many of the lane's records wait for a place there."""
@@ -169,10 +169,13 @@ class Pump(Generic[R]):
         """Let another pump have a record that this one handles: it is finished when both have done with it.
 
         `take` is told with which assignment it came, and says whether the other has it. False too where that
-        assignment is over, or so much is unfinished of it that its reader may soon stand still.
+        assignment is over, though the partition may have come back since, or so much is unfinished of it that
+        its reader may soon stand still.
         """
         flow = self._flows.get(Partition(record.topic, record.partition))
-        if flow is None or flow.ended or flow.tracker.span > flow.span_max // 2 or not take(flow):
+        if flow is None or flow.ended or not flow.tracker.is_unfinished(record.offset):
+            return False
+        if flow.tracker.span > flow.span_max // 2 or not take(flow):
             return False
         flow.tracker.lend(record.offset)
         return True

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
@@ -20,7 +21,9 @@ Doing = Callable[[MemoryRecord], Awaitable[Awaitable[None] | None]]
 class Pair:
     """A pump that lends all that it reads, and one that borrows and runs `do`. What is not taken is kept."""
 
-    def __init__(self, values: Sequence[bytes], do: Doing, slots: int = 9, places: int = 9) -> None:
+    def __init__(
+        self, values: Sequence[bytes], do: Doing, slots: int = 9, places: int = 9, span_max: int = 100
+    ) -> None:
         self.source, self.other = MemorySource({P0: [*values]}), MemorySource({})
         self.refused: list[int] = []
         self.fails_once = False
@@ -39,7 +42,7 @@ class Pair:
             lambda records: do(records[0]),
             self.poison,
             self.slots,
-            replace(limits, batch_max=1),
+            replace(limits, batch_max=1, under_way_max=1000),
             sharing=sharing,
         )
 
@@ -53,6 +56,10 @@ class Pair:
 
     def lend(self, record: MemoryRecord) -> bool:
         return self.lender.lend(record, lambda flow: self.borrower.borrow("bulk", flow, record))
+
+    def has_offered(self, count: int) -> bool:
+        """Where nothing that is lent ends."""
+        return len(self.refused) + self.slots.in_use == count
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -191,6 +198,27 @@ async def test_nothing_is_lent_of_an_assignment_that_is_over_or_to_a_pump_that_e
         assert pair.lend(MemoryRecord(*P0, 0, b"a")) is False
 
 
+async def test_nothing_is_lent_of_what_another_had_done_with_before_the_partition_came_back() -> None:
+    """Whoever had it may have ended the job, and its record comes no more."""
+    gate = asyncio.Event()
+
+    async def do(record: MemoryRecord) -> None:
+        await gate.wait()
+
+    pair = Pair([b"a"], do)
+    async with pair.running():
+        await until(lambda: pair.slots.in_use == 1)
+        await pair.source.take(P0)
+        pair.source.committed[P0] = 1
+        pair.source.append(P0, b"b")
+        await pair.source.give(P0)
+        await until(lambda: pair.slots.in_use == 2)
+        assert pair.lend(MemoryRecord(*P0, 0, b"a")) is False
+        assert pair.lend(MemoryRecord(*P0, 2, b"c")) is False
+        gate.set()
+        await until(lambda: pair.source.committed[P0] == 2)
+
+
 async def test_nothing_is_lent_where_much_is_unfinished() -> None:
     """So that calls that last do not bring the reader to a stand by themselves."""
     gate = asyncio.Event()
@@ -198,12 +226,30 @@ async def test_nothing_is_lent_where_much_is_unfinished() -> None:
     async def do(record: MemoryRecord) -> None:
         await gate.wait()
 
-    pair = Pair([b"a"] * 80, do, slots=100, places=100)
+    pair = Pair([], do, slots=100, places=100)
     async with pair.running():
-        await until(lambda: len(pair.refused) + pair.slots.in_use == 80)
-        assert 0 < pair.slots.in_use <= LIMITS.span_max // 2 + LIMITS.batch_max
+        for count in range(1, 81):
+            pair.source.append(P0, b"a")
+            await until(partial(pair.has_offered, count))
+        assert pair.slots.in_use == LIMITS.span_max // 2
         gate.set()
         await until(lambda: pair.source.committed.get(P0) == 80)
+
+
+async def test_what_is_done_behind_a_call_is_no_lag() -> None:
+    gate = asyncio.Event()
+
+    async def do(record: MemoryRecord) -> None:
+        if record.value == b"slow":
+            await gate.wait()
+
+    pair = Pair([b"slow", b"a", b"a", b"slow"], do)
+    async with pair.running():
+        await until(lambda: pair.slots.in_use == 2)
+        await until(lambda: pair.lender.lag("bulk") == 2)
+        assert pair.lender.backlog == 4
+        gate.set()
+        await until(lambda: pair.lender.lag("bulk") == 0)
 
 
 async def test_what_is_lent_twice_is_finished_when_all_have_done_with_it() -> None:

@@ -35,6 +35,30 @@ def test_what_is_lent_is_finished_once_for_each_that_has_it() -> None:
     assert tracker.commit_point == 5
 
 
+def test_what_is_unfinished_here() -> None:
+    tracker = Tracker()
+    assert not tracker.is_unfinished(4)
+    for offset in (4, 6, 7):
+        tracker.register(offset)
+    tracker.finish(6)
+    assert [tracker.is_unfinished(offset) for offset in (3, 4, 6, 7, 8)] == [False, True, False, True, False]
+    tracker.finish(4)
+    tracker.finish(7)
+    assert not tracker.is_unfinished(7)
+
+
+def test_how_many_are_unfinished_of_what_is_read_and_what_is_not() -> None:
+    tracker = Tracker()
+    assert tracker.unfinished(9) == 0
+    for offset in (4, 5, 6):
+        tracker.register(offset)
+    assert tracker.unfinished(9) == 5
+    tracker.finish(5)
+    assert (tracker.unfinished(9), tracker.unfinished(6)) == (4, 2)
+    tracker.finish(4)
+    assert tracker.unfinished(7) == 1
+
+
 def test_a_record_registered_twice_is_a_fault() -> None:
     tracker = Tracker()
     tracker.register(3)
