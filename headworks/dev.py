@@ -34,7 +34,8 @@ from broker.store.database import Database
 from broker.store.migrate import upgrade
 from headworks.simulate.behaviour import Behaviour
 from headworks.simulate.server import SimulatedProvider
-from workers.app import POOLS, Worker
+from workers.app import Worker
+from workers.pools import POOLS
 from workers.service import running
 
 APPLICATION = "dev"

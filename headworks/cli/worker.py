@@ -53,7 +53,8 @@ def worker(
     from broker.telemetry.log import configure
     from headworks.cli.failures import failures_logged
     from headworks.cli.loop import run
-    from workers.app import POOLS, Worker
+    from workers.app import Worker
+    from workers.pools import POOLS
     from workers.service import serve, stop_on_signals
 
     with failures_logged(LogSettings()):

@@ -18,7 +18,7 @@ from tests.stack import Account, Load, RealStack, SimulatorProcess, WorkerProces
 from tests.stack.detour import Part, Proxies, detour, kafka_behind_proxy
 from tests.stack.fixtures import HEARTBEAT_INTERVAL_MS, QUICK, SESSION_TIMEOUT_MS
 from tests.stack.jobs import chats
-from workers.app import POOLS
+from workers.pools import POOLS
 
 NEEDED: tuple[Part, ...] = ("kafka", "postgres", "redis")
 """Without them nothing goes on; without a provider its jobs alone wait."""

@@ -13,7 +13,7 @@ from tests.services.kafka.cluster import NODES, KafkaCluster
 from tests.stack import Account, Load, RealStack, until
 from tests.stack.fixtures import HEARTBEAT_INTERVAL_MS, QUICK, SESSION_TIMEOUT_MS
 from tests.stack.jobs import chats
-from workers.app import POOLS
+from workers.pools import POOLS
 
 OPEN_MAX = 20
 SOME = 60

@@ -8,7 +8,7 @@ import pytest
 from headworks import Cancelled
 from tests.stack import Account, Fleet, until
 from tests.stack.jobs import chats
-from workers.app import POOLS, Pool
+from workers.pools import POOLS, Pool
 
 JOBS = 60
 TIMEOUT_S = 60.0

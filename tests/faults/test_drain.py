@@ -5,7 +5,7 @@ import asyncio
 from tests.services import KafkaServer
 from tests.stack import Account, Fleet, Load, WorkerProcess, until
 from tests.stack.jobs import chats
-from workers.app import POOLS
+from workers.pools import POOLS
 
 OPEN_MAX = 200
 NOT_DRAINED = 4

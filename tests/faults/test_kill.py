@@ -9,7 +9,7 @@ from headworks import Unknown
 from tests.stack import Account, Fleet, Load, WorkerProcess, until
 from tests.stack.fixtures import QUICK
 from tests.stack.jobs import chats
-from workers.app import POOLS, Pool
+from workers.pools import POOLS, Pool
 
 JOBS = 1_000
 OPEN_MAX = 200

@@ -14,8 +14,8 @@ from tests.stack import RealStack, until
 from tests.stack.fixtures import QUICK
 from tests.stack.jobs import chat
 from tests.stack.processes import SimulatorProcess
-from workers.app import POOLS, Pool
 from workers.latency import ENOUGH
+from workers.pools import POOLS, Pool
 
 TIMEOUT_S = 60.0
 

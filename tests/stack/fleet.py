@@ -7,7 +7,7 @@ from typing import Any
 from tests.stack.processes import WorkerProcess
 from tests.stack.stack import RealStack
 from tests.stack.waiting import until
-from workers.app import POOLS, Pool
+from workers.pools import POOLS, Pool
 
 
 class Fleet:

@@ -7,7 +7,8 @@ import pytest
 
 from broker.errors import SettingsInvalid
 from broker.settings import HealthSettings, Settings
-from workers.app import POOLS, Worker
+from workers.app import Worker
+from workers.pools import POOLS
 from workers.service import running
 
 
