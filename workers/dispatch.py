@@ -68,6 +68,8 @@ class Dispatch:
         """Intents that were sent, until their hold is started: one that is on record just as it was sent here
         is ours, and nothing was called under it. A later try of an attempt that was called differs in time.
         """
+        self._kept: set[AttemptKey] = set()
+        """Of them those that were handed over, and have a record of their own now."""
 
     async def handle(self, records: Sequence[Incoming]) -> Awaitable[None] | None:
         """One record, with a place at its target unless it is not to be called. Returns what to wait for,
@@ -147,22 +149,27 @@ class Dispatch:
 
         To write the intent and start the hold may have taken long, so what bars a call is looked at again.
         """
-        await self._keep_record(record, inner)
+        await self._keep_record(record, inner, key)
         is_held = await self._start_hold(inner.state)
-        self._tried.pop(key, None)
+        self._forget(key)
         bar = self._certain_bar(inner.state) if is_held else Failure.HOLD_LAPSED
         if bar is not None:
             await self._completer.failed(record, inner, prepared, bar)
         else:
             await self.caller.call(record, inner, prepared, incarnation)
 
-    async def _keep_record(self, record: Incoming, inner: Inner) -> None:
-        """Of a job that was handed over, and whose partition is another's by now: who reads it there may have
-        looked before the intent was on record, and has ended nothing that has begun.
+    async def _keep_record(self, record: Incoming, inner: Inner, key: AttemptKey) -> None:
+        """Once, of a job that was handed over and whose partition is another's by now. Who reads it there may
+        have looked before the intent was on record, and has ended nothing that has begun.
         """
-        if isinstance(record, Handed) and not record.is_current():
+        if isinstance(record, Handed) and not record.is_current() and key not in self._kept:
             topic = topics.reserved(inner.state.lane)
             await self._producer.send(self._outlets.onward(topic, inner, inner.state))
+            self._kept.add(key)
+
+    def _forget(self, key: AttemptKey) -> None:
+        self._tried.pop(key, None)
+        self._kept.discard(key)
 
     async def _start_hold(self, state: State) -> bool:
         """Whether the attempt may go on under its hold."""
@@ -182,7 +189,7 @@ class Dispatch:
         facts = await self._attempts.facts(key)
         if facts.is_over or facts.intent is not None:
             return await self._resume(record, inner, key, prepared)
-        self._tried.pop(key, None)
+        self._forget(key)
         await self._completer.uncalled(inner.state, bar)
         return None
 
@@ -193,7 +200,7 @@ class Dispatch:
     ) -> Awaitable[None] | None:
         facts = await self._attempts.facts(key)
         if facts.intent != self._tried.get(key) or facts.is_over or facts.verdict is not None:
-            self._tried.pop(key, None)
+            self._forget(key)
         if facts.is_over:
             if facts.intent is None:
                 await self._drop(inner.state)

@@ -181,16 +181,22 @@ async def test_what_lost_its_partition_while_its_intent_was_written_gets_a_recor
     assert len(bench.provider.calls) == 1
 
 
-@pytest.mark.parametrize(("begins", "starts"), [(["after"], []), (["before"], []), ([], ["away"])])
+@pytest.mark.parametrize(
+    ("begins", "starts"),
+    [(["after"], []), (["before"], []), ([], ["away"]), ([], ["away"] * 3), (["after"], ["away"] * 2)],
+)
 async def test_what_lost_its_partition_after_its_intent_was_sent_is_called_once(
     begins: list[str], starts: list[str]
 ) -> None:
     """Whoever reads it next finds a living owner, and waits for it."""
     bench = Bench(hold=HOLD)
-    bench.ledger.begins.extend(begins)
-    bench.ledger.starts.extend(starts)
-    left = bench.ledger
-    handed = Handed(signed(JOB_VALUE), bench.open(), lambda: bool(left.begins or left.starts))
+    ledger = bench.ledger
+    ledger.begins.extend(begins)
+    ledger.starts.extend(starts)
+    failures = len(begins) + len(starts)
+    handed = Handed(
+        signed(JOB_VALUE), bench.open(), lambda: len(ledger.begins) + len(ledger.starts) == failures
+    )
     assert await bench.handle(handed)
     assert len(bench.provider.calls) == 1
     assert [record.topic for record in bench.producer.sent] == [RESERVED, topics.outcomes(Lane.STANDARD)]
