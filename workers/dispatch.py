@@ -98,7 +98,7 @@ class Dispatch:
         state = inner.state
         prepared = await self._prepared(inner)
         if self._is_anothers(record, key):
-            return None
+            return asyncio.sleep(0)  # left unfinished: what is finished may still be committed
         if isinstance(prepared, Refusal):
             return await self._end_uncalled(record, inner, key, prepared, prepared)
         if (bar := self._bar(state, prepared)) is not None:

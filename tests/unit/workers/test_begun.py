@@ -168,7 +168,7 @@ async def test_what_was_handed_over_is_begun_only_while_its_partition_is_here(is
     """Else its next reader may have looked for an attempt before this one is on record."""
     bench = Bench(hold=HOLD)
     inner = bench.open()
-    await bench.dispatch.handle([Handed(signed(JOB_VALUE), inner, lambda: is_current)])
+    assert await bench.handle(Handed(signed(JOB_VALUE), inner, lambda: is_current)) is is_current
     assert len(bench.ledger.intents) == len(bench.provider.calls) == int(is_current)
 
 
@@ -203,8 +203,9 @@ async def test_what_lost_its_partition_after_its_intent_was_sent_is_called_once(
 
 
 @pytest.mark.parametrize("later_ms", [0, 120_000])
-async def test_what_lost_its_partition_is_not_ended_here_either(later_ms: int) -> None:
+async def test_what_lost_its_partition_is_neither_ended_here_nor_finished(later_ms: int) -> None:
+    """The partition's last commit is still to come, and would pass it."""
     bench = Bench(hold=HOLD)
     bench.later_ms = later_ms
-    assert await bench.handle(Handed(signed(JOB_VALUE), bench.open(), lambda: False))
+    assert not await bench.handle(Handed(signed(JOB_VALUE), bench.open(), lambda: False))
     assert bench.producer.sent == []

@@ -184,6 +184,23 @@ async def test_a_revocation_commits_what_ends_soon() -> None:
         assert pair.source.committed == {P0: 1}
 
 
+async def test_a_revocation_commits_nothing_of_what_was_to_be_done_again() -> None:
+    gate = asyncio.Event()
+
+    async def do(record: MemoryRecord) -> Awaitable[None]:
+        await gate.wait()
+        return asyncio.sleep(0)
+
+    pair = Pair([b"a"], do)
+    async with pair.running():
+        await until(lambda: pair.slots.in_use == 1)
+        revoking = asyncio.create_task(pair.source.take(P0))
+        await asyncio.sleep(0)
+        gate.set()
+        await revoking
+        assert pair.source.committed.get(P0, 0) == 0
+
+
 async def test_nothing_is_lent_of_an_assignment_that_is_over_or_to_a_pump_that_ends() -> None:
     async def do(record: MemoryRecord) -> None: ...
 
