@@ -15,7 +15,8 @@ from workers.admit import Admit
 from workers.completer import Completer
 from workers.detecting import Detecting
 from workers.dispatch import Dispatch
-from workers.engine.pump import Limits, Pump
+from workers.engine.limits import Limits
+from workers.engine.pump import Pump
 from workers.engine.slots import Slots
 from workers.engine.source import Source
 from workers.engine.tenants import Sharing

@@ -1,48 +1,28 @@
 """The pump: feeds a stage from its lanes and commits what is finished.
 
-Each assigned partition has a reader, which takes records as they come, and each lane a feeder, which hands
-them on in batches: what gathers while batches are under way goes into the next. The reader must not let
-fetched records lie in the client, which fetches nothing for any other partition meanwhile. What becomes of a
-batch that fails, `trying` and `doing` say.
+Each assigned partition has a reader (see `assignments`), which takes records as they come, and each lane a
+feeder, which hands them on in batches: what gathers while batches are under way goes into the next. What
+becomes of a batch that fails, `trying` and `doing` say.
 """
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Collection, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from typing import Any, Generic
 
+from workers.engine.assignments import Assignments, settle_down
 from workers.engine.committing import commit
 from workers.engine.doing import Doing, Handle, Poison
 from workers.engine.lane import Flow, Lane, Piece, size
+from workers.engine.limits import Limits
 from workers.engine.slots import Slots
-from workers.engine.source import Fetched, Partition, R, Source, Unreadable
+from workers.engine.source import Partition, R, Source
 from workers.engine.tenants import Sharing
 from workers.engine.trying import Trying
 
-_FETCH_MAX = 500
 _REVIEW_EVERY_S = 0.1
 _REVIEW_MAX = 1_000
 """Records of a lane at a time that wait for a place, which takes a few milliseconds."""
-
-
-@dataclass(frozen=True)
-class Limits:
-    batch_max: int
-    """Records handed to the stage at once."""
-    under_way_max: int
-    """Batches of one lane under way; 1 keeps the order of each partition unless tenants share."""
-    span_max: int
-    """Records of one partition from its oldest unfinished one to the last that was read."""
-    commit_interval_s: float = 0.5
-    fetch_wait_ms: int = 1_000
-    revoke_wait_s: float = 2.0
-    leave_s: float = 5.0
-    """How long a last commit may take, and the leaving of a group."""
-    waiting_bytes_max: int = 16 * 1024 * 1024
-    """Of one partition's records that are fetched and not handed on: beyond it the reader pauses."""
-    slot_bytes: int = 0
-    """A record takes one slot more for each so many bytes; 0: one slot a record."""
 
 
 class Pump(Generic[R]):
@@ -78,7 +58,7 @@ class Pump(Generic[R]):
         self._doing = Doing(handle, poison, self._trying, on_trouble)
         self._limits = limits
         self._on_trouble = on_trouble
-        self._flows: dict[Partition, Flow[R]] = {}
+        self._assignments: Assignments[R] = Assignments(name, limits, self._trying, on_trouble, self._crash)
         self._tasks: set[asyncio.Task[None]] = set()
         self._sharing = sharing
         self._committer: asyncio.Task[None] | None = None
@@ -91,9 +71,9 @@ class Pump(Generic[R]):
             lane.fetched_at = time.monotonic()
             lane.feeder = asyncio.create_task(self._feed(lane), name=f"{self.name}-feed-{lane.name}")
         await asyncio.gather(
-            *(lane.source.start(_LaneAssignment(self, lane)) for lane in self._lanes.values())
+            *(lane.source.start(self._assignments.of(lane)) for lane in self._lanes.values())
         )
-        self._committer = asyncio.create_task(self._commit_always(), name=f"{self.name}-commit")
+        self._committer = asyncio.create_task(self._assignments.commit_always(), name=f"{self.name}-commit")
         if self._sharing is not None and self._sharing.places is not None:
             self._reviewer = asyncio.create_task(self._review_always(), name=f"{self.name}-review")
 
@@ -108,21 +88,28 @@ class Pump(Generic[R]):
         for lane in self._lanes.values():
             _cancel(lane.feeder)
         _cancel(self._reviewer)
-        for flow in self._flows.values():
+        for flow in self._assignments:
             flow.end()
         self._doing.stop_waiting()
-        flows = list(self._flows.values())
-        await self._settle_down(min(self._limits.revoke_wait_s, drain_s), flows, self._tasks)
+        flows = list(self._assignments)
+        await settle_down(min(self._limits.revoke_wait_s, drain_s), flows, self._tasks)
         _cancel(self._committer)
         await self._within(self._limits.leave_s, commit(flows, self._on_trouble))
         stops = [lane.source.stop() for lane in self._lanes.values()]
         await asyncio.gather(*(self._within(self._limits.leave_s, stop) for stop in stops))
-        await self._settle_down(max(0.0, deadline - time.monotonic()), flows, self._tasks)
+        await settle_down(max(0.0, deadline - time.monotonic()), flows, self._tasks)
         left = list(self._tasks)
         for task in left:
             task.cancel()
         await asyncio.gather(*left, return_exceptions=True)
         return not left
+
+    async def _within(self, seconds: float, act: Awaitable[None]) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await act
+        except TimeoutError:
+            self._on_trouble(TimeoutError(f"a group was not left in {seconds:g} s"))
 
     def stalled(self, after_s: float) -> str | None:
         """Why this pump is not consuming, or None."""
@@ -140,17 +127,17 @@ class Pump(Generic[R]):
 
     def partitions(self) -> list[Partition]:
         """What is assigned to this process now."""
-        return list(self._flows)
+        return [flow.partition for flow in self._assignments]
 
     @property
     def backlog(self) -> int:
-        return sum(flow.tracker.span for flow in self._flows.values())
+        return sum(flow.tracker.span for flow in self._assignments)
 
     def lag(self, lane: str) -> int:
         """Records of the lane's assigned partitions that are published and not finished."""
         ends = [
             (flow.tracker, flow.lane.source.end(flow.partition))
-            for flow in self._flows.values()
+            for flow in self._assignments
             if flow.lane.name == lane
         ]
         return sum(tracker.unfinished(end) for tracker, end in ends if end is not None)
@@ -160,7 +147,7 @@ class Pump(Generic[R]):
         return self._lanes[lane].waiting(resource)
 
     def _should_read(self, lane: Lane[R]) -> bool:
-        flows = [flow for flow in self._flows.values() if flow.lane is lane]
+        flows = [flow for flow in self._assignments if flow.lane is lane]
         return not flows or any(flow.room.is_set() for flow in flows)
 
     # between pumps
@@ -172,7 +159,7 @@ class Pump(Generic[R]):
         assignment is over, though the partition may have come back since, or so much is unfinished of it that
         its reader may soon stand still.
         """
-        flow = self._flows.get(Partition(record.topic, record.partition))
+        flow = self._assignments.get(Partition(record.topic, record.partition))
         if flow is None or flow.ended or not flow.tracker.is_unfinished(record.offset):
             return False
         if flow.tracker.span > flow.span_max // 2 or not take(flow):
@@ -193,70 +180,7 @@ class Pump(Generic[R]):
         self._begin(mine, [piece], cost)
         return True
 
-    # assignment
-
-    async def assign(self, lane: Lane[R], partitions: Collection[Partition]) -> None:
-        for partition in partitions:
-            flow: Flow[R] = Flow(partition, lane, self._limits.span_max, self._limits.waiting_bytes_max)
-            flow.room.set()
-            self._flows[partition] = flow
-            flow.reader = asyncio.create_task(self._read(flow), name=f"{self.name}-read-{partition}")
-        lane.fetched_at = time.monotonic()
-
-    async def revoke(self, partitions: Collection[Partition]) -> None:
-        flows = [flow for partition in partitions if (flow := self._flows.get(partition)) is not None]
-        for flow in flows:
-            flow.end()
-        await self._settle_down(self._limits.revoke_wait_s, flows)
-        await commit(flows, self._on_trouble)
-        for flow in flows:
-            flow.tracker.close()
-            self._flows.pop(flow.partition, None)
-
-    async def _within(self, seconds: float, act: Awaitable[None]) -> None:
-        try:
-            async with asyncio.timeout(seconds):
-                await act
-        except TimeoutError:
-            self._on_trouble(TimeoutError(f"a group was not left in {seconds:g} s"))
-
-    async def _settle_down(
-        self, within_s: float, flows: Collection[Flow[R]], beside: Collection[asyncio.Task[None]] = ()
-    ) -> None:
-        """Wait for the work on what came with these assignments, of other pumps too."""
-        deadline = time.monotonic() + within_s
-        while tasks := {*beside, *(task for flow in flows for task in flow.tasks)}:
-            if (left := deadline - time.monotonic()) <= 0:
-                return
-            await asyncio.wait(tasks, timeout=left)
-
-    # reading
-
-    async def _read(self, flow: Flow[R]) -> None:
-        try:
-            while True:
-                await flow.room.wait()
-                fetched = await self._trying.insist(lambda: self._fetch(flow))
-                flow.lane.fetched_at = time.monotonic()
-                if flow.ended:
-                    return
-                self._take(flow, fetched)
-        except Exception as error:
-            self._crash(error)
-
-    def _fetch(self, flow: Flow[R]) -> Awaitable[Fetched[R]]:
-        limits = self._limits
-        room = max(1, min(_FETCH_MAX, limits.span_max - flow.tracker.span))
-        return flow.lane.source.fetch(flow.partition, room, limits.fetch_wait_ms)
-
-    def _take(self, flow: Flow[R], fetched: Fetched[R]) -> None:
-        taken: list[R | Unreadable] = [*fetched.records]
-        if fetched.unreadable is not None:
-            taken.append(fetched.unreadable)
-        for record in taken:
-            flow.tracker.register(record.offset)
-        flow.lane.add(flow, taken)
-        flow.look()
+    # handing on
 
     async def _feed(self, lane: Lane[R]) -> None:
         try:
@@ -337,23 +261,6 @@ class Pump(Generic[R]):
             for flow in {piece.flow for piece in batch}:
                 flow.look()
             lane.end()
-
-    async def _commit_always(self) -> None:
-        while True:
-            await asyncio.sleep(self._limits.commit_interval_s)
-            await commit(list(self._flows.values()), self._on_trouble)
-
-
-@dataclass
-class _LaneAssignment(Generic[R]):
-    pump: Pump[R]
-    lane: Lane[R]
-
-    async def assigned(self, partitions: Collection[Partition]) -> None:
-        await self.pump.assign(self.lane, partitions)
-
-    async def revoked(self, partitions: Collection[Partition]) -> None:
-        await self.pump.revoke(partitions)
 
 
 def _cancel(task: asyncio.Task[Any] | None) -> None:

@@ -20,7 +20,8 @@ from tests.unit.workers.dispatching import Bench
 from tests.unit.workers.engine.turning import until
 from tests.unit.workers.logs import Log
 from tests.unit.workers.memory import NOW_MS, Received
-from workers.engine.pump import Limits, Pump
+from workers.engine.limits import Limits
+from workers.engine.pump import Pump
 from workers.engine.slots import Slots
 from workers.engine.source import Unreadable
 from workers.tenancy import Claims, by_application

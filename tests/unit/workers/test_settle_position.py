@@ -21,7 +21,8 @@ from schemas.topics import Lane
 from tests.unit.workers.engine.memory import MemoryRecord, MemorySource
 from tests.unit.workers.engine.turning import until
 from tests.unit.workers.memory import MemoryProducer, Received, received, state, tools
-from workers.engine.pump import Limits, Pump
+from workers.engine.limits import Limits
+from workers.engine.pump import Pump
 from workers.engine.slots import Slots
 from workers.engine.source import Partition, Unreadable
 from workers.poison import Poison

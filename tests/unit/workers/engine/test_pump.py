@@ -5,7 +5,8 @@ from dataclasses import replace
 
 from tests.unit.workers.engine.memory import MemoryPlaces, MemoryRecord, MemorySource
 from tests.unit.workers.engine.turning import until
-from workers.engine.pump import Limits, Pump
+from workers.engine.limits import Limits
+from workers.engine.pump import Pump
 from workers.engine.slots import Slots
 from workers.engine.source import Partition, Unreadable
 from workers.engine.tenants import Claim, Sharing, Tenant
