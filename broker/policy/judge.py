@@ -69,15 +69,15 @@ class Judge:
         injection = _NOTHING if self._injection is None else _Once(self._injection, scans)
         return Looked(found, detect(found, spans, injection, self._version), spans)
 
-    def decide(self, job: Job, looked: Looked) -> DecisionRecord:
-        return decide(self._facts(job, looked), self._compiled)
+    def decide(self, facts: Facts) -> DecisionRecord:
+        return decide(facts, self._compiled)
 
-    def answers_of(self, job: Job, looked: Looked) -> AnswerJudge | None:
+    def answers_of(self, facts: Facts) -> AnswerJudge | None:
         """Who judges the job's answer; None where no rule is about it."""
         answers = self.answers
-        return answers if answers is not None and answers.concerns(self._facts(job, looked)) else None
+        return answers if answers is not None and answers.concerns(facts) else None
 
-    def _facts(self, job: Job, looked: Looked) -> Facts:
+    def facts(self, job: Job, looked: Looked) -> Facts:
         envelope = job.envelope
         return Facts(
             organization=job.organization,
@@ -95,7 +95,7 @@ class Judge:
 
     def record(self, job: Job) -> DecisionRecord:
         """The whole decision on a job. Raises TooMuchFound."""
-        return self.decide(job, self.look(job, {}))
+        return self.decide(self.facts(job, self.look(job, {})))
 
 
 def judge(job: Job, live: Judge, candidate: Judge | None = None) -> Judgement:
@@ -105,7 +105,8 @@ def judge(job: Job, live: Judge, candidate: Judge | None = None) -> Judgement:
         looked = live.look(job, scans)
     except TooMuchFound:
         return denied_unread(job, live.revision.id, TOO_MUCH)
-    record = live.decide(job, looked)
+    facts = live.facts(job, looked)
+    record = live.decide(facts)
     decision = record.summary()
     if live.asks_regions:
         decision = decision.model_copy(update={"served": job.regions})
@@ -114,7 +115,7 @@ def judge(job: Job, live: Judge, candidate: Judge | None = None) -> Judgement:
     if record.effect in ("redact", "review"):
         request, tokens = _taken_out(job, looked, record.redactions)
         judgement = judgement._replace(request=request, tokens=tokens)
-    if (answers := live.answers_of(job, looked)) is not None and record.effect != "deny":
+    if (answers := live.answers_of(facts)) is not None and record.effect != "deny":
         judgement = _with_answers(job, judgement, answers)
     if candidate is None:
         return judgement
@@ -139,7 +140,7 @@ def _asked(stage: Stage) -> _Asked:
 
 def _compared(job: Job, before: DecisionRecord, candidate: Judge, scans: dict[str, Detection]) -> Comparison:
     try:
-        after = candidate.decide(job, candidate.look(job, scans))
+        after = candidate.decide(candidate.facts(job, candidate.look(job, scans)))
     except TooMuchFound:
         return Comparison(before.effect, "deny", same=False)
     return Comparison(before.effect, after.effect, same=compare("", before, after) is None)

@@ -91,7 +91,7 @@ class Detector:
         word, sequence = self._weights
         return (
             (sum(map(word, segment.words, repeat(0))), len(segment.words)),
-            (sum(map(sequence, sequences(segment.concepts), repeat(0))), max(len(segment.concepts) - 2, 0)),
+            (sum(map(sequence, sequences(segment.letters), repeat(0))), max(len(segment.letters) - 2, 0)),
         )
 
     def _bounded(self, total: int, count: int) -> int:

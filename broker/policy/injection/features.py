@@ -4,14 +4,11 @@ A feature counts as often as it stands in a window; the sum of a family's weight
 the root of the number of its features there.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 FAMILIES = ("word", "sequence")
 
 
-def sequences(concepts: str) -> Iterator[tuple[str, ...]]:
-    """Each three in a row of a text whose letters are concepts."""
-    letters = list(
-        concepts
-    )  # a letter beyond Latin-1 is made, and hashed, each time that it is read off a text
-    return zip(letters, letters[1:], letters[2:], strict=False)
+def sequences(concepts: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    """Each three in a row."""
+    return zip(concepts, concepts[1:], concepts[2:], strict=False)

@@ -34,13 +34,13 @@ class Lexicon:
         """Known words of scripts without spaces set apart by spaces."""
         return " ".join(self._cut.split(lower, _CUTS_MAX)) if _UNSPACED.search(lower) else lower
 
-    def symbols(self, words: Sequence[str]) -> str:
+    def symbols(self, words: Sequence[str]) -> list[str]:
         """One symbol a word: PLAIN for a word without concept, END for the end of a sentence."""
-        return "".join(map(self._symbols.__getitem__, words))
+        return list(map(self._symbols.__getitem__, words))
 
-    def letters(self, symbols: str) -> str:
+    def letters(self, symbols: Iterable[str]) -> list[str]:
         """One letter for the first concept of each symbol; plain words are passed over."""
-        return "".join(map(self._letters.__getitem__, symbols.replace(PLAIN, "")))
+        return list(filter(None, map(self._letters.__getitem__, symbols)))
 
 
 class _Symbols(dict[str, str]):
@@ -85,7 +85,7 @@ def _build(concepts_of: dict[str, list[str]], unspaced: set[str]) -> Lexicon:
     symbol_of = {group: chr(n) for n, group in enumerate(groups, _FIRST_SYMBOL)}
     names = sorted({name for group in groups for name in group})
     letter_of = {name: chr(n) for n, name in enumerate([tokens.END, *names])}
-    letters = {END: letter_of[tokens.END]}
+    letters = {PLAIN: "", END: letter_of[tokens.END]}
     for found in concepts_of.values():
         letters[symbol_of[tuple(sorted(found))]] = letter_of[found[0]]
     cut = "|".join(re.escape(word) for word in sorted(unspaced, key=lambda word: (-len(word), word)))

@@ -37,7 +37,7 @@ _PROSE = re.compile("(?:[A-Za-z]{1,12}[ ,]{1,2}){3}")
 _LIST_SIGN = re.compile(r"(?<![\w(])\w{1,2}\)|[:;]-?[()]")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Segment:
     """A stretch of a folded text in lower case, from `start`, with what the model reads in it."""
 
@@ -46,8 +46,14 @@ class Segment:
     words: list[str]
     symbols: str
     """Of the words, one each."""
-    concepts: str
-    """Of the words that have one, a letter each."""
+    letters: list[str]
+    """Of the words that have a concept, one each. A list, since a letter beyond Latin-1 is made, and hashed,
+    each time that it is read off a text.
+    """
+
+    @property
+    def concepts(self) -> str:
+        return "".join(self.letters)
 
 
 class Window(NamedTuple):
@@ -101,7 +107,7 @@ def _segments(lower: str, words: Lexicon) -> list[Segment]:
 def _segment(start: int, text: str, words: Lexicon) -> Segment:
     found = tokenize(text)
     symbols = words.symbols(found)
-    return Segment(start, text, found, symbols, words.letters(symbols))
+    return Segment(start, text, found, "".join(symbols), words.letters(symbols))
 
 
 def _edges(lower: str) -> list[tuple[int, int]]:

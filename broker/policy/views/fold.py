@@ -31,6 +31,7 @@ _HIDDEN = re.compile("[\u00ad\u200b-\u200d\u2060\ufeff]")
 _TAG = re.compile("[\U000e0020-\U000e007e]")
 _TAGGED = re.compile("[\U000e0020-\U000e007e]{4}")
 _SPLIT = re.compile("(?:[A-Za-z][\u200b-\u200d\u2060\ufeff\u00ad][^\u200b]{0,12}){3}")
+_ASCII = bytes(range(128))
 
 
 def fold(text: str) -> str:
@@ -40,9 +41,17 @@ def fold(text: str) -> str:
     """
     if text.isascii():
         return text
-    text = _INVISIBLE.sub("", text.translate(_TAGS) if _TAG.search(text) else text)
-    text = unicodedata.normalize("NFKD", _SENTENCES.sub(" ", text))
-    text = unicodedata.normalize("NFC", _MARKS.sub("", text)).replace("ı", "i")
+    beyond = _beyond_ascii(text)
+    if _TAG.search(beyond):
+        text = text.translate(_TAGS)
+    if _INVISIBLE.search(beyond):
+        text = _INVISIBLE.sub("", text)
+    if _SENTENCES.search(beyond):
+        text = _SENTENCES.sub(" ", text)
+    text = unicodedata.normalize("NFKD", text)
+    if _MARKS.search(_beyond_ascii(text)):
+        text = _MARKS.sub("", text)
+    text = unicodedata.normalize("NFC", text).replace("ı", "i")
     return text.translate(_HOMOGLYPHS) if _has_lookalikes(text) else text
 
 
@@ -50,9 +59,10 @@ def disguises(text: str) -> tuple[str, ...]:
     """Which ways of hiding letters the text uses: `tags`, `invisible` (inside Latin words), `lookalikes`."""
     if text.isascii():
         return ()
+    beyond = _beyond_ascii(text)
     found = {
-        "tags": _TAGGED.search(text),
-        "invisible": _HIDDEN.search(text) and _SPLIT.search(text),
+        "tags": _TAG.search(beyond) and _TAGGED.search(text),
+        "invisible": _HIDDEN.search(beyond) and _SPLIT.search(text),
         "lookalikes": _has_lookalikes(text),
     }
     return tuple(kind for kind, shown in found.items() if shown)
@@ -60,7 +70,12 @@ def disguises(text: str) -> tuple[str, ...]:
 
 def _has_lookalikes(text: str) -> bool:
     """Words of two scripts; whole words of one other script are a language, not a disguise."""
-    if not _FOREIGN.search(text):
+    if not _FOREIGN.search(_beyond_ascii(text)):
         return False
     found = _MIXED.finditer(text)
     return all(next(found, None) for _ in range(_MIXED_MIN))
+
+
+def _beyond_ascii(text: str) -> str:
+    """Its other characters alone, of which most texts have few: so a look for one of them is short."""
+    return text.encode(errors="ignore").translate(None, _ASCII).decode()
