@@ -5,7 +5,8 @@ its order: so each is asked of those alone, a few words long. One automaton for 
 text is slower: it makes a new state at nearly every word of a new text.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import NamedTuple
 
 from broker.policy.injection.lexicon import END, PLAIN, Lexicon
@@ -38,10 +39,11 @@ class ConceptRules:
             number for number, pattern in patterns.items() if not stays(pattern) or begins(pattern)
         )
 
-    def find(self, symbols: str) -> Found:
+    def find(self, each: Sequence[str]) -> Found:
         """In the symbols of a text's words."""
         stretches: dict[int, list[_Stretch]] = {}
-        sentences, across = self._steps.likely(symbols)
+        symbols = "".join(each)
+        sentences, across = self._steps.likely(symbols, each)
         for start, stop, likely in sentences:
             for number in self._matching(likely, symbols[start:stop]):
                 stretches.setdefault(number, []).append((start, stop))
@@ -88,7 +90,7 @@ class Steps:
         self._staying = (1 << width) - 1 & ~crossing
         self._crossing = sum(crossing << step * width for step in range(_NEEDS))
         self._entry = self._always = 0
-        self._met_by = {symbol: 0 for found in words.concepts.values() for symbol in found} | {END: 0}
+        self._met_by = dict.fromkeys((PLAIN, END, *chain.from_iterable(words.concepts.values())), 0)
         for place, (_, way) in enumerate(every):
             needed = rarest(way, _NEEDS)
             first = _NEEDS - len(needed)
@@ -98,9 +100,9 @@ class Steps:
                 for symbol in map(chr, _numbers(symbols)):
                     self._met_by[symbol] |= 1 << step * width + place
 
-    def likely(self, symbols: str) -> tuple[list[tuple[int, int, list[int]]], list[int]]:
+    def likely(self, symbols: str, each: Sequence[str]) -> tuple[list[tuple[int, int, list[int]]], list[int]]:
         """Start and stop of sentences, each with the rules that may match in it; and those that may match
-        over the end of a sentence.
+        over the end of a sentence. `each`: the symbols one by one, which a list gives quicker than a text.
         """
         met_of, entry, always = self._met_by.__getitem__, self._entry, self._always
         width, shift, staying, crossing = self._width, self._shift, self._staying, self._crossing
@@ -108,9 +110,9 @@ class Steps:
         found = []
         start = state = 0
         for sentence in symbols.split(END):
-            for met in map(met_of, sentence.replace(PLAIN, "")):
-                state |= (state << width | entry) & met
             stop = start + len(sentence)
+            for met in filter(None, map(met_of, each[start:stop])):
+                state |= (state << width | entry) & met
             done = (state >> shift | always) & staying
             if done and sentence:
                 found.append((start, stop, self._rules_of(done)))

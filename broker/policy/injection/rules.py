@@ -2,7 +2,7 @@
 
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import NamedTuple
@@ -55,7 +55,7 @@ class RulePack:
         )
         self._over_text = TextRules({n: rule.raw for n, rule in enumerate(rules) if rule.raw})
 
-    def find(self, lower: str, symbols: str) -> Found:
+    def find(self, lower: str, symbols: Sequence[str]) -> Found:
         """In a folded text in lower case, given the symbols of its words."""
         return Found(self._over_concepts.find(symbols), self._over_text.find(_encoded(lower)))
 

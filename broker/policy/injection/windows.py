@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice, pairwise
+from itertools import chain, islice, pairwise
 from typing import NamedTuple
 
 from broker.policy.injection.lexicon import Lexicon
@@ -44,11 +44,11 @@ class Segment:
     start: int
     text: str
     words: list[str]
-    symbols: str
+    symbols: list[str]
     """Of the words, one each."""
     letters: list[str]
-    """Of the words that have a concept, one each. A list, since a letter beyond Latin-1 is made, and hashed,
-    each time that it is read off a text.
+    """Of the words that have a concept, one each. Lists: a character beyond Latin-1 is made, and hashed, each
+    time that it is read off a text.
     """
 
     @property
@@ -107,7 +107,7 @@ def _segments(lower: str, words: Lexicon) -> list[Segment]:
 def _segment(start: int, text: str, words: Lexicon) -> Segment:
     found = tokenize(text)
     symbols = words.symbols(found)
-    return Segment(start, text, found, "".join(symbols), words.letters(symbols))
+    return Segment(start, text, found, symbols, words.letters(symbols))
 
 
 def _edges(lower: str) -> list[tuple[int, int]]:
@@ -127,7 +127,8 @@ def _with_rules(
     for first in range(0, len(segments) - 1, BLOCK_WINDOWS):
         block = segments[first : first + BLOCK_WINDOWS + 1]
         found = pack.find(
-            "".join([segment.text for segment in block]), "".join([segment.symbols for segment in block])
+            "".join([segment.text for segment in block]),
+            list(chain.from_iterable(segment.symbols for segment in block)),
         )
         start = 0
         for one, other in pairwise(block):
