@@ -237,7 +237,8 @@ class Dispatch:
             return None
         if owner_alive or not await self._succession.settled_up_to_now(state):
             return self._succession.wait()
-        await self._completer.lost(state, intent.hold, intent.target)
+        if not (await self._attempts.facts(key)).is_over:  # SETTLE may have come to its end just now
+            await self._completer.lost(state, intent.hold, intent.target)
         return await self._resume(record, inner, key, prepared)
 
     def _row(self, state: State, prepared: Prepared, incarnation: str) -> AttemptRow:

@@ -5,7 +5,8 @@ import asyncio
 import pytest
 
 from broker.quota.gate import Release
-from tests.unit.workers.dispatching import Bench
+from schemas.state import State
+from tests.unit.workers.dispatching import Bench, Waiting
 from tests.unit.workers.memory import HOLD, charge
 
 
@@ -70,3 +71,22 @@ async def test_the_hold_of_a_call_that_was_made_is_left_to_its_settlement(bench:
     bench.ledger.terminal = "answered"
     assert await bench.handle()
     assert bench.ledger.released == []
+
+
+async def test_an_end_that_settle_finds_last_is_no_loss_of_its_worker(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that stops gives its lease up once its outcomes are acknowledged, which is before they are
+    settled.
+    """
+    assert await bench.handle()
+    bench.ledger.owner_alive = False
+
+    async def settled_up_to_now(waiting: Waiting, state: State) -> bool:
+        bench.ledger.terminal = "answered"
+        return True
+
+    monkeypatch.setattr(Waiting, "settled_up_to_now", settled_up_to_now)
+    assert await bench.handle()
+    assert bench.ledger.verdicts == []
+    assert len(bench.provider.calls) == 1
