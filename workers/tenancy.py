@@ -4,7 +4,7 @@ Nothing here is verified: it decides the record's place in a queue, and the stag
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from uuid import UUID
 
 import orjson
@@ -41,14 +41,19 @@ def claimed_tenant(record: Incoming) -> Tenant:
     application = _APPLICATION.search(state)
     estimate = _ESTIMATE.search(state)
     work = len(record.value or b"") if estimate is None else int(estimate[1]) + int(estimate[2])
-    return Tenant(b"" if application is None else application[1], max(1, -(-work // _UNIT)))
+    return _tenant(b"" if application is None else application[1], work)
 
 
 def _tenant_of(inner: Inner) -> Tenant:
     """What `claimed_tenant` reads off the job's sealed record."""
     state, estimate = inner.state, inner.state.estimate
     work = len(inner.value) if estimate is None else estimate.input_tokens + estimate.output_tokens
-    return Tenant(str(state.application_id).encode(), max(1, -(-work // _UNIT)))
+    return _tenant(str(state.application_id).encode(), work)
+
+
+def _tenant(application: bytes, work: int) -> Tenant:
+    """`work`: tokens or bytes, of which each started unit counts."""
+    return Tenant(application, max(1, -(-work // _UNIT)))
 
 
 class Claims:
@@ -68,8 +73,7 @@ class Claims:
         """See `_target`."""
         if self._clock() >= state.deadline_ms or self._tombstones.cover(key_of(state)):
             return None
-        target = self._routes.target(state.model or "", allowed_regions(state))
-        return None if target is None else target.name
+        return self._name(state.model or "", allowed_regions(state))
 
     def _target(self, state: bytes) -> str | None:
         """The target that the job is to be called at. None where it is not to be called, but ended: too late,
@@ -78,7 +82,10 @@ class Claims:
         deadline = _DEADLINE.search(state)
         if deadline is None or self._clock() >= int(deadline[1]) or self._is_called_off(state):
             return None
-        target = self._routes.target(_model(state), _regions(state))
+        return self._name(_model(state), _regions(state))
+
+    def _name(self, model: str, regions: Collection[str] | None) -> str | None:
+        target = self._routes.target(model, regions)
         return None if target is None else target.name
 
     def _is_called_off(self, state: bytes) -> bool:
