@@ -24,6 +24,7 @@ _SQLSTATES = {
     "25006": "read-only",
     "25P03": "transaction idle for too long",
     "25P04": "transaction took too long",
+    "26000": "a prepared statement is gone, as behind a pooler of transactions",
     "3F000": "its schema is gone",
     "40001": "serialization failure",
     "40003": "whether the statement was completed is not known",

@@ -24,6 +24,7 @@ AWAY: list[type[asyncpg.PostgresError]] = [
     exceptions.InsufficientResourcesError,
     exceptions.InvalidCachedStatementError,
     exceptions.InvalidSchemaNameError,
+    exceptions.InvalidSQLStatementNameError,
     exceptions.LockNotAvailableError,
     exceptions.ObjectInUseError,
     exceptions.OutOfMemoryError,
