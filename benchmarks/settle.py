@@ -49,7 +49,8 @@ BATCHES = (1, 10, 100)
 APPLICATION = "bench"
 REPLY_BYTES = 1024
 TRIES = 3
-CPU_US_MAX = 120.0
+ADDED_US_MAX = 120.0
+"""Of worker CPU a job, above the floor."""
 _RECORD_BYTES = 1400
 """What the rows of a job come to, as they are sent."""
 _HOLDS_AT_ONCE = 500
@@ -68,6 +69,10 @@ class Measured:
     @property
     def times_the_floor(self) -> float:
         return self.cpu_us / self.floor_cpu_us
+
+    @property
+    def added_us(self) -> float:
+        return self.cpu_us - self.floor_cpu_us
 
 
 class _Fetched(NamedTuple):
@@ -92,8 +97,10 @@ def main() -> None:
     options = parser.parse_args()
     rows = uvloop.run(_measure(options.jobs))
     _show(rows)
-    figures = [asdict(row) | {"times_the_floor": row.times_the_floor} for row in rows]
-    report.save({"cpu_us_max": CPU_US_MAX, "rows": figures}, options.json)
+    figures = [
+        asdict(row) | {"times_the_floor": row.times_the_floor, "added_us": row.added_us} for row in rows
+    ]
+    report.save({"added_us_max": ADDED_US_MAX, "rows": figures}, options.json)
 
 
 async def _measure(jobs: int) -> list[Measured]:
@@ -269,12 +276,20 @@ def _digest(number: int, what: bytes) -> str:
 
 def _show(rows: Sequence[Measured]) -> None:
     table = Table(title="SETTLE, an answered job", title_justify="left")
-    for column in ("batch", "jobs/s", "worker CPU µs", "floor µs", "times the floor", "at most 120 µs"):
+    for column in (
+        "batch",
+        "jobs/s",
+        "worker CPU µs",
+        "floor µs",
+        "times the floor",
+        "adds µs",
+        "at most 120",
+    ):
         table.add_column(column, justify="right")
     for row in rows:
         figures = (f"{row.jobs_per_s:,.0f}", f"{row.cpu_us:.0f}", f"{row.floor_cpu_us:.0f}")
-        kept = "yes" if row.cpu_us <= CPU_US_MAX else "no"
-        table.add_row(str(row.batch), *figures, f"{row.times_the_floor:.1f}", kept)
+        kept = "yes" if row.added_us <= ADDED_US_MAX else "no"
+        table.add_row(str(row.batch), *figures, f"{row.times_the_floor:.1f}", f"{row.added_us:.0f}", kept)
     Console(width=100).print(table)
 
 
