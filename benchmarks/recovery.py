@@ -1,7 +1,7 @@
 """How soon the jobs of a dispatcher that was killed run again: `python -m benchmarks.recovery`.
 
-Two dispatch processes have calls under way when one of them is killed with SIGKILL. Measured from the kill
-to each second call, as the provider's log has it, with the default lease.
+Two processes of ADMIT, RESERVE and DISPATCH have calls under way when one of them is killed with SIGKILL.
+Measured from the kill to each second call, as the provider's log has it, with the default lease.
 """
 
 import argparse
@@ -13,7 +13,7 @@ from typing import Any
 import uvloop
 
 from benchmarks import load, report
-from benchmarks.plant import Plant, plant, say
+from benchmarks.plant import GROUPS, Plant, plant, say
 from broker.settings import DispatchSettings
 from headworks.client import Client
 from schemas.topics import Lane
@@ -40,7 +40,7 @@ async def _measure() -> dict[str, Any]:
         plant(PROVIDER_MS) as works,
         works.stack.client(await works.stack.application("bench")) as client,
     ):
-        works.stack.worker("dispatch")
+        works.stack.worker(*GROUPS[0])
         return await _kill(works, client)
 
 
