@@ -71,6 +71,16 @@ class Pair:
             await asyncio.gather(self.lender.stop(5), self.borrower.stop(5))
 
 
+class Gated:
+    """Does nothing until the gate is open."""
+
+    def __init__(self) -> None:
+        self.gate = asyncio.Event()
+
+    async def __call__(self, record: MemoryRecord) -> None:
+        await self.gate.wait()
+
+
 def _claim(record: MemoryRecord) -> Claim:
     return Claim(Tenant(b"", 1), "x")
 
@@ -95,16 +105,12 @@ async def test_a_record_is_finished_when_both_pumps_have_done_with_it() -> None:
 
 @pytest.mark.parametrize(("slots", "places"), [(2, 9), (9, 2)])
 async def test_what_would_wait_is_not_taken(slots: int, places: int) -> None:
-    gate = asyncio.Event()
-
-    async def do(record: MemoryRecord) -> None:
-        await gate.wait()
-
+    do = Gated()
     pair = Pair([b"a"] * 5, do, slots, places)
     async with pair.running():
         await until(lambda: len(pair.refused) == 3)
         assert pair.slots.in_use == 2
-        gate.set()
+        do.gate.set()
         await until(lambda: pair.source.committed.get(P0) == 5)
     assert pair.places.in_line == {}
     assert not +pair.places.taken
@@ -112,11 +118,7 @@ async def test_what_would_wait_is_not_taken(slots: int, places: int) -> None:
 
 async def test_what_comes_after_those_that_wait_for_a_place_does_not_pass_them() -> None:
     """A place that is free for a moment belongs to who waits in line for it."""
-    gate = asyncio.Event()
-
-    async def do(record: MemoryRecord) -> None:
-        await gate.wait()
-
+    do = Gated()
     pair = Pair([], do, places=0)
     async with pair.running():
         pair.other.logs[P0] = [b"waits"]
@@ -125,7 +127,7 @@ async def test_what_comes_after_those_that_wait_for_a_place_does_not_pass_them()
         pair.places.free["x"] = 1
         pair.source.append(P0, b"later")
         await until(lambda: pair.refused == [0])
-        gate.set()
+        do.gate.set()
 
 
 async def test_what_is_to_wait_for_something_is_done_again() -> None:
@@ -153,33 +155,25 @@ async def test_what_fails_is_poison_to_the_borrower_and_finished() -> None:
 
 
 async def test_a_revocation_waits_a_while_and_a_late_end_commits_nothing() -> None:
-    gate = asyncio.Event()
-
-    async def do(record: MemoryRecord) -> None:
-        await gate.wait()
-
+    do = Gated()
     pair = Pair([b"a"], do)
     async with pair.running():
         await until(lambda: pair.slots.in_use == 1)
         await pair.source.take(P0)
-        gate.set()
+        do.gate.set()
         await until(lambda: pair.slots.in_use == 0)
         assert pair.source.committed.get(P0, 0) == 0
     assert pair.source.committed.get(P0, 0) == 0
 
 
 async def test_a_revocation_commits_what_ends_soon() -> None:
-    gate = asyncio.Event()
-
-    async def do(record: MemoryRecord) -> None:
-        await gate.wait()
-
+    do = Gated()
     pair = Pair([b"a"], do)
     async with pair.running():
         await until(lambda: pair.slots.in_use == 1)
         revoking = asyncio.create_task(pair.source.take(P0))
         await asyncio.sleep(0)
-        gate.set()
+        do.gate.set()
         await revoking
         assert pair.source.committed == {P0: 1}
 
@@ -217,11 +211,7 @@ async def test_nothing_is_lent_of_an_assignment_that_is_over_or_to_a_pump_that_e
 
 async def test_nothing_is_lent_of_what_another_had_done_with_before_the_partition_came_back() -> None:
     """Whoever had it may have ended the job, and its record comes no more."""
-    gate = asyncio.Event()
-
-    async def do(record: MemoryRecord) -> None:
-        await gate.wait()
-
+    do = Gated()
     pair = Pair([b"a"], do)
     async with pair.running():
         await until(lambda: pair.slots.in_use == 1)
@@ -232,24 +222,20 @@ async def test_nothing_is_lent_of_what_another_had_done_with_before_the_partitio
         await until(lambda: pair.slots.in_use == 2)
         assert pair.lend(MemoryRecord(*P0, 0, b"a")) is False
         assert pair.lend(MemoryRecord(*P0, 2, b"c")) is False
-        gate.set()
+        do.gate.set()
         await until(lambda: pair.source.committed[P0] == 2)
 
 
 async def test_nothing_is_lent_where_much_is_unfinished() -> None:
     """So that calls that last do not bring the reader to a stand by themselves."""
-    gate = asyncio.Event()
-
-    async def do(record: MemoryRecord) -> None:
-        await gate.wait()
-
+    do = Gated()
     pair = Pair([], do, slots=100, places=100)
     async with pair.running():
         for count in range(1, 81):
             pair.source.append(P0, b"a")
             await until(partial(pair.has_offered, count))
         assert pair.slots.in_use == LIMITS.span_max // 2
-        gate.set()
+        do.gate.set()
         await until(lambda: pair.source.committed.get(P0) == 80)
 
 
