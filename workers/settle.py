@@ -18,8 +18,8 @@ from broker.quota.gate import Gate, Release
 from broker.quota.gate import Settlement as HoldSettlement
 from broker.records import Incoming, Inner, Outgoing, partition_of
 from broker.replies import expired_result
+from broker.store.dispositions import Disposition, Settled
 from broker.store.positions import Place
-from broker.store.settlement import Disposition, Settled
 from broker.store.settlement_rows import Settlement, Terminal
 from schemas import headers
 from schemas.reasons import Unauthentic

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from broker.errors import Fenced, Unavailable
+from broker.store.dispositions import Settled
 from broker.store.grouped import Grouped
 from broker.store.positions import Place, Position
-from broker.store.settlement import Advance, Settled, Settlements
+from broker.store.settlement import Advance, Settlements
 from broker.store.settlement_rows import Settlement
 
 _BATCHES_MAX = 24

@@ -1,7 +1,6 @@
 """SETTLE's one transaction: terminals, charges, audit entries, dead letters, waiters, its own position."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from enum import Enum
 from typing import Any, NamedTuple
 
 from sqlalchemy import Table
@@ -10,6 +9,14 @@ from broker.store import positions, waiters
 from broker.store.audit import extend_chains
 from broker.store.bulk import Look, insert_rows, select_by_keys
 from broker.store.database import Database, Line
+from broker.store.dispositions import (
+    Disposition,
+    Ends,
+    Settled,
+    other_waiters,
+    passing_over,
+    settled_as,
+)
 from broker.store.driver import AnyRow
 from broker.store.keys import ATTEMPT_COLUMNS, JOB_COLUMNS, RUN_COLUMNS, AttemptKey, JobKey, RunKey
 from broker.store.positions import Place, Position
@@ -42,30 +49,6 @@ _WAITING_FOR_THESE = Look(ledger.waiters, RUN_COLUMNS, (*RUN_COLUMNS, "reply_to"
 _BEFORE_DISPATCH: frozenset[StageName] = frozenset({"admit", "reserve", "retry"})
 
 
-class Disposition(Enum):
-    """What became of one record of `outcomes.*`."""
-
-    NEW = "new"
-    """It is its run's terminal: its value is the reply."""
-    KNOWN = "known"
-    """There was a terminal already: that one's reply is to be sent again; for one who asks, to its sender."""
-    WAITING = "waiting"
-    """One who asks after a job under way: on record, and gets the reply with the others."""
-    CONFLICT = "conflict"
-    """Refused to its sender: its own value is the reply."""
-    OVERTAKEN = "overtaken"
-    """No end: a stage before DISPATCH gave it, by a second record of an attempt that has begun. DISPATCH has
-    the first, and ends the job."""
-
-
-class Settled(NamedTuple):
-    disposition: Disposition
-    terminal: Terminal | None
-    """Of the run; of one who asks, that of the job's latest run. None unless NEW or KNOWN."""
-    waiting: tuple[str, ...] = ()
-    """Further `reply_to`s that await this terminal's reply."""
-
-
 class Advance(NamedTuple):
     """A partition that a batch takes records from: where the caller saw it, and where it shall stand."""
 
@@ -78,26 +61,6 @@ class SettledBatch(NamedTuple):
     """In the order of the batch."""
     positions: list[Position]
     """In the order of the advances: what the next batch has `seen`."""
-
-
-class Ends:
-    """The terminals of some jobs."""
-
-    def __init__(self, terminals: Iterable[Terminal] = ()) -> None:
-        self._runs: dict[JobKey, dict[int, Terminal]] = {}
-        self.add(terminals)
-
-    def add(self, terminals: Iterable[Terminal]) -> None:
-        for row in terminals:
-            self._runs.setdefault(row.key.job, {})[row.run] = row
-
-    def of_run(self, key: RunKey) -> Terminal | None:
-        return self._runs.get(key.job, {}).get(key.run)
-
-    def of_job(self, key: JobKey) -> Terminal | None:
-        """Of its latest run."""
-        runs = self._runs.get(key)
-        return runs[max(runs)] if runs else None
 
 
 class _Written(NamedTuple):
@@ -156,7 +119,7 @@ class Settlements:
             return None
         waiting = _by_run(found)
         settled = [
-            Settled(Disposition.NEW, row, _others(item, waiting))
+            Settled(Disposition.NEW, row, other_waiters(item, waiting))
             for item, row in zip(batch, rows, strict=True)
         ]
         return SettledBatch(settled, goals)
@@ -164,7 +127,7 @@ class Settlements:
     async def _end_some(self, batch: Sequence[Settlement], advances: Sequence[Advance]) -> SettledBatch:
         written = await self._write_some(batch, advances)
         settled = await self._answer(batch, written.won, written.ends)
-        return SettledBatch(_passing_over(written.overtaken, batch, settled), written.goals)
+        return SettledBatch(passing_over(written.overtaken, batch, settled), written.goals)
 
     async def _write_some(self, batch: Sequence[Settlement], advances: Sequence[Advance]) -> _Written:
         seen = _seen(advances)
@@ -207,7 +170,7 @@ class Settlements:
                 await waiters.let_ends_pass(connection)
             waiting = await _waiting(connection, [item.key for item in batch if item.is_final])
             ends.add(await _terminals(connection, [job for job in open_jobs if ends.of_job(job) is None]))
-        return [_settled(item, won, ends, waiting) for item in batch]
+        return [settled_as(item, won, ends, waiting) for item in batch]
 
 
 def _seen(advances: Iterable[Advance]) -> dict[Place, Position]:
@@ -241,15 +204,6 @@ def _is_before_dispatch(outcome: Outcome) -> bool:
     if isinstance(outcome, Answered):
         return False
     return isinstance(outcome, Refused | Expired | Cancelled) and outcome.stage in _BEFORE_DISPATCH
-
-
-def _passing_over(
-    overtaken: Collection[Coordinate], batch: Sequence[Settlement], settled: Sequence[Settled]
-) -> list[Settled]:
-    passed = Settled(Disposition.OVERTAKEN, None)
-    return [
-        passed if item.coordinate in overtaken else found for item, found in zip(batch, settled, strict=True)
-    ]
 
 
 async def _end_runs(connection: Line, batch: Sequence[Settlement]) -> tuple[dict[RunKey, Settlement], Ends]:
@@ -332,30 +286,6 @@ def _by_run(rows: Iterable[AnyRow]) -> dict[RunKey, list[str]]:
     for row in rows:
         waiting.setdefault(RunKey(*row[:3]), []).append(row.reply_to)
     return waiting
-
-
-def _others(item: Settlement, waiting: Mapping[RunKey, Sequence[str]]) -> tuple[str, ...]:
-    """Who awaits its reply beside its owner."""
-    if not waiting:
-        return ()
-    return tuple(place for place in waiting.get(item.key, ()) if place != item.state.reply_to)
-
-
-def _settled(
-    item: Settlement, won: Mapping[RunKey, Settlement], ends: Ends, waiting: Mapping[RunKey, Sequence[str]]
-) -> Settled:
-    if not item.is_final:
-        return _settled_aside(item, ends)
-    disposition = Disposition.NEW if won.get(item.key) is item else Disposition.KNOWN
-    return Settled(disposition, ends.of_run(item.key), _others(item, waiting))
-
-
-def _settled_aside(item: Settlement, ends: Ends) -> Settled:
-    """Of what ends no run."""
-    if isinstance(item.outcome, Conflict):
-        return Settled(Disposition.CONFLICT, None)
-    latest = ends.of_job(item.key.job)
-    return Settled(Disposition.WAITING if latest is None else Disposition.KNOWN, latest)
 
 
 def _asks(item: Settlement) -> bool:

@@ -6,10 +6,11 @@ from uuid import UUID, uuid4
 
 from broker.plugins.contract import Flag, Mark
 from broker.store.attempts import AttemptRow, VerdictRow
+from broker.store.dispositions import Settled
 from broker.store.flags import FlagRow
 from broker.store.jobs import JobRow
 from broker.store.parking import ParkedRow
-from broker.store.settlement import Advance, Settled, Settlements
+from broker.store.settlement import Advance, Settlements
 from broker.store.settlement_rows import Settlement
 from schemas.envelope import Tags
 from schemas.outcomes import Answered, Outcome

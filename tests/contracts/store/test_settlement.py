@@ -10,9 +10,10 @@ from broker.audit.chain import GENESIS, Link, verify
 from broker.errors import Fenced
 from broker.store.attempts import Attempts
 from broker.store.database import Database
+from broker.store.dispositions import Disposition, Settled
 from broker.store.keys import RunKey
 from broker.store.positions import Position
-from broker.store.settlement import Advance, Disposition, Settled, Settlements
+from broker.store.settlement import Advance, Settlements
 from broker.store.settlement_rows import Settlement, Terminal
 from broker.store.tables import ledger, set_aside
 from broker.store.tables.audit import audit

@@ -11,7 +11,8 @@ from sqlalchemy import text
 from broker.errors import Fenced
 from broker.settings import DatabaseSettings
 from broker.store.database import Database
-from broker.store.settlement import Advance, Disposition, Settled, SettledBatch, Settlements
+from broker.store.dispositions import Disposition, Settled
+from broker.store.settlement import Advance, SettledBatch, Settlements
 from schemas.outcomes import Repeat
 from schemas.state import State
 from tests.contracts.store.builders import OUTCOMES, settle, settlement, state

@@ -5,7 +5,7 @@ from typing import cast
 
 from broker.kafka.reading import CoordinateReader
 from broker.quota.gate import Gate
-from broker.store.settlement import Disposition, Settled
+from broker.store.dispositions import Disposition, Settled
 from broker.store.settlement_rows import Terminal, terminal_row
 from schemas import topics
 from schemas.outcomes import Expired, Outcome, Repeat

@@ -7,7 +7,7 @@ import pytest
 
 from broker.kafka.reading import CoordinateReader
 from broker.quota.gate import Gate, Release, Settlement
-from broker.store.settlement import Disposition, Settled
+from broker.store.dispositions import Disposition, Settled
 from schemas.outcomes import Answered, Dead, Expired, Outcome, Refused, Repeat
 from schemas.reasons import Failure, Refusal
 from schemas.state import State

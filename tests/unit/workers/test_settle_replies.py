@@ -9,7 +9,7 @@ import pytest
 from broker.kafka.reading import CoordinateReader
 from broker.quota.gate import Gate
 from broker.records import partition_of
-from broker.store.settlement import Disposition, Settled
+from broker.store.dispositions import Disposition, Settled
 from schemas.outcomes import Expired
 from tests.unit.workers.memory import PARTITIONS, MemoryProducer, received, state, tools
 from workers.settle import Settle
