@@ -2,6 +2,7 @@
 
 import re
 from enum import StrEnum
+from functools import lru_cache
 from typing import NamedTuple, Self
 
 APPLICATION_PATTERN = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
@@ -76,6 +77,7 @@ class JobsTopic(NamedTuple):
     application: str | None
 
 
+@lru_cache(1_024)
 def parse_jobs(topic: str) -> JobsTopic:
     """Take a `jobs.*` topic's name apart.
 

@@ -1,7 +1,7 @@
 """ADMIT's look at one record: who sent it, what it asks for, and whether it may pass."""
 
 import hashlib
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from broker.admission import DEADLINE_DEFAULT_MS, Admitted, Bounds, Sender, judge, read_reply_to
 from broker.errors import AppendTimeRequired, JobRefused, NotBelieved
@@ -175,7 +175,7 @@ def _state(
 ) -> State:
     key = authentic.key
     ttl_ms = DEADLINE_DEFAULT_MS if admitted is None else admitted.ttl_s * 1000
-    state = State(
+    return State(
         application=key.application,
         application_id=key.application_id,
         organization_id=key.organization_id,
@@ -189,8 +189,8 @@ def _state(
         deadline_ms=appended_ms + ttl_ms,
         reply_to=None if reply_to is None else str(reply_to),
         traceparent=authentic.traceparent,
+        **({} if admitted is None else _content(admitted)),
     )
-    return state if admitted is None else state.model_copy(update=_content(admitted))
 
 
 def _decided(state: State, refused: JobRefused | None) -> State:
@@ -200,7 +200,7 @@ def _decided(state: State, refused: JobRefused | None) -> State:
     return state.model_copy(update={"decision": refused.judgement.decision})
 
 
-def _content(admitted: Admitted) -> dict[str, object]:
+def _content(admitted: Admitted) -> dict[str, Any]:
     envelope = admitted.envelope
     return {
         "endpoint": envelope.endpoint,

@@ -98,31 +98,91 @@ class _Verdict(NamedTuple):
     rule: str | None
 
 
+class Weighed(NamedTuple):
+    """A decision in the few words that a job on its way asks for; `record` says it in full."""
+
+    facts: Facts
+    revision: str
+    phase: Phase
+    fired: Sequence[_Fired]
+    counting: Sequence[Clause]
+    regions: tuple[str, ...] | None
+    verdict: _Verdict
+    input_sha256: str
+
+    @property
+    def types(self) -> tuple[tuple[str, int], ...]:
+        return self.facts.answer.types if self.phase == "answer" else self.facts.detections.types
+
+    @property
+    def id(self) -> str:
+        """The same decision has the same id, whenever and wherever it is made again."""
+        return sha256(f"{self.revision} {self.input_sha256}".encode()).hexdigest()[:32]
+
+    @property
+    def score(self) -> int:
+        return sum([
+            one.contribution
+            for one in self.fired
+            if one.clause.mode == "enforce" and one.standing != "failed"
+        ])  # fmt: skip
+
+    @property
+    def redactions(self) -> tuple[Redaction, ...]:
+        return _redactions(self.counting, self.types)
+
+    def summary(self, *, served: tuple[str, ...] | None, answers: Literal[True] | None) -> Decision:
+        """What travels with the job: only the rules that count."""
+        return Decision(
+            id=self.id,
+            revision=self.revision,
+            effect=self.verdict.effect,
+            rules=tuple([clause.id for clause in self.counting]),
+            score=self.score,
+            regions=self.regions,
+            served=served,
+            answers=answers,
+        )
+
+    def record(self) -> DecisionRecord:
+        detections = self.facts.detections
+        return DecisionRecord(
+            id=self.id,
+            revision=self.revision,
+            phase=self.phase,
+            effect=self.verdict.effect,
+            reason=self.verdict.reason,
+            rule=self.verdict.rule,
+            score=self.score,
+            rules=tuple(_shown(one) for one in self.fired),
+            redactions=self.redactions,
+            regions=self.regions,
+            injection=detections.hits if self.phase == "request" else (),
+            types=self.types,
+            detectors=detections.detectors,
+            input_sha256=self.input_sha256,
+        )
+
+
 def decide(facts: Facts, compiled: Compiled, phase: Phase = "request") -> DecisionRecord:
+    """Never raises for anything that a rule does."""
+    return weigh(facts, compiled, phase).record()
+
+
+def weigh(facts: Facts, compiled: Compiled, phase: Phase = "request") -> Weighed:
     """Never raises for anything that a rule does."""
     fired = _standings(_fire(facts, compiled.stages[phase].select(facts)))
     counting = [one.clause for one in fired if one.standing == "counts"]
     regions = _regions(counting)
-    verdict = _verdict(fired, counting, regions)
-    types = facts.answer.types if phase == "answer" else facts.detections.types
-    digest = input_sha256(facts, phase)
-    return DecisionRecord(
-        id=_id(compiled.revision, digest),
-        revision=compiled.revision,
-        phase=phase,
-        effect=verdict.effect,
-        reason=verdict.reason,
-        rule=verdict.rule,
-        score=sum(
-            one.contribution for one in fired if one.clause.mode == "enforce" and one.standing != "failed"
-        ),
-        rules=tuple(_shown(one) for one in fired),
-        redactions=_redactions(counting, types),
-        regions=regions,
-        injection=facts.detections.hits if phase == "request" else (),
-        types=types,
-        detectors=facts.detections.detectors,
-        input_sha256=digest,
+    return Weighed(
+        facts,
+        compiled.revision,
+        phase,
+        fired,
+        counting,
+        regions,
+        _verdict(fired, counting, regions),
+        input_sha256(facts, phase),
     )
 
 
@@ -146,11 +206,6 @@ def input_sha256(facts: Facts, phase: Phase) -> str:
         facts.answer if phase == "answer" else None,
     ]
     return sha256(orjson.dumps(seen, default=tuple)).hexdigest()
-
-
-def _id(revision: str, digest: str) -> str:
-    """The same decision has the same id, whenever and wherever it is made again."""
-    return sha256(f"{revision} {digest}".encode()).hexdigest()[:32]
 
 
 def _fire(facts: Facts, chosen: Selection) -> list[_Fired]:

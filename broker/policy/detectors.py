@@ -2,17 +2,17 @@
 
 import hashlib
 from collections.abc import Iterator
-from functools import cache, lru_cache
+from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from typing import Final
 
 from broker.policy.detections import Detection, InjectionDetector
 from broker.policy.injection import Detector
+from broker.policy.memory import Memory, digest
 
-REMEMBERED_MAX: Final = 512
-"""Texts, the last ones that came."""
-REMEMBERED_CHARS_MAX: Final = 16_384
+REMEMBERED_MAX: Final = 8_192
+"""Texts, the last ones that came: about a kilobyte each, however long the text."""
 
 _PARTS: Final = ("injection", "views", "dlp")
 _READERS: Final = ("passages.py", "spotting.py", "texts.py")
@@ -25,10 +25,15 @@ class Remembering:
 
     def __init__(self, detector: InjectionDetector) -> None:
         self._scan = detector.scan
-        self._remembered = lru_cache(REMEMBERED_MAX)(detector.scan)
+        self._memory = Memory[Detection](REMEMBERED_MAX)
 
     def scan(self, text: str) -> Detection:
-        return self._remembered(text) if len(text) <= REMEMBERED_CHARS_MAX else self._scan(text)
+        key = digest(text)
+        found = self._memory.of(key)
+        if found is None:
+            found = self._scan(text)
+            self._memory.keep(key, found)
+        return found
 
 
 @cache

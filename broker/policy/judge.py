@@ -9,7 +9,7 @@ from broker.policy.answers.judge import AnswerJudge
 from broker.policy.answers.overlap import canary
 from broker.policy.compiled import Compiled, Stage
 from broker.policy.decide import Comparison, Job, Judgement, denied_unread
-from broker.policy.decision import DecisionRecord, Redaction, decide
+from broker.policy.decision import DecisionRecord, Redaction, Weighed, weigh
 from broker.policy.detections import Detection, Detections, Hit, InjectionDetector, detect
 from broker.policy.differences import compare
 from broker.policy.dlp.errors import TooMuchFound
@@ -20,7 +20,7 @@ from broker.policy.facts import Facts
 from broker.policy.finding import finder_of
 from broker.policy.revision import PolicyRevision
 from broker.policy.rewriting import rewritten
-from broker.policy.spotting import spot
+from broker.policy.spotting import Remembered, spot
 from broker.policy.texts import Text, texts
 
 TOO_MUCH: Final = TooMuchFound.code
@@ -54,6 +54,7 @@ class Judge:
         finder = finder_of(revision.document.dlp) if asks.spans or asks_answers.spans else None
         self._injection: InjectionDetector | None = detectors.injection() if asks.injection else None
         self._finder: Finder | None = finder if asks.spans else None
+        self._spans = Remembered()
         needs_version = asks.injection or asks.spans or asks_answers.spans
         self._version = detectors.version() if needs_version else ""
         self.asks_regions = asks.regions or asks_answers.regions
@@ -65,12 +66,12 @@ class Judge:
     def look(self, job: Job, scans: dict[str, Detection]) -> Looked:
         """`scans`: of texts that were scanned already; the others are added. Raises TooMuchFound."""
         found = tuple(texts(job.envelope.request))
-        spans = {} if self._finder is None else spot(found, self._finder)
+        spans = {} if self._finder is None else spot(found, self._finder, self._spans)
         injection = _NOTHING if self._injection is None else _Once(self._injection, scans)
         return Looked(found, detect(found, spans, injection, self._version), spans)
 
-    def decide(self, facts: Facts) -> DecisionRecord:
-        return decide(facts, self._compiled)
+    def weigh(self, facts: Facts) -> Weighed:
+        return weigh(facts, self._compiled)
 
     def answers_of(self, facts: Facts) -> AnswerJudge | None:
         """Who judges the job's answer; None where no rule is about it."""
@@ -95,7 +96,7 @@ class Judge:
 
     def record(self, job: Job) -> DecisionRecord:
         """The whole decision on a job. Raises TooMuchFound."""
-        return self.decide(self.facts(job, self.look(job, {})))
+        return self.weigh(self.facts(job, self.look(job, {}))).record()
 
 
 def judge(job: Job, live: Judge, candidate: Judge | None = None) -> Judgement:
@@ -106,20 +107,22 @@ def judge(job: Job, live: Judge, candidate: Judge | None = None) -> Judgement:
     except TooMuchFound:
         return denied_unread(job, live.revision.id, TOO_MUCH)
     facts = live.facts(job, looked)
-    record = live.decide(facts)
-    decision = record.summary()
-    if live.asks_regions:
-        decision = decision.model_copy(update={"served": job.regions})
-    failed = record.reason == "policy_error"
-    judgement = Judgement(decision, record.rule, failed, input_sha256=record.input_sha256)
-    if record.effect in ("redact", "review"):
-        request, tokens = _taken_out(job, looked, record.redactions)
+    weighed = live.weigh(facts)
+    effect, reason, rule = weighed.verdict
+    answers = None if effect == "deny" else live.answers_of(facts)
+    decision = weighed.summary(
+        served=job.regions if live.asks_regions else None, answers=None if answers is None else True
+    )
+    failed = reason == "policy_error"
+    judgement = Judgement(decision, rule, failed, input_sha256=weighed.input_sha256)
+    if effect in ("redact", "review"):
+        request, tokens = _taken_out(job, looked, weighed.redactions)
         judgement = judgement._replace(request=request, tokens=tokens)
-    if (answers := live.answers_of(facts)) is not None and record.effect != "deny":
+    if answers is not None:
         judgement = _with_answers(job, judgement, answers)
     if candidate is None:
         return judgement
-    return judgement._replace(comparison=_compared(job, record, candidate, scans))
+    return judgement._replace(comparison=_compared(job, weighed.record(), candidate, scans))
 
 
 class _Asked(NamedTuple):
@@ -140,7 +143,7 @@ def _asked(stage: Stage) -> _Asked:
 
 def _compared(job: Job, before: DecisionRecord, candidate: Judge, scans: dict[str, Detection]) -> Comparison:
     try:
-        after = candidate.decide(candidate.facts(job, candidate.look(job, scans)))
+        after = candidate.weigh(candidate.facts(job, candidate.look(job, scans))).record()
     except TooMuchFound:
         return Comparison(before.effect, "deny", same=False)
     return Comparison(before.effect, after.effect, same=compare("", before, after) is None)
@@ -175,7 +178,6 @@ def _with_answers(job: Job, judgement: Judgement, answers: AnswerJudge) -> Judge
     request = job.envelope.request if judgement.request is None else judgement.request
     marked = with_canary(request, canary(job.value_sha256)) if answers.demands.canary else None
     return judgement._replace(
-        decision=judgement.decision.model_copy(update={"answers": True}),
         request=judgement.request if marked is None else marked,
         uncheckable=uncheckable(request, answers.demands),
     )

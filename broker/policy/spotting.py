@@ -6,9 +6,13 @@ from itertools import accumulate
 from typing import Final, Protocol
 
 from broker.policy.dlp.spans import Span
+from broker.policy.memory import Memory, digest
 from broker.policy.passages import BREAK, EDGE_CHARS, Piece, pieces, runs
 from broker.policy.texts import Text
 
+REMEMBERED_MAX: Final = 8_192
+"""Texts, the last ones that came: some hundred bytes each, where little is in them."""
+_REMEMBERED_SPANS_MAX: Final = 32
 TOGETHER_CHARS_MAX: Final = 4_096
 """Of texts that are read at once: fewer than a finder tells apart findings."""
 _SHORT_CHARS_MAX: Final = 1_024
@@ -32,11 +36,30 @@ class SpanFinder(Protocol):
         ...
 
 
-def spot(texts: Sequence[Text], finder: SpanFinder) -> dict[Text, list[Span]]:
+class Remembered:
+    """What one finder found in texts of late, but for those in which it found much."""
+
+    def __init__(self) -> None:
+        self._memory = Memory[Sequence[Span]](REMEMBERED_MAX)
+
+    def of(self, key: bytes) -> Sequence[Span] | None:
+        return self._memory.of(key)
+
+    def keep(self, key: bytes, spans: Sequence[Span]) -> None:
+        if len(spans) <= _REMEMBERED_SPANS_MAX:
+            self._memory.keep(key, spans)
+
+
+def spot(
+    texts: Sequence[Text], finder: SpanFinder, remembered: Remembered | None = None
+) -> dict[Text, list[Span]]:
     """The findings of each text that has some, sorted; of one type they are disjoint. What goes across two
     texts is a finding in each. Linear in the length of all texts. Raises TooMuchFound.
+
+    `remembered`: of the same finder; grows by what is new.
     """
-    known = _each({text.text for text in texts}, finder)
+    distinct = {text.text for text in texts}
+    known = _each(distinct, finder) if remembered is None else _recalled(distinct, finder, remembered)
     found = {text: list(known[text.text]) for text in texts if known[text.text]}
     for run in runs(texts):
         near = {text: _at_edges(text, found.get(text, ())) for text in run}
@@ -45,6 +68,17 @@ def spot(texts: Sequence[Text], finder: SpanFinder) -> dict[Text, list[Span]]:
     for spans in found.values():
         spans.sort()
     return found
+
+
+def _recalled(
+    distinct: Iterable[str], finder: SpanFinder, remembered: Remembered
+) -> Mapping[str, Sequence[Span]]:
+    keys = {text: digest(text) for text in distinct}
+    known = {text: spans for text, key in keys.items() if (spans := remembered.of(key)) is not None}
+    new = _each(keys.keys() - known.keys(), finder)
+    for text, spans in new.items():
+        remembered.keep(keys[text], spans)
+    return known | new
 
 
 def _each(distinct: Iterable[str], finder: SpanFinder) -> dict[str, Sequence[Span]]:

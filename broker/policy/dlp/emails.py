@@ -22,7 +22,7 @@ _URL_BEFORE = re.compile(rb"://[^\s/]*$")
 
 
 def find(view: View) -> Iterator[Span]:
-    if b"@" not in view.data and b"%40" not in view.data:
+    if b"@" not in view.data and (b"%" not in view.data or b"%40" not in view.data):
         return
     for match in _ADDRESS.finditer(view.data):
         start = match.start()

@@ -62,7 +62,8 @@ class Finder:
         """Sorted, and disjoint within each type: what is decided on, so that no type hides another, such as
         an e-mail address the card number before its `@`. Raises TooMuchFound, as `find` does.
         """
-        return settle_by_type(self._found(text))
+        found = self._found(text)
+        return settle_by_type(found) if found else ()
 
     def _found(self, text: str) -> list[Span]:
         """As the text is written, where what is not seen parts words, and as it is seen."""

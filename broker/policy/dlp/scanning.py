@@ -43,7 +43,6 @@ _HYPHEN, _POINT = b"-."
 class View(NamedTuple):
     data: bytes
     """As many bytes as the text has characters."""
-    lower: bytes
     digits: int
     """How many of the bytes are decimal digits."""
 
@@ -112,7 +111,7 @@ def _compiled(source: bytes, options: re2.Options) -> Pattern:
 
 def view(text: str) -> View:
     data = _single_bytes(text)
-    return View(data, data.lower(), len(data) - len(data.translate(None, _DIGITS)))
+    return View(data, len(data) - len(data.translate(None, _DIGITS)))
 
 
 class Seen(NamedTuple):
@@ -144,7 +143,7 @@ def seen(text: str) -> Seen | None:
 
 
 def _hides(text: str) -> bool:
-    if text.isascii() and "\\u" not in text:
+    if text.isascii() and ("\\" not in text or "\\u" not in text):
         return False
     return _hiding().search(text.encode("utf-8", "replace")) is not None
 

@@ -19,8 +19,8 @@ _CUES = Cues(
 def find(view: View) -> Iterator[Span]:
     if view.digits < 9:
         return
-    named = b"ssn" in view.lower or b"soc" in view.lower or b"tin" in view.lower
-    data = view.data
+    data, lower = view.data, view.data.lower()
+    named = b"ssn" in lower or b"soc" in lower or b"tin" in lower
     for match in (_NAMED if named else _HYPHENS).finditer(data):
         start, end = match.start(), match.end()
         if begins_word(data, start) and ends_word(data, end) and _is_ssn(data, start, end):

@@ -1,8 +1,8 @@
 """How much a text looks like an injection, as a whole number, and what each rule gave to it."""
 
-from dataclasses import dataclass
 from itertools import repeat
 from math import isqrt
+from typing import NamedTuple
 
 from broker.policy.injection import model, rules
 from broker.policy.injection.features import FAMILIES, sequences
@@ -17,16 +17,14 @@ _Sums = tuple[tuple[int, int], ...]
 """Of a segment, per family: the sum of its features' weights, and their number."""
 
 
-@dataclass(frozen=True, slots=True)
-class RuleHit:
+class RuleHit(NamedTuple):
     """A rule, a mark (`view.decoded`), a family of features (`model.word`) or the bias, and what it gave."""
 
     id: str
     contribution: int
 
 
-@dataclass(frozen=True, slots=True)
-class Detection:
+class Detection(NamedTuple):
     """The strongest window. The contributions add up to the score."""
 
     score: int
@@ -71,6 +69,9 @@ class Detector:
             score = self.model.bias + sum(self._families(window, sums)) + self._given(window)
             if best is None or score > best_score:
                 best, best_score = window, score
+            if len(sums) > len(window.segments):
+                last = window.segments[-1]  # the one that the next window has too
+                sums = {last: sums[last]}
         if best is None:
             return Detection(self.model.bias, ())
         return self._explained(best, best_score, self._families(best, sums), self._for_length(number))
@@ -80,8 +81,11 @@ class Detector:
         found = [sums.get(segment) or self._summed(segment, sums) for segment in window.segments]
         if len(found) == 1:
             return [self._bounded(total, count) for total, count in found[0]]
-        pairs = zip(*found, strict=True)
-        return [self._bounded(one + other, count + more) for (one, count), (other, more) in pairs]
+        one, other = found
+        return [
+            self._bounded(total + further, count + more)
+            for (total, count), (further, more) in zip(one, other, strict=True)
+        ]
 
     def _summed(self, segment: Segment, sums: dict[Segment, _Sums]) -> _Sums:
         sums[segment] = self._sums(segment)
@@ -103,8 +107,12 @@ class Detector:
         return -self.model.per_doubling * ((windows_read**4).bit_length() - 1) // 4
 
     def _given(self, window: Window) -> int:
-        given = sum([self._contributions[rule] for rule in window.rules])
-        return given + sum([self.model.marks[mark] for mark in window.marks])
+        given = 0
+        for rule in window.rules:
+            given += self._contributions[rule]
+        for mark in window.marks:
+            given += self.model.marks[mark]
+        return given
 
     def _explained(self, window: Window, score: int, families: list[int], length: int) -> Detection:
         hits = [RuleHit("model.bias", self.model.bias), RuleHit("model.length", length)]

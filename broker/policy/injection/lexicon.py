@@ -32,6 +32,8 @@ class Lexicon:
 
     def parted(self, lower: str) -> str:
         """Known words of scripts without spaces set apart by spaces."""
+        if lower.isascii():
+            return lower
         return " ".join(self._cut.split(lower, _CUTS_MAX)) if _UNSPACED.search(lower) else lower
 
     def symbols(self, words: Sequence[str]) -> list[str]:

@@ -94,14 +94,11 @@ def _of_view(
     """`ending` marks the last window alone."""
     kinds = {} if view.kind == PLAIN else dict.fromkeys(view.kind.split("+"))
     marks = (*(f"view.{kind}" for kind in kinds), *hidden)
-    segments = _segments(words.parted(view.text.lower()), words)
-    last = segments[-1]
-    for found, rules in _with_rules(segments, pack):
-        yield Window(view, found, rules, (*marks, *ending) if found[-1] is last else marks)
-
-
-def _segments(lower: str, words: Lexicon) -> list[Segment]:
-    return [_segment(start, lower[start:stop], words) for start, stop in _edges(lower)]
+    lower = words.parted(view.text.lower())
+    edges = _edges(lower)
+    last = edges[-1][0]
+    for found, rules in _with_rules(lower, edges, pack, words):
+        yield Window(view, found, rules, (*marks, *ending) if found[-1].start == last else marks)
 
 
 def _segment(start: int, text: str, words: Lexicon) -> Segment:
@@ -118,21 +115,32 @@ def _edges(lower: str) -> list[tuple[int, int]]:
 
 
 def _with_rules(
-    segments: Sequence[Segment], pack: RulePack
+    lower: str, edges: Sequence[tuple[int, int]], pack: RulePack, words: Lexicon
 ) -> Iterator[tuple[tuple[Segment, ...], tuple[int, ...]]]:
     """Windows in rows of a few: what no rule finds in the whole row, none is asked to find in its windows."""
-    if len(segments) == 1:
-        yield tuple(segments), pack.find(segments[0].text, segments[0].symbols).rules
+    segment = _segment(0, lower[: edges[0][1]], words)
+    if len(edges) == 1:
+        yield (segment,), pack.find(segment.text, segment.symbols).rules
         return
-    for first in range(0, len(segments) - 1, BLOCK_WINDOWS):
-        block = segments[first : first + BLOCK_WINDOWS + 1]
-        found = pack.find(
-            "".join([segment.text for segment in block]),
-            list(chain.from_iterable(segment.symbols for segment in block)),
-        )
-        start = 0
-        for one, other in pairwise(block):
-            stop = start + len(one.symbols) + len(other.symbols)
-            rules = pack.within(found, one.text + other.text, start, stop) if found.rules else ()
-            yield (one, other), rules
-            start += len(one.symbols)
+    for first in range(0, len(edges) - 1, BLOCK_WINDOWS):
+        block = [segment]
+        for start, stop in edges[first + 1 : first + BLOCK_WINDOWS + 1]:
+            block.append(_segment(start, lower[start:stop], words))
+        yield from _of_block(block, pack)
+        segment = block[-1]
+
+
+def _of_block(
+    block: Sequence[Segment], pack: RulePack
+) -> Iterator[tuple[tuple[Segment, ...], tuple[int, ...]]]:
+    found = pack.find(
+        "".join([segment.text for segment in block]),
+        list(chain.from_iterable([segment.symbols for segment in block])),
+    )
+    may_match = bool(found.rules)
+    start = 0
+    for one, other in pairwise(block):
+        stop = start + len(one.symbols) + len(other.symbols)
+        rules = pack.within(found, one.text + other.text, start, stop) if may_match else ()
+        yield (one, other), rules
+        start += len(one.symbols)

@@ -1,8 +1,8 @@
 """The texts hidden in a text: each decoder that a cheap look speaks for gives one more view."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import cache
+from typing import NamedTuple
 
 import re2
 
@@ -17,8 +17,7 @@ VIEWS_MAX = 8
 DEPTH_MAX = 3
 
 
-@dataclass(frozen=True, slots=True)
-class View:
+class View(NamedTuple):
     """A reading of the text; `kind` names the decoders in the order of their work, joined by +."""
 
     kind: str
@@ -53,6 +52,8 @@ def views(text: str) -> tuple[View, ...]:
     level = found
     for _ in range(DEPTH_MAX):
         level = [deeper for view in level for deeper in _derived(view) if deeper.text not in seen]
+        if not level:
+            break
         level = level[: VIEWS_MAX - len(found)]
         found += level
         seen.update(view.text for view in level)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.policy.decision import STRICTNESS, DecisionRecord, FiredRule, Redaction, decide
+from broker.policy.decision import STRICTNESS, DecisionRecord, FiredRule, Redaction, decide, weigh
 from broker.policy.detections import Detections
 from broker.policy.facts import Answer, Facts
 from broker.policy.revision import PolicyRevision
@@ -406,6 +406,14 @@ def test_what_travels_with_the_job_names_the_rules_that_count() -> None:
     assert record.summary() == Decision(
         id=record.id, revision=record.revision, effect="flag", rules=("a",), score=3
     )
+
+
+def test_in_few_words_a_decision_says_what_it_says_in_full() -> None:
+    policy = revision(rule("a", effect="flag", contribution=3), rule("b", mode="monitor", contribution=5))
+    weighed = weigh(job(), policy.compiled)
+    said = weighed.summary(served=("eu",), answers=True)
+    assert said == weighed.record().summary().model_copy(update={"served": ("eu",), "answers": True})
+    assert (said.score, said.rules) == (3, ("a",))
 
 
 GOLDEN = (

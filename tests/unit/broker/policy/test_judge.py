@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from broker.policy.compiled import Judged
 from broker.policy.decide import Comparison, Job, Judgement
 from broker.policy.decision import DecisionRecord
-from broker.policy.detectors import REMEMBERED_CHARS_MAX, Remembering
+from broker.policy.detectors import REMEMBERED_MAX, Remembering
 from broker.policy.dlp.finder import FOUND_MAX
 from broker.policy.judge import TOO_MUCH, Judge, judge
 from schemas.envelope import Envelope
@@ -200,9 +200,12 @@ def test_a_text_that_comes_again_is_not_scanned_again() -> None:
             return self
 
     remembering = Remembering(Counting())
-    long = "x" * (REMEMBERED_CHARS_MAX + 1)
-    assert [remembering.scan(text).score for text in ("a", "b", "a", long, long)] == [7] * 5
-    assert scanned == ["a", "b", long, long]
+    assert [remembering.scan(text).score for text in ("a", "b", "a", "\ud800", "\ud801")] == [7] * 5
+    assert scanned == ["a", "b", "\ud800", "\ud801"]
+    for number in range(REMEMBERED_MAX):
+        remembering.scan(f"other {number}")
+    remembering.scan("a")
+    assert scanned[-1] == "a"
 
 
 # regions

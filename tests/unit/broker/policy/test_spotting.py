@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from broker.policy.dlp.finder import FOUND_MAX, Finder
 from broker.policy.dlp.spans import Kind, Span
 from broker.policy.passages import BREAK, EDGE_CHARS
-from broker.policy.spotting import TOGETHER_CHARS_MAX, spot
+from broker.policy.spotting import TOGETHER_CHARS_MAX, Remembered, spot
 from broker.policy.texts import Role, Text, texts
 
 FINDER = Finder([kind for kind in Kind if kind is not Kind.PERSON])
@@ -134,6 +134,35 @@ def test_many_at_once_are_read_as_each_by_itself(contents: list[str]) -> None:
     inputs = [Text("input", ("input", place), text) for place, text in enumerate(contents)]
     found = spot(inputs, FINDER)
     assert [tuple(found.get(text, ())) for text in inputs] == [FINDER.every(text.text) for text in inputs]
+
+
+@given(st.lists(st.lists(FRAGMENTS, max_size=6), max_size=6))
+def test_what_is_remembered_is_what_would_be_found(turns: list[list[str]]) -> None:
+    remembered = Remembered()
+    for contents in turns:
+        conversation = said("user", *contents)
+        assert spot(conversation, FINDER, remembered) == spot(conversation, FINDER)
+
+
+def test_of_a_conversation_only_what_is_new_is_read_again() -> None:
+    counting, remembered = Counting(), Remembered()
+    roles: list[Role] = ["system", "user", "assistant", "user"]
+    turns = [
+        Text(role, ("messages", place, "content"), f"turn {place}: to joe@example.com")
+        for place, role in enumerate(roles)
+    ]
+    spot(turns[:3], counting, remembered)
+    counting.chars = 0
+    found = spot(turns, counting, remembered)
+    assert counting.chars == len(turns[-1].text)
+    assert [len(found[turn]) for turn in turns] == [1, 1, 1, 1]
+
+
+def test_a_text_with_very_much_in_it_is_not_remembered() -> None:
+    counting, remembered = Counting(), Remembered()
+    for _ in range(2):
+        spot(said("user", "joe@example.com " * 100), counting, remembered)
+    assert counting.times == 2
 
 
 def test_a_pattern_that_goes_across_a_break_or_asks_for_the_ends_finds_the_same() -> None:
