@@ -94,6 +94,14 @@ class Dispatch:
             del self._running[key]
             done.set_result(None)
 
+    async def rehome(self, record: Incoming) -> None:
+        """A record at the end of `reserved.<lane>` for a job that is under way: see `engine.rehoming`. Raises
+        Unavailable.
+        """
+        inner = self._sealer.open(record)
+        self._metrics.job("dispatch", "rehomed")
+        await self._producer.send(self._outlets.onward(topics.reserved(inner.state.lane), inner, inner.state))
+
     async def _attempt(self, record: Incoming, inner: Inner, key: AttemptKey) -> Awaitable[None] | None:
         state = inner.state
         prepared = await self._prepared(inner)
@@ -149,7 +157,7 @@ class Dispatch:
 
         To write the intent and start the hold may have taken long, so what bars a call is looked at again.
         """
-        await self._keep_record(record, inner, key)
+        await self._keep_record(record, key)
         is_held = await self._start_hold(inner.state)
         self._forget(key)
         bar = self._certain_bar(inner.state) if is_held else Failure.HOLD_LAPSED
@@ -158,13 +166,12 @@ class Dispatch:
         else:
             await self.caller.call(record, inner, prepared, incarnation)
 
-    async def _keep_record(self, record: Incoming, inner: Inner, key: AttemptKey) -> None:
+    async def _keep_record(self, record: Incoming, key: AttemptKey) -> None:
         """Once, of a job that was handed over and whose partition is another's by now. Who reads it there may
         have looked before the intent was on record, and has ended nothing that has begun.
         """
         if isinstance(record, Handed) and not record.is_current() and key not in self._kept:
-            topic = topics.reserved(inner.state.lane)
-            await self._producer.send(self._outlets.onward(topic, inner, inner.state))
+            await self.rehome(record)
             self._kept.add(key)
 
     def _forget(self, key: AttemptKey) -> None:

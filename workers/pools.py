@@ -146,6 +146,7 @@ class Pools:
         claims = Claims(parts.targets.routes, self._tools.tombstones, self._tools.clock)
         sharing = by_application(claims, parts.targets)
         pump = self._pump("dispatch", sources, stage.handle, slots, limits, poison, sharing)
+        pump.rehome_by(stage.rehome)
         parts.targets.watch(pump.waiting)
         self._dispatching = pump
         return pump

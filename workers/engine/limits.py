@@ -20,3 +20,5 @@ class Limits:
     """Of one partition's records that are fetched and not handed on: beyond it the reader pauses."""
     slot_bytes: int = 0
     """A record takes one slot more for each so many bytes; 0: one slot a record."""
+    rehome_after_s: float = 10.0
+    """How long a record is under way before it may get a successor, where it holds up its partition."""

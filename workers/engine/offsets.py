@@ -65,6 +65,11 @@ class Tracker:
         return self._open[0] if self._open else self._next
 
     @property
+    def held_up(self) -> int:
+        """How many finished records lie behind an unfinished one."""
+        return len(self._finished)
+
+    @property
     def span(self) -> int:
         """How many records lie between the commit point and the last one registered."""
         return len(self._open)

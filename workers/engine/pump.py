@@ -15,6 +15,7 @@ from workers.engine.committing import commit
 from workers.engine.doing import Doing, Handle, Poison
 from workers.engine.lane import Flow, Lane, Piece, size
 from workers.engine.limits import Limits
+from workers.engine.rehoming import Rehome, Rehoming
 from workers.engine.slots import Slots
 from workers.engine.source import Partition, R, Source
 from workers.engine.tenants import Sharing
@@ -61,10 +62,16 @@ class Pump(Generic[R]):
         self._assignments: Assignments[R] = Assignments(name, limits, self._trying, on_trouble, self._crash)
         self._tasks: set[asyncio.Task[None]] = set()
         self._sharing = sharing
+        self._rehoming: Rehoming[R] = Rehoming(None, on_trouble, limits.rehome_after_s)
         self._committer: asyncio.Task[None] | None = None
         self._reviewer: asyncio.Task[None] | None = None
+        self._rehomer: asyncio.Task[None] | None = None
         self._crashed: BaseException | None = None
         self._is_ending = False
+
+    def rehome_by(self, rehome: Rehome[R]) -> None:
+        """Before the start: what is to keep a record whose work lasts from holding up its partition."""
+        self._rehoming = Rehoming(rehome, self._on_trouble, self._limits.rehome_after_s)
 
     async def start(self) -> None:
         for lane in self._lanes.values():
@@ -76,6 +83,7 @@ class Pump(Generic[R]):
         self._committer = asyncio.create_task(self._assignments.commit_always(), name=f"{self.name}-commit")
         if self._sharing is not None and self._sharing.places is not None:
             self._reviewer = asyncio.create_task(self._review_always(), name=f"{self.name}-review")
+        self._rehomer = asyncio.create_task(self._rehoming.look_always(), name=f"{self.name}-rehome")
 
     async def stop(self, drain_s: float) -> bool:
         """Stop fetching, commit, leave the groups, then let work under way end. True when all of it did. What
@@ -88,6 +96,7 @@ class Pump(Generic[R]):
         for lane in self._lanes.values():
             _cancel(lane.feeder)
         _cancel(self._reviewer)
+        _cancel(self._rehomer)
         for flow in self._assignments:
             flow.end()
         self._doing.stop_waiting()
@@ -212,6 +221,8 @@ class Pump(Generic[R]):
 
     def _begin(self, lane: Lane[R], batch: Sequence[Piece[R]], cost: int) -> None:
         lane.begin()
+        for piece in batch:
+            self._rehoming.begin(piece)
         task = asyncio.create_task(self._work(lane, batch, cost))
         for tasks in (self._tasks, *(flow.tasks for flow in {piece.flow for piece in batch})):
             tasks.add(task)
@@ -251,10 +262,11 @@ class Pump(Generic[R]):
                 lane.leave(batch)
             if later is None:
                 for piece in batch:
-                    piece.flow.tracker.finish(piece.record.offset)
+                    if self._rehoming.end(piece):
+                        piece.flow.tracker.finish(piece.record.offset)
             else:
                 await self._doing.wait(later)
-                lane.put_back(batch)
+                lane.put_back([piece for piece in batch if self._rehoming.goes_on(piece)])
         except Exception as error:
             self._crash(error)
         finally:

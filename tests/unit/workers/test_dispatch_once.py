@@ -5,9 +5,11 @@ import asyncio
 import pytest
 
 from broker.quota.gate import Release
+from schemas import topics
 from schemas.state import State
+from schemas.topics import Lane
 from tests.unit.workers.dispatching import Bench, Waiting
-from tests.unit.workers.memory import HOLD, charge
+from tests.unit.workers.memory import HOLD, charge, received
 
 
 @pytest.fixture
@@ -42,6 +44,27 @@ async def test_two_records_of_one_attempt_at_one_time_make_one_call(bench: Bench
     bench.ledger.starts.extend(["away"])
     done = await asyncio.gather(bench.handle(), bench.handle())
     assert True in done
+    assert len(bench.provider.calls) == 1
+
+
+async def test_the_successor_of_a_record_under_way_waits_for_its_call_and_makes_none(bench: Bench) -> None:
+    """See `engine.rehoming`."""
+    waiting: list[asyncio.Task[bool]] = []
+
+    async def during() -> None:
+        await bench.dispatch.rehome(bench.record)
+        successor = received(bench.producer.sent[-1], offset=9)
+        waiting.append(asyncio.create_task(bench.handle(successor)))
+        await asyncio.sleep(0)
+
+    bench.provider.during = during
+    assert await bench.handle()
+    bench.ledger.terminal = "answered"
+    assert await waiting[0]
+    assert [record.topic for record in bench.producer.sent] == [
+        topics.reserved(Lane.STANDARD),
+        topics.outcomes(Lane.STANDARD),
+    ]
     assert len(bench.provider.calls) == 1
 
 

@@ -1,0 +1,154 @@
+"""A record whose work lasts, while what came behind it is done, gets a successor and holds nothing up."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Final
+
+from tests.unit.workers.engine.memory import MemoryRecord, MemorySource
+from tests.unit.workers.engine.test_pump import LIMITS, P0, Away, Poisoned
+from tests.unit.workers.engine.turning import until
+from workers.engine.pump import Pump
+from workers.engine.slots import Slots
+
+_QUICK: Final[Sequence[bytes]] = (b"quick",) * 3 * LIMITS.span_max
+
+Handle = Callable[[MemoryRecord], Awaitable[Awaitable[None] | None]]
+
+
+class Work:
+    """Does what is slow when the gate is open, and all else at once. Successors go to the log's end."""
+
+    def __init__(self, values: Sequence[bytes | None]) -> None:
+        self.source = MemorySource({P0: [*values]})
+        self.gate = asyncio.Event()
+        self.done: list[int] = []
+        self.rehomed: list[int] = []
+        self.troubles: list[BaseException] = []
+        self.failures = 0
+        """How often no successor can be published."""
+
+    async def handle(self, record: MemoryRecord) -> Awaitable[None] | None:
+        if record.value == b"slow":
+            await self.gate.wait()
+        self.done.append(record.offset)
+        return None
+
+    async def rehome(self, record: MemoryRecord) -> None:
+        if self.failures:
+            self.failures -= 1
+            raise Away
+        self.rehomed.append(record.offset)
+        self.source.append(P0, b"successor")
+
+    def committed(self) -> int:
+        return self.source.committed.get(P0, 0)
+
+
+class Late(Work):
+    """Its successors are published when `publish` is set."""
+
+    def __init__(self, values: Sequence[bytes | None]) -> None:
+        super().__init__(values)
+        self.asked, self.publish = asyncio.Event(), asyncio.Event()
+
+    async def rehome(self, record: MemoryRecord) -> None:
+        self.asked.set()
+        await self.publish.wait()
+        await super().rehome(record)
+
+
+@asynccontextmanager
+async def running(work: Work, after_s: float = 0.01, handle: Handle | None = None) -> AsyncIterator[None]:
+    limits = replace(LIMITS, batch_max=1, under_way_max=1000, rehome_after_s=after_s)
+    act = handle or work.handle
+    pump: Pump[MemoryRecord] = Pump(
+        "calls",
+        {"bulk": work.source},
+        lambda records: act(records[0]),
+        Poisoned(),
+        Slots(1000, {"bulk": 1}),
+        limits,
+        work.troubles.append,
+    )
+    pump.rehome_by(work.rehome)
+    await pump.start()
+    try:
+        yield
+    finally:
+        await pump.stop(5)
+
+
+async def test_what_lasts_does_not_hold_up_what_is_behind_it() -> None:
+    work = Work([b"slow", *_QUICK])
+    async with running(work):
+        await until(lambda: work.committed() == 1 + len(_QUICK) + 1)
+        assert work.rehomed == [0]
+        assert 0 not in work.done
+        work.gate.set()
+        await until(lambda: 0 in work.done)
+    assert sorted(work.done) == [*range(2 + len(_QUICK))]
+    assert work.committed() == 2 + len(_QUICK)
+
+
+async def test_what_has_begun_a_moment_ago_is_left_alone() -> None:
+    work = Work([b"slow", *_QUICK])
+    async with running(work, after_s=1000):
+        await until(lambda: len(work.done) == LIMITS.span_max - 1)
+        assert work.rehomed == []
+        work.gate.set()
+        await until(lambda: work.committed() == 1 + len(_QUICK))
+
+
+async def test_what_holds_up_little_is_left_alone() -> None:
+    few = LIMITS.span_max // 10
+    work = Work([b"slow", *_QUICK[:few]])
+    async with running(work):
+        await until(lambda: len(work.done) == few)
+        await asyncio.sleep(0.05)
+        assert work.rehomed == []
+        work.source.append(P0, b"quick")
+        await until(lambda: work.rehomed == [0])
+        work.gate.set()
+        await until(lambda: work.committed() == few + 3)
+
+
+async def test_a_successor_that_cannot_be_published_is_tried_again() -> None:
+    work = Work([b"slow", *_QUICK])
+    work.failures = 3
+    async with running(work):
+        await until(lambda: work.committed() == 2 + len(_QUICK))
+        work.gate.set()
+    assert work.rehomed == [0]
+    assert [type(error) for error in work.troubles] == [Away] * 3
+
+
+async def test_what_is_to_be_done_again_is_left_to_its_successor() -> None:
+    work = Work([b"again", *_QUICK])
+    tries = 0
+
+    async def handle(record: MemoryRecord) -> Awaitable[None] | None:
+        nonlocal tries
+        if record.value == b"again":
+            tries += 1
+            return asyncio.sleep(0)
+        return await work.handle(record)
+
+    async with running(work, handle=handle):
+        await until(lambda: work.rehomed == [0])
+        await until(lambda: work.committed() == 2 + len(_QUICK))
+        last = tries
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert tries <= last + 1
+
+
+async def test_what_ends_while_its_successor_is_published_is_finished_once() -> None:
+    work = Late([b"slow", *_QUICK])
+    async with running(work):
+        await work.asked.wait()
+        work.gate.set()
+        await until(lambda: 0 in work.done)
+        work.publish.set()
+        await until(lambda: work.committed() == 2 + len(_QUICK))
