@@ -41,6 +41,7 @@
     │   ├── DetectorFailed
     │   ├── DetectorGarbage
     │   └── DetectorDied
+    ├── StatementRefused          rows of a provider's statement are wrong      (broker.ops.reconciling)
     ├── RowInvalid                a labelled row is malformed                   (broker.policy.evaluation)
     ├── OutputUnfit               a file of `headworks run` cannot be gone on with   (headworks.batch.files)
     ├── NothingComesBack          `headworks run` has waited long enough             (headworks.batch.session)

@@ -155,6 +155,7 @@ class Worker:
             self.settings.webhooks.look_every_s,
         )
         notifier.also(ReviewNotices(parts.reviews, parts.notices).look)
+        notifier.also(parts.recount)
         return notifier
 
     def _source(self, group: str, *names: str, pattern: str | None = None) -> Source[Incoming]:

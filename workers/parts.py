@@ -1,8 +1,9 @@
 """What the stages of a process stand on, opened in order and closed in reverse."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Self
 
 from broker.errors import SettingsInvalid
@@ -12,6 +13,7 @@ from broker.kafka import topics
 from broker.kafka.producing import Producer
 from broker.kafka.reading import CoordinateReader
 from broker.ops import prices
+from broker.ops.recounting import count_in
 from broker.policy.following import Following
 from broker.pricing.book import SHIPPED, PriceBook
 from broker.pricing.counters import load_counters
@@ -71,6 +73,8 @@ class Parts:
     attempts: AttemptBook
     lease: Lease
     targets: Targets
+    recount: Callable[[], Awaitable[None]]
+    """Tells the gate of corrections that whoever wrote them has not told it of."""
 
     @classmethod
     @asynccontextmanager
@@ -133,7 +137,12 @@ class Parts:
                 attempts=attempts,
                 lease=lease,
                 targets=targets,
+                recount=partial(_recount, database, opening),
             )
+
+
+async def _recount(database: Database, gate: SelfOpeningGate) -> None:
+    await count_in(database, gate)
 
 
 def _books(settings: Settings) -> ProjectBooks:

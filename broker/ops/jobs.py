@@ -106,6 +106,10 @@ def _events(records: JobRecords) -> Iterator[Event]:
         names = ("verdict", "reason", "target", "nanodollars", "estimated", "input_tokens", "output_tokens")
         detail = {name: content[name] for name in (*names, "latency_ms")}
         yield Event(charge.at_ms, "charged", charge.run, charge.attempt, detail)
+    for found in records.corrections:
+        detail = {"nanodollars": found.nanodollars, "now_nanodollars": found.figure_nanodollars}
+        detail |= {"by": found.operator, "reference": found.reference}
+        yield Event(found.at_ms, "corrected", found.run, found.attempt, detail)
     for parked in records.parked:
         detail = {"reason": parked.reason, "at": f"parked/{parked.partition}/{parked.offset}"}
         yield Event(parked.due_ms, "parked until", parked.run, parked.attempt, detail)

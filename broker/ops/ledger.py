@@ -12,11 +12,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequen
 from typing import Final, NamedTuple, TypeVar
 
 from broker.errors import GateClosed
-from broker.quota.calendar import Calendar
+from broker.quota.calendar import Calendar, OpenWindows
 from broker.quota.counters import Counters, NodeOf
 from broker.quota.inspection import HoldRecord, Inspection
 from broker.quota.ledger_source import LedgerSource
-from broker.quota.rebuild import OnRecord, on_record
+from broker.quota.rebuild import Corrected, CorrectedAmounts, OnRecord, corrected, on_record
 from broker.quota.redis_gate import RedisGate
 from broker.store.database import Database
 from broker.store.ledger_check import Difference, Progress, differences
@@ -27,16 +27,39 @@ PATIENCE_S: Final = 10.0
 """How long a difference of gate and ledger may take to go away: SETTLE writes the one, then the other."""
 _AGAIN_AFTER_S: Final = 0.5
 _AMOUNTS: Final = (("nanodollars", 0), ("tokens", 2))
+_NONE: Final = (0, 0, 0, 0)
 _HELD: Final = ("nanodollars", "input_tokens", "output_tokens", "day", "month", "minute")
 
 
 class _Seen(NamedTuple):
     """One look. The gate's figures by node."""
 
+    corrected_before: CorrectedAmounts
     before: Sequence[Counters]
     gate: Inspection
     record: OnRecord
+    corrected: CorrectedAmounts
     after: Sequence[Counters]
+    corrected_after: CorrectedAmounts
+
+    def bounds(self, node: str, field: str, place: int) -> tuple[int, int]:
+        """The least that the gate may have spent in the end, and the most that it may have had at first.
+
+        Charges only become more. Corrections go both ways, and the gate is told after the ledger: it has
+        those that the ledger says it was told of, and none that the ledger has not.
+        """
+        charged = self.record.charged.get((node, field), _NONE)[place]
+        decided = self.record.decided.get((node, field), _NONE)[place]
+        at = (node, field, place)
+        now = self.corrected.get(at, Corrected())
+        least = charged + now.more_told - self.corrected_after.get(at, Corrected()).less
+        most = charged + decided + now.more - self.corrected_before.get(at, Corrected()).less_told
+        return least, most
+
+    def known(self, node: str, field: str, place: int) -> int:
+        """What the ledger says was spent."""
+        now = self.corrected.get((node, field, place), Corrected())
+        return self.record.charged.get((node, field), _NONE)[place] + now.more - now.less
 
 
 async def verify(
@@ -84,13 +107,25 @@ async def _look(
     async with source.reading() as ledger:
         nodes = await ledger.nodes(organization_id)
     asked = [NodeOf(organization_id, node) for node in nodes]
-    before = await _told(gate, source, lambda: gate.counters(asked))
+    windows = calendar.open_at((await _counters(gate, source, asked))[0].windows.minute * 60_000)
+    corrected_before = await _corrected(source, organization_id, windows)
+    before = await _counters(gate, source, asked)
     inspected = await _told(gate, source, lambda: gate.inspect(organization_id, nodes))
     async with source.reading() as ledger:
-        windows = calendar.open_at(before[0].windows.minute * 60_000)
         record = await on_record(organization_id, windows, ledger)
-    after = await _told(gate, source, lambda: gate.counters(asked))
-    return nodes, _Seen(before, inspected, record, after)
+        corrected_then = await corrected(organization_id, windows, ledger)
+    after = await _counters(gate, source, asked)
+    corrected_after = await _corrected(source, organization_id, windows)
+    return nodes, _Seen(corrected_before, before, inspected, record, corrected_then, after, corrected_after)
+
+
+async def _corrected(source: LedgerSource, organization_id: int, windows: OpenWindows) -> CorrectedAmounts:
+    async with source.reading() as ledger:
+        return await corrected(organization_id, windows, ledger)
+
+
+async def _counters(gate: RedisGate, source: LedgerSource, asked: Sequence[NodeOf]) -> list[Counters]:
+    return await _told(gate, source, lambda: gate.counters(asked))
 
 
 async def _told(gate: RedisGate, source: LedgerSource, ask: Callable[[], Awaitable[T]]) -> T:
@@ -106,7 +141,7 @@ def _compared(organization_id: int, nodes: Sequence[str], seen: _Seen) -> list[D
     """Pure."""
     found = [*_of_holds(organization_id, seen.gate, seen.record), *_of_sums(organization_id, seen.gate)]
     for node, before, after in zip(nodes, seen.before, seen.after, strict=True):
-        found += _of_node(organization_id, node, before, after, seen.record)
+        found += _of_node(organization_id, node, before, after, seen)
     return found
 
 
@@ -149,19 +184,17 @@ def _of_sums(organization_id: int, gate: Inspection) -> Iterator[Difference]:
 
 
 def _of_node(
-    organization_id: int, node: str, before: Counters, after: Counters, record: OnRecord
+    organization_id: int, node: str, before: Counters, after: Counters, seen: _Seen
 ) -> list[Difference]:
     found = []
     for window, field, first, last in (
         ("day", f"d:{before.windows.day}", before.of_day, after.of_day),
         ("month", f"m:{before.windows.month}", before.of_month, after.of_month),
     ):
-        charged = record.charged.get((node, field), (0, 0, 0, 0))
-        decided = record.decided.get((node, field), (0, 0, 0, 0))
         for unit, place in _AMOUNTS:
-            most = charged[place] + decided[place]
-            if first[place] > most or last[place] < charged[place]:
+            least, most = seen.bounds(node, field, place)
+            if first[place] > most or last[place] < least:
                 where = f"organization {organization_id}, node {node}, {window}, {unit}"
-                told = f"the gate has {last[place]} spent, the ledger {charged[place]}"
+                told = f"the gate has {last[place]} spent, the ledger {seen.known(node, field, place)}"
                 found.append(Difference("gate", where, told))
     return found

@@ -81,6 +81,26 @@ class Settlement(NamedTuple):
         )
 
 
+class Change(NamedTuple):
+    """By how much the charges of a key on one day became more, or less."""
+
+    project_id: int
+    key_id: str
+    day: int
+    nanodollars: int
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Corrections:
+    """Of one organization's charges of one month, as written together; `id` names them."""
+
+    id: int
+    organization_id: int
+    month: int
+    changes: Sequence[Change]
+
+
 @dataclass(frozen=True, slots=True)
 class Release:
     hold_id: str

@@ -4,15 +4,38 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, ColumnElement, Select, Table, and_, cast, exists, func, select, text
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Select,
+    Table,
+    and_,
+    case,
+    cast,
+    exists,
+    func,
+    select,
+    text,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.quota.budget import ORGANIZATION_NODE, key_node, project_node
 from broker.quota.calendar import DAY_MS, OpenWindows
-from broker.quota.rebuild import CHUNK_ROWS, Decided, MinuteTotal, Overruled, SettledHold, Total, Unsettled
+from broker.quota.rebuild import (
+    CHUNK_ROWS,
+    CorrectedBatch,
+    CorrectedTotal,
+    Decided,
+    MinuteTotal,
+    Overruled,
+    SettledHold,
+    Total,
+    Unsettled,
+)
 from broker.store.clock import now_ms
 from broker.store.database import Database
 from broker.store.locks import gate_lock
+from broker.store.tables.corrections import corrections, uncounted
 from broker.store.tables.identity import applications, keys, projects
 from broker.store.tables.ledger import attempts, charges, terminals, verdicts, workers
 from schemas.state import Charge, Hold
@@ -77,16 +100,24 @@ class DatabaseLedger:
             yield [SettledHold(*row) for row in rows]
 
     async def totals(self, organization_id: int, windows: OpenWindows) -> AsyncIterator[Sequence[Total]]:
-        days = charges.c.day
-        for day in range(windows.first_month_day, windows.day + 1):
-            async for rows in self._stream(_totals(organization_id, days == day)):
+        for days in _days(charges, windows):
+            async for rows in self._stream(_totals(organization_id, days)):
                 yield [Total(*row) for row in rows]
-        async for rows in self._stream(_totals(organization_id, days > windows.day)):
-            yield [Total(*row) for row in rows]
 
     async def latest(self, organization_id: int, windows: OpenWindows) -> Sequence[MinuteTotal]:
         found = await self._connection.execute(_latest(organization_id, windows))
         return [MinuteTotal(*row) for row in found]
+
+    async def corrected(
+        self, organization_id: int, windows: OpenWindows
+    ) -> AsyncIterator[Sequence[CorrectedTotal]]:
+        for days in _days(corrections, windows):
+            async for rows in self._stream(_corrected(organization_id, days)):
+                yield [CorrectedTotal(*row) for row in rows]
+
+    async def reconciled(self, organization_id: int, windows: OpenWindows) -> Sequence[CorrectedBatch]:
+        found = await self._connection.execute(_reconciled(organization_id, windows))
+        return [CorrectedBatch(str(row[0]), row[1]) for row in found]
 
     async def decided(self, organization_id: int, windows: OpenWindows) -> AsyncIterator[Sequence[Decided]]:
         """Verdicts of jobs that are still under way."""
@@ -149,10 +180,40 @@ def _settled(organization_id: int, first_day: int) -> Select[Any]:
     )
 
 
+def _days(table: Table, windows: OpenWindows) -> Iterator[ColumnElement[bool]]:
+    """Each day since the first open month began; the last, what lies ahead."""
+    for day in range(windows.first_month_day, windows.day + 1):
+        yield table.c.day == day
+    yield table.c.day > windows.day
+
+
 def _totals(organization_id: int, days: ColumnElement[bool]) -> Select[Any]:
     by = (charges.c.project_id, charges.c.key_id, charges.c.day, charges.c.month)
     sums = (_sum(charges.c.nanodollars), _sum(charges.c.tokens))
     return select(*by, *sums).where(charges.c.organization_id == organization_id, days).group_by(*by)
+
+
+def _corrected(organization_id: int, days: ColumnElement[bool]) -> Select[Any]:
+    amounts = corrections.c.nanodollars, corrections.c.tokens
+    parts = [(case((each > 0, each), else_=0), case((each < 0, -each), else_=0)) for each in amounts]
+    is_told = uncounted.c.reconciliation_id.is_(None).label("is_told")
+    by = (corrections.c.project_id, corrections.c.key_id, corrections.c.day, corrections.c.month)
+    return (
+        select(*by, *(_sum(part) for pair in parts for part in pair), is_told)
+        .outerjoin_from(
+            corrections, uncounted, uncounted.c.reconciliation_id == corrections.c.reconciliation_id
+        )
+        .where(corrections.c.organization_id == organization_id, days)
+        .group_by(*by, is_told)
+    )
+
+
+def _reconciled(organization_id: int, windows: OpenWindows) -> Select[Any]:
+    return (
+        select(corrections.c.reconciliation_id, corrections.c.month)
+        .where(corrections.c.organization_id == organization_id, corrections.c.day >= windows.first_month_day)
+        .distinct()
+    )
 
 
 def _latest(organization_id: int, windows: OpenWindows) -> Select[Any]:

@@ -6,6 +6,7 @@ from typing import Any
 from broker.quota.budget import ORGANIZATION_NODE, Budget, PackedLevel, key_node, project_node
 from broker.quota.counters import NodeOf
 from broker.quota.gate import (
+    Corrections,
     Granted,
     Over,
     Release,
@@ -98,6 +99,22 @@ def pack_settle(settlements: Sequence[Settlement]) -> list[Any]:
         for item in settlements
     ]
     return [items]
+
+
+def pack_correct(batches: Sequence[Corrections]) -> list[Any]:
+    return [
+        [
+            (
+                str(batch.id),
+                batch.month,
+                [
+                    (branch(each.project_id, each.key_id), each.nanodollars, each.tokens, each.day)
+                    for each in batch.changes
+                ],
+            )
+            for batch in batches
+        ]
+    ]
 
 
 def pack_release(releases: Sequence[Release]) -> list[Any]:

@@ -18,6 +18,8 @@
 --                                        state: h held, s started; nodes are joined by commas
 --             ...:held           zset    ids of the holds not started, by the millisecond they expire at
 --             ...:settled:<day>  hash    ids of the settled holds of that day -> month minute
+--             ...:corrected:<month>  set  ids of the batches of corrections that are counted, of charges of
+--                                        that month
 -- ARGV[1]   identity: the run id of the Redis process, where the caller knows it of its connection; else empty.
 --           The embedded server has none: there it stands for one.
 -- ARGV[2]   seen: greatest stamp that the caller has been given
@@ -38,6 +40,7 @@ local HOLDS, HELD_IDS = BASE .. 'holds', BASE .. 'held'
 local LAYOUT = '/2'
 local MINUTE_MS, DAY_S = 60000, 86400
 local SWEPT_MAX = 1000
+local CORRECTED_TTL_S = 70 * DAY_S
 local BATCH = cjson.decode(ARGV[4])
 
 local clock = redis.call('TIME')
@@ -96,6 +99,7 @@ local function day_field(day) return 'd:' .. day end
 local function month_field(month) return 'm:' .. month end
 local function minute_field(minute) return 'i:' .. minute end
 local function settled_key(day) return BASE .. 'settled:' .. decimal(day) end
+local function corrected_key(month) return BASE .. 'corrected:' .. decimal(month) end
 
 -- Seconds for which the settled ids of a day are kept: until two days after it, when it is long closed.
 local function settled_ttl(day) return decimal((day + 3) * DAY_S - math.floor(NOW / 1000)) end

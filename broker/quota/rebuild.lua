@@ -1,23 +1,25 @@
 -- rebuild: make an organization's counters anew from what the ledger says, in one call or in several.
 --
--- batch     {calendar, token, begin, open, nodes, holds, settled, counters}
+-- batch     {calendar, token, begin, open, nodes, holds, settled, corrected, counters}
 --             token     names this rebuild: a second one that begins meanwhile takes over from it
 --             begin     true on the first call: empties everything; the gate is closed from here on
 --             open      true on the last call: opens the gate in the present epoch
 --             nodes     {node, ...}, all of the organization; emptied by the calls that name them
 --             holds     {{id, nodes, nanodollars, input, output, day, month, minute}, ...}, all of them started
 --             settled   {{id, day, month, minute}, ...}
+--             corrected {{id, month}, ...}: batches of corrections that the counters have
 --             counters  {{node, field, number, ...}, ...}: what a field of a node is to hold
 -- answers   {stamp, now}, {0} where another rebuild took over or the gate's keys went away again, or {-1, now}
 --
 -- A client that gets no answer may send a call again.
 
 if not (MONTH and FIRST_OPEN_MONTH) then return {-1, NOW} end
-local _, token, begin, open, names, holds, settled, counters = unpack(BATCH)
+local _, token, begin, open, names, holds, settled, corrected, counters = unpack(BATCH)
 
 if begin then
   redis.call('DEL', GATE, HOLDS, HELD_IDS)
   for day = FIRST_OPEN_DAY, DAY do redis.call('DEL', settled_key(day)) end
+  for month = FIRST_OPEN_MONTH, MONTH do redis.call('DEL', corrected_key(month)) end
   redis.call('HSET', GATE, 'rebuilding', token)
 end
 if redis.call('HGET', GATE, 'rebuilding') ~= token then return {0} end
@@ -31,6 +33,10 @@ for _, entry in ipairs(settled) do
   days[day] = true
 end
 for day in pairs(days) do redis.call('EXPIRE', settled_key(day), settled_ttl(day)) end
+for _, entry in ipairs(corrected) do
+  redis.call('SADD', corrected_key(entry[2]), entry[1])
+  redis.call('EXPIRE', corrected_key(entry[2]), CORRECTED_TTL_S)
+end
 for _, entry in ipairs(counters) do
   local numbers = {}
   for index = 3, #entry do numbers[index - 2] = decimal(entry[index]) end

@@ -4,6 +4,7 @@ from collections import Counter, defaultdict, deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
+from operator import add
 from typing import Any, Final, NamedTuple, Protocol
 from uuid import uuid4
 
@@ -13,6 +14,8 @@ from broker.quota.packing import branch
 from schemas.state import Charge, Hold
 
 CHUNK_ROWS: Final = 1_000
+_PARTS: Final = ("nodes", "holds", "settled", "corrected", "counters")
+"""Of a call of `rebuild.lua`, in this order."""
 
 
 class Total(NamedTuple):
@@ -43,6 +46,31 @@ class SettledHold(NamedTuple):
     day: int
     month: int
     minute: int
+
+
+class CorrectedTotal(NamedTuple):
+    """What the corrections of a key's charges of one day come to, those that made them more and those that
+    made them less.
+    """
+
+    project_id: int
+    key_id: str
+    day: int
+    month: int
+    nanodollars_more: int
+    nanodollars_less: int
+    """Positive, as `tokens_less`."""
+    tokens_more: int
+    tokens_less: int
+    is_told: bool
+    """The gate was told of them; of others it may or may not have been."""
+
+
+class CorrectedBatch(NamedTuple):
+    """The id of a batch of corrections, and a month whose charges it corrects."""
+
+    id: str
+    month: int
 
 
 class Decided(NamedTuple):
@@ -87,6 +115,16 @@ class Ledger(Protocol):
 
     async def latest(self, organization_id: int, windows: OpenWindows) -> Sequence[MinuteTotal]:
         """Of charges of the present minute, and of later ones where the clock was set back."""
+        ...
+
+    def corrected(
+        self, organization_id: int, windows: OpenWindows
+    ) -> AsyncIterator[Sequence[CorrectedTotal]]:
+        """Of charges of the open months and days."""
+        ...
+
+    async def reconciled(self, organization_id: int, windows: OpenWindows) -> Sequence[CorrectedBatch]:
+        """The batches that these come from."""
         ...
 
     def decided(self, organization_id: int, windows: OpenWindows) -> AsyncIterator[Sequence[Decided]]: ...
@@ -159,18 +197,18 @@ class _Rebuild:
 
     async def begin(self) -> int:
         """Close the gate. Returns the time by the gate's clock."""
-        (now_ms,) = await self._call([self._token, True, False, (), (), (), ()])
+        (now_ms,) = await self._call([self._token, True, False, (), (), (), (), ()])
         return now_ms
 
     async def send(self, **parts: Sequence[Any]) -> None:
         for name, rows in parts.items():
             for start in range(0, len(rows), CHUNK_ROWS):
                 chunk = rows[start : start + CHUNK_ROWS]
-                lists = [chunk if part == name else () for part in ("nodes", "holds", "settled", "counters")]
+                lists = [chunk if part == name else () for part in _PARTS]
                 await self._call([self._token, False, False, *lists])
 
     async def open(self) -> None:
-        await self._call([self._token, False, True, (), (), (), ()])
+        await self._call([self._token, False, True, (), (), (), (), ()])
 
 
 async def rebuild_organization(
@@ -188,6 +226,9 @@ async def rebuild_organization(
     async for ids in ledger.settled(organization_id, windows):
         await rebuild.send(settled=[tuple(each) for each in ids])
     await _count_charges(tally, organization_id, ledger)
+    await _count_corrections(tally, organization_id, ledger)
+    batches = await ledger.reconciled(organization_id, windows)
+    await rebuild.send(corrected=[tuple(each) for each in batches])
     async for decided in ledger.decided(organization_id, windows):
         await rebuild.send(settled=[tuple(each) for each in _count_decided(tally, decided)])
     unsettled = await ledger.unsettled(organization_id, windows)
@@ -207,6 +248,36 @@ class OnRecord(NamedTuple):
     """Of attempts without an end, which the gate must have as started."""
     settling: Mapping[str, HoldRecord]
     """Of attempts whose end is known, or soon will be: the gate has them until it is told."""
+
+
+class Corrected(NamedTuple):
+    """What corrections changed of an amount. `told`: of those that the gate was told of."""
+
+    more: int = 0
+    less: int = 0
+    more_told: int = 0
+    less_told: int = 0
+
+
+CorrectedAmounts = Mapping[tuple[str, str, int], Corrected]
+"""By node, field, and place in it, as `prelude.lua` has them."""
+
+
+async def corrected(organization_id: int, windows: OpenWindows, ledger: Ledger) -> CorrectedAmounts:
+    sums: defaultdict[tuple[str, str, int], list[int]] = defaultdict(lambda: [0, 0, 0, 0])
+    async for totals in ledger.corrected(organization_id, windows):
+        for each in totals:
+            changes = (
+                (0, each.nanodollars_more, each.nanodollars_less),
+                (2, each.tokens_more, each.tokens_less),
+            )
+            for name in branch(each.project_id, each.key_id).split(","):
+                for field_name in (f"d:{each.day}", f"m:{each.month}"):
+                    for place, more, less in changes:
+                        told = (more, less) if each.is_told else (0, 0)
+                        amounts = sums[name, field_name, place]
+                        amounts[:] = map(add, amounts, (more, less, *told))
+    return {at: Corrected(*amounts) for at, amounts in sums.items()}
 
 
 async def on_record(organization_id: int, windows: OpenWindows, ledger: Ledger) -> OnRecord:
@@ -237,6 +308,14 @@ async def _count_charges(tally: _Tally, organization_id: int, ledger: Ledger) ->
             tally.spent(branch(project_id, key_id), day, month, nanodollars, tokens)
     for project_id, key_id, minute, requests, tokens in await ledger.latest(organization_id, tally.windows):
         tally.requested(branch(project_id, key_id), minute, requests, tokens)
+
+
+async def _count_corrections(tally: _Tally, organization_id: int, ledger: Ledger) -> None:
+    async for totals in ledger.corrected(organization_id, tally.windows):
+        for each in totals:
+            names = branch(each.project_id, each.key_id)
+            nanodollars = each.nanodollars_more - each.nanodollars_less
+            tally.spent(names, each.day, each.month, nanodollars, each.tokens_more - each.tokens_less)
 
 
 def _count_decided(tally: _Tally, rows: Sequence[Decided]) -> Iterator[SettledHold]:

@@ -13,6 +13,7 @@ from broker.quota import closed_transport
 from broker.quota.calls import calls_of
 from broker.quota.counters import Counters, NodeOf, unpack_counters
 from broker.quota.gate import (
+    Corrections,
     Granted,
     Over,
     Release,
@@ -24,6 +25,7 @@ from broker.quota.gate import (
 from broker.quota.grouping import Group, Item, by_organization, in_order
 from broker.quota.inspection import Inspection, unpack_inspection
 from broker.quota.packing import (
+    pack_correct,
     pack_nodes,
     pack_release,
     pack_reserve,
@@ -146,6 +148,16 @@ class RedisGate:
 
     async def settle(self, settlements: Sequence[Settlement]) -> None:
         await self._run(self._scripts.settle, by_organization(settlements), pack_settle)
+
+    async def correct(self, batches: Sequence[Corrections]) -> list[bool]:
+        """Count what charges became more, or less, after they were settled, once an id, organization and
+        month. Of each whether its month is still counted in; of its days, those that are open are.
+
+        Raises RedisUnavailable, GateClosed.
+        """
+        return await self._ask(
+            self._scripts.correct, batches, pack_correct, lambda reply, _: list(map(bool, reply))
+        )
 
     async def release(self, releases: Sequence[Release]) -> None:
         await self._run(self._scripts.release, by_organization(releases), pack_release)

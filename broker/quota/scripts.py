@@ -25,6 +25,7 @@ class Scripts:
     reserve: Script
     start: Script
     settle: Script
+    correct: Script
     release: Script
     rebuild: Script
     jobs: Script
@@ -33,5 +34,5 @@ class Scripts:
 
     @classmethod
     def load(cls) -> Self:
-        names = ("reserve", "start", "settle", "release", "rebuild", "jobs", "counters", "inspect")
+        names = ("reserve", "start", "settle", "correct", "release", "rebuild", "jobs", "counters", "inspect")
         return cls(*(Script.load(name) for name in names))

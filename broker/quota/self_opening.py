@@ -6,6 +6,7 @@ from typing import TypeVar
 from broker.errors import GateClosed, RedisUnfit
 from broker.quota.counters import Counters, NodeOf
 from broker.quota.gate import (
+    Corrections,
     Granted,
     Over,
     Release,
@@ -36,6 +37,9 @@ class SelfOpeningGate:
 
     async def settle(self, settlements: Sequence[Settlement]) -> None:
         await self._opened(lambda: self._gate.settle(settlements))
+
+    async def correct(self, batches: Sequence[Corrections]) -> list[bool]:
+        return await self._opened(lambda: self._gate.correct(batches))
 
     async def release(self, releases: Sequence[Release]) -> None:
         await self._opened(lambda: self._gate.release(releases))

@@ -18,7 +18,7 @@ from broker.store.jobs import JobRow
 from broker.store.keys import JobKey
 from broker.store.parking import ParkedRow
 from broker.store.settlement_rows import Terminal
-from broker.store.tables import identity, ledger, policy, set_aside
+from broker.store.tables import corrections, identity, ledger, policy, set_aside
 from schemas.state import Charge, Hold
 
 _R = TypeVar("_R", JobRow, AttemptRow, VerdictRow, ParkedRow, CancelRow, FlagRow, Terminal)
@@ -37,6 +37,18 @@ class Charged(NamedTuple):
     input_tokens: int | None
     output_tokens: int | None
     latency_ms: int
+    at_ms: int
+
+
+class CorrectedRow(NamedTuple):
+    """What a statement said of a charge. `nanodollars`: the difference; `figure_nanodollars`: with it."""
+
+    run: int
+    attempt: int
+    nanodollars: int
+    figure_nanodollars: int
+    reference: str | None
+    operator: str
     at_ms: int
 
 
@@ -72,6 +84,8 @@ class JobRecords:
     """Of the owners of attempts, those whose lease runs by the database's clock."""
     verdicts: Sequence[VerdictRow] = ()
     charges: Sequence[Charged] = ()
+    corrections: Sequence[CorrectedRow] = ()
+    """In the order in which they were written."""
     parked: Sequence[ParkedRow] = ()
     cancels: Sequence[CancelRow] = ()
     reviews: Sequence[Reviewed] = ()
@@ -125,6 +139,7 @@ async def _read(connection: AsyncConnection, row: AnyRow) -> JobRecords:
         living=await _living(connection, {attempt.owner for attempt in attempts}),
         verdicts=[_typed(VerdictRow, each) for each in await _rows(connection, ledger.verdicts, key)],
         charges=[Charged(*(getattr(each, name) for name in Charged._fields)) for each in charges],
+        corrections=await _corrections(connection, key),
         cancels=[_typed(CancelRow, each) for each in await _rows(connection, ledger.cancels, key)],
         parked=[_typed(ParkedRow, each) for each in await _rows(connection, set_aside.parked, key)],
         flags=[_typed(FlagRow, each) for each in await _rows(connection, policy.flags, key)],
@@ -138,6 +153,18 @@ async def _rows(connection: AsyncConnection, table: Table, key: JobKey) -> Seque
     same = (table.c.application_id == key.application_id, table.c.job_id == key.job_id)
     order = [table.c[name] for name in ("run", "attempt") if name in table.c]
     return (await connection.execute(select(table).where(*same).order_by(*order))).all()
+
+
+async def _corrections(connection: AsyncConnection, key: JobKey) -> Sequence[CorrectedRow]:
+    made, of = corrections.corrections, corrections.reconciliations
+    tables: dict[str, Table] = {name: made if name in made.c else of for name in CorrectedRow._fields}
+    statement = (
+        select(*(table.c[name] for name, table in tables.items()))
+        .join_from(made, of, of.c.id == made.c.reconciliation_id)
+        .where(made.c.application_id == key.application_id, made.c.job_id == key.job_id)
+        .order_by(of.c.id, made.c.run, made.c.attempt)
+    )
+    return [CorrectedRow(*row) for row in await connection.execute(statement)]
 
 
 async def _living(connection: AsyncConnection, owners: set[str]) -> frozenset[str]:

@@ -9,10 +9,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.store.audit_check import Broken, heads, walk
 from broker.store.bulk import select_by_keys
+from broker.store.corrections import RECONCILE, Reconciliation, digest
 from broker.store.database import Database
 from broker.store.keys import JOB_COLUMNS, RunKey
 from broker.store.ledger_comparisons import COMPARISONS
 from broker.store.settlement_rows import Terminal
+from broker.store.tables.corrections import corrections, reconciliations
 from broker.store.tables.ledger import terminals
 from schemas.outcomes import TERMINAL_KINDS
 
@@ -48,6 +50,8 @@ async def differences(
             yield found
         async for found in check.ledger():
             yield found
+        async for found in check.reconciliations():
+            yield found
 
 
 class _Check:
@@ -59,6 +63,8 @@ class _Check:
         """Entries that ended a run."""
         self._noted: set[RunKey] = set()
         """Runs that something came for after their end, a late charge, say."""
+        self._reconciled: dict[int, Any] = {}
+        """What the chain of operations says of each reconciliation."""
 
     async def audit(self) -> AsyncIterator[Difference]:
         """Every chain whole, and every end in it as `terminals` has it."""
@@ -76,6 +82,9 @@ class _Check:
 
     async def _compare(self, entries: Sequence[Any]) -> list[Difference]:
         jobs = [entry for entry in entries if "job_id" in entry]
+        self._reconciled |= {
+            entry["after"]["reconciliation"]: entry for entry in entries if entry.get("action") == RECONCILE
+        }
         ends = {_run_of(entry): entry for entry in jobs if entry["terminal"]}
         self._ends += sum(1 for entry in jobs if entry["terminal"])
         self._noted |= {_run_of(entry) for entry in jobs if _is_late(entry)}
@@ -99,6 +108,36 @@ class _Check:
         count = (await self._connection.execute(select(func.count()).select_from(terminals))).scalar_one()
         if count != self._ends:
             yield Difference("audit_terminal", "all", f"{count} terminals, {self._ends} of them in the audit")
+
+    async def reconciliations(self) -> AsyncIterator[Difference]:
+        """Each as its entry in the chain of operations has it, with all its corrections unchanged."""
+        rows = await self._connection.execute(select(reconciliations).order_by(reconciliations.c.id))
+        known = {row.id: Reconciliation(*row) for row in rows}
+        for number in sorted(known.keys() | self._reconciled.keys()):
+            row, entry = known.get(number), self._reconciled.get(number)
+            if told := _apart_from_entry(row, entry):
+                yield Difference("reconciliation", str(number), told)
+            if row is not None and await self._digest(number) != row.rows_sha256:
+                yield Difference("reconciliation", str(number), "its corrections are not those that it wrote")
+
+    async def _digest(self, number: int) -> str:
+        of = select(corrections).where(corrections.c.reconciliation_id == number)
+        return digest([dict(row) for row in (await self._connection.execute(of)).mappings()])
+
+
+def _apart_from_entry(row: Reconciliation | None, entry: Any) -> str:
+    if row is None:
+        return "in the audit, not among the reconciliations"
+    if entry is None:
+        return "not in the audit"
+    audited = {"operator": entry["actor"], "reference": None} | entry["after"]
+    pairs = {
+        name: (audited[name], getattr(row, name))
+        for name in ("operator", "file_sha256", "reference", "rows", "nanodollars", "rows_sha256")
+    }
+    return "; ".join(
+        f"{name}: audit {said}, ledger {stored}" for name, (said, stored) in pairs.items() if said != stored
+    )
 
 
 def _run_of(entry: Any) -> RunKey:

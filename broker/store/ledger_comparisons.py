@@ -23,6 +23,7 @@ from sqlalchemy import (
 
 from broker.store.clock import now_ms
 from broker.store.keys import ATTEMPT_COLUMNS, JOB_COLUMNS, RUN_COLUMNS
+from broker.store.tables.corrections import corrections, reconciliations
 from broker.store.tables.ledger import attempts, charges, jobs, terminals, verdicts
 from broker.store.tables.set_aside import dead_letters
 
@@ -95,7 +96,67 @@ def _charges_without(table: Table, columns: Sequence[str]) -> Select[Any]:
     )
 
 
+_BEFORE: Final = corrections.alias("before")
+_CORRECTED: Final = corrections.outerjoin(charges, _same(corrections, charges, ATTEMPT_COLUMNS))
+
+
+def _of_corrections(*more: ColumnElement[Any]) -> Select[Any]:
+    named = (*(corrections.c[name] for name in ATTEMPT_COLUMNS), corrections.c.number)
+    return select(*named, *more).select_from(_CORRECTED)
+
+
+_CORRECTION_COMPARISONS: Final = (
+    (
+        "correction_without_charge",
+        _of_corrections().where(or_(charges.c.job_id.is_(None), ~charges.c.estimated)),
+        "attempt {}, correction {}: no estimated charge is there that it corrects",
+    ),
+    (
+        "correction_place",
+        _of_corrections().where(
+            or_(
+                *(
+                    corrections.c[name] != charges.c[name]
+                    for name in ("organization_id", "project_id", "key_id", "day", "month")
+                )
+            )
+        ),
+        "attempt {}, correction {}: project, key, day or month is not the charge's",
+    ),
+    (
+        "correction_sum",
+        _of_corrections(
+            corrections.c.figure_nanodollars,
+            corrections.c.nanodollars,
+            func.coalesce(_BEFORE.c.figure_nanodollars, charges.c.nanodollars),
+        )
+        .outerjoin(
+            _BEFORE,
+            and_(_same(corrections, _BEFORE, ATTEMPT_COLUMNS), _BEFORE.c.number == corrections.c.number - 1),
+        )
+        .where(
+            or_(
+                and_(corrections.c.number == 1, _BEFORE.c.number.is_not(None)),
+                and_(corrections.c.number != 1, _BEFORE.c.number.is_(None)),
+                corrections.c.figure_nanodollars - corrections.c.nanodollars
+                != func.coalesce(_BEFORE.c.figure_nanodollars, charges.c.nanodollars),
+                corrections.c.figure_tokens - corrections.c.tokens
+                != func.coalesce(_BEFORE.c.figure_tokens, charges.c.tokens),
+            )
+        ),
+        "attempt {}, correction {}: it leads to {} nanodollars by {}, and before it there were {}",
+    ),
+    (
+        "correction_without_reconciliation",
+        _of_corrections(corrections.c.reconciliation_id)
+        .outerjoin(reconciliations, reconciliations.c.id == corrections.c.reconciliation_id)
+        .where(reconciliations.c.id.is_(None)),
+        "attempt {}, correction {}: no reconciliation {} is on record",
+    ),
+)
+
 COMPARISONS: Final = (
+    *_CORRECTION_COMPARISONS,
     (
         "charges_less",
         _of_terminals(or_(terminals.c.nanodollars > _CHARGED, terminals.c.attempts > _CHARGES)),

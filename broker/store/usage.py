@@ -5,13 +5,30 @@ from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import Any, Final, Literal, NamedTuple, get_args
 
-from sqlalchemy import BigInteger, ColumnElement, FromClause, Select, Table, case, cast, func, select
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    FromClause,
+    Select,
+    Table,
+    Uuid,
+    and_,
+    case,
+    cast,
+    func,
+    literal_column,
+    null,
+    select,
+    union_all,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.store.clock import now_ms
 from broker.store.database import Database
+from broker.store.keys import ATTEMPT_COLUMNS
 from broker.store.operations import PLACE as OPERATIONS
 from broker.store.tables.audit import audit
+from broker.store.tables.corrections import corrections
 from broker.store.tables.identity import applications, organizations, projects
 from broker.store.tables.ledger import charges, terminals
 from broker.store.tables.set_aside import dead_letters, parked
@@ -42,6 +59,42 @@ _NAMED: Final[Mapping[str, Table]] = MappingProxyType(
 )
 
 
+_SAME_CHARGE: Final = and_(*(corrections.c[name] == charges.c[name] for name in ATTEMPT_COLUMNS))
+_NOTHING: Final = literal_column("0", BigInteger)
+_SUMMED: Final = (
+    "input_tokens",
+    "output_tokens",
+    "nanodollars",
+    "estimated_nanodollars",
+    "corrected_nanodollars",
+)
+_OF_CHARGES: Final = (
+    charges.c.job_id.label("job_id"),
+    charges.c.input_tokens,
+    charges.c.output_tokens,
+    charges.c.nanodollars,
+    case((charges.c.estimated, charges.c.nanodollars), else_=0).label("estimated_nanodollars"),
+    _NOTHING.label("corrected_nanodollars"),
+)
+_OF_CORRECTIONS: Final = (
+    cast(null(), Uuid).label("job_id"),
+    corrections.c.input_tokens,
+    corrections.c.output_tokens,
+    corrections.c.nanodollars,
+    _NOTHING.label("estimated_nanodollars"),
+    corrections.c.nanodollars.label("corrected_nanodollars"),
+)
+_BILLED: Final = {
+    "day": corrections.c.billed_day.label("day"),
+    "month": corrections.c.billed_month.label("month"),
+}
+_SOURCES: Final[Sequence[tuple[FromClause, Mapping[str, ColumnElement[Any]], Sequence[Any]]]] = (
+    (charges, dict(charges.c), _OF_CHARGES),
+    (corrections.join(charges, _SAME_CHARGE), {**dict(charges.c), **_BILLED}, _OF_CORRECTIONS),
+)
+"""The lines of a bill: from where, by which labels, with which figures."""
+
+
 class BillRow(NamedTuple):
     """What the jobs of one combination of labels cost. Cached tokens are part of the input."""
 
@@ -56,7 +109,11 @@ class BillRow(NamedTuple):
     output_tokens: int
     nanodollars: int
     estimated_nanodollars: int = 0
-    """Of these, what was charged by the hold: no usage that is believed came."""
+    """What was charged by the hold, since no usage that is believed came; as charged, corrected or not."""
+    corrected_nanodollars: int = 0
+    """Of the nanodollars, what corrections added, or took away if negative. Those of a charge are billed when
+    they are written, on a later day than the charge, and are no jobs and no attempts of their own.
+    """
 
 
 class Counts(NamedTuple):
@@ -82,16 +139,13 @@ class Usage:
         project_id: int | None = None,
         application_id: int | None = None,
     ) -> list[BillRow]:
-        """Sums of the settled charges whose hold was taken on one of `days` (since the Unix epoch), of all or
-        of one project, one application, a row for each combination of what `by` names.
+        """Sums of the settled charges whose hold was taken on one of `days` (since the Unix epoch), and of
+        the corrections that were written on one of them, of all or of one project, one application, a row
+        for each combination of what `by` names.
 
         Where days or months are asked for they come in their order, else the dearest first.
         """
-        statement = _bill(by).where(charges.c.day >= days.start, charges.c.day < days.stop)
-        if project_id is not None:
-            statement = statement.where(charges.c.project_id == project_id)
-        if application_id is not None:
-            statement = statement.where(charges.c.application_id == application_id)
+        statement = _bill(by, days, project_id, application_id)
         async with self._database.connect() as connection:
             found = await connection.execute(statement)
             rows = [_row(by, tuple(row)) for row in found]
@@ -106,18 +160,17 @@ class Usage:
         project_id: int | None = None,
         key_id: str | None = None,
     ) -> tuple[int, int]:
-        """Nanodollars and tokens of the charges of so many milliseconds until now."""
-        since_ms = now_ms() - within_ms
-        statement = select(
-            _sum(charges.c.nanodollars), _sum(charges.c.input_tokens) + _sum(charges.c.output_tokens)
-        ).where(charges.c.organization_id == organization_id, charges.c.at_ms >= since_ms)
+        """Nanodollars and tokens of the charges of so many milliseconds until now, as corrected since."""
+        which = [charges.c.organization_id == organization_id, charges.c.at_ms >= now_ms() - within_ms]
         if project_id is not None:
-            statement = statement.where(charges.c.project_id == project_id)
+            which.append(charges.c.project_id == project_id)
         if key_id is not None:
-            statement = statement.where(charges.c.key_id == key_id)
+            which.append(charges.c.key_id == key_id)
+        corrected = corrections.join(charges, _SAME_CHARGE)
         async with self._database.connect() as connection:
-            nanodollars, tokens = (await connection.execute(statement)).one()
-            return nanodollars, tokens
+            charged = (await connection.execute(_used(charges, charges).where(*which))).one()
+            more = (await connection.execute(_used(corrections, corrected).where(*which))).one()
+        return charged[0] + more[0], charged[1] + more[1]
 
     async def counts(self) -> Counts:
         kinds = select(terminals.c.kind, func.count()).group_by(terminals.c.kind)
@@ -131,38 +184,62 @@ class Usage:
             )
 
 
-def _bill(by: Sequence[BillBy]) -> Select[Any]:
+def _bill(
+    by: Sequence[BillBy], days: range, project_id: int | None, application_id: int | None
+) -> Select[Any]:
     """What stands in another table is grouped by what refers to it, for names may be shared or gone."""
-    labels = [_label(name) for name in by]
+    referring = [f"{name}_id" for name in by if name in _NAMED]
+    own = [_column(name) for name in by if name not in _NAMED]
+    which = {"project_id": project_id, "application_id": application_id}
+    lines = union_all(
+        *(
+            select(*(labels[name] for name in dict.fromkeys([*referring, *own])), *figures)
+            .select_from(source)
+            .where(
+                labels["day"] >= days.start,
+                labels["day"] < days.stop,
+                *(labels[name] == value for name, value in which.items() if value is not None),
+            )
+            for source, labels, figures in _SOURCES
+        )
+    ).subquery("lines")
+    labels = [_label(name, lines) for name in by]
     statement = select(
         *labels,
-        func.count(charges.c.job_id.distinct()),
-        func.count(),
-        _sum(charges.c.input_tokens),
-        _sum(charges.c.output_tokens),
-        _sum(charges.c.nanodollars),
-        _sum(case((charges.c.estimated, charges.c.nanodollars), else_=0)),
-    ).select_from(_joined(by))
-    return statement.group_by(*labels, *(charges.c[f"{name}_id"] for name in by if name in _NAMED))
+        func.count(lines.c.job_id.distinct()),
+        func.count(lines.c.job_id),
+        *(_sum(lines.c[name]) for name in _SUMMED),
+    ).select_from(_joined(by, lines))
+    return statement.group_by(*labels, *(lines.c[name] for name in referring))
 
 
-def _label(name: BillBy) -> ColumnElement[Any]:
+def _label(name: BillBy, lines: FromClause) -> ColumnElement[Any]:
     if name == "project":
         return owners.c.name + "/" + projects.c.name
     if name in _NAMED:
         return _NAMED[name].c.name
-    return charges.c["key_id" if name == "key" else name]
+    found: ColumnElement[Any] = lines.c[_column(name)]
+    return found
 
 
-def _joined(by: Collection[BillBy]) -> FromClause:
-    joined: FromClause = charges
+def _column(name: BillBy) -> str:
+    return "key_id" if name == "key" else name
+
+
+def _joined(by: Collection[BillBy], lines: FromClause) -> FromClause:
+    joined = lines
     for name in by:
         if name in _NAMED:
             table = _NAMED[name]
-            joined = joined.outerjoin(table, table.c.id == charges.c[f"{name}_id"])
+            joined = joined.outerjoin(table, table.c.id == lines.c[f"{name}_id"])
     if "project" in by:
         joined = joined.outerjoin(owners, owners.c.id == projects.c.organization_id)
     return joined
+
+
+def _used(table: Table, source: FromClause) -> Select[int, int]:
+    tokens = _sum(table.c.input_tokens) + _sum(table.c.output_tokens)
+    return select(_sum(table.c.nanodollars), tokens).select_from(source)
 
 
 def _row(by: Sequence[BillBy], values: tuple[Any, ...]) -> BillRow:

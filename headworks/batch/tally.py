@@ -92,6 +92,11 @@ def dollars(nanodollars: int) -> str:
     return f"{whole}.{parts:09d}"
 
 
+def signed_dollars(nanodollars: int) -> str:
+    """As `dollars`, of what may be less than nothing."""
+    return f"-{dollars(-nanodollars)}" if nanodollars < 0 else dollars(nanodollars)
+
+
 def summary(tally: Tally, elapsed_s: float) -> dict[str, Any]:
     """As `--json` prints it. Durations run from submit to reply."""
     return {

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import typer
 
+from headworks.cli.estimated import corrections, estimated
 from headworks.cli.groups import group
 from headworks.cli.output import JsonOption, opened, run, show_table
+from headworks.cli.reconcile import reconcile
 
 if TYPE_CHECKING:
     from broker.quota.redis_gate import RedisGate
@@ -17,6 +19,9 @@ if TYPE_CHECKING:
     from broker.store.ledger_check import Difference, Progress
 
 app = group(help="The ledger: who was charged what, and whether all records agree on it.")
+app.command()(estimated)
+app.command()(reconcile)
+app.command()(corrections)
 
 
 @app.command()

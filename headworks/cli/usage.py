@@ -18,7 +18,15 @@ _DAY = ["%Y-%m-%d"]
 NAMES = "organization, project, application, key, department, feature, user, model, target, lane, day, month"
 _FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 """The last four are their full-width forms, which some spreadsheets take for the same."""
-_FIGURES = ("jobs", "attempts", "input_tokens", "output_tokens", "nanodollars", "estimated_nanodollars")
+_FIGURES = (
+    "jobs",
+    "attempts",
+    "input_tokens",
+    "output_tokens",
+    "nanodollars",
+    "estimated_nanodollars",
+    "corrected_nanodollars",
+)
 
 
 def usage(
@@ -57,6 +65,9 @@ def usage(
     held, by the calendar of their organization. department, feature and user are the tags that jobs carry in
     their metadata. A call of which it is not known whether it was served counts with all that it held, as
     does one whose usage cannot be believed: the part of the dollars that is estimated.
+    What `headworks ledger reconcile` found of these is counted on the day on which it was written, so that
+    no bill of a month that is over changes: the part of the dollars that is corrected, less than nothing
+    where they had cost less.
     Dollars in CSV and JSON are whole nanodollars: a billion of them are one dollar.
     """
     names = _named(by)
@@ -125,10 +136,13 @@ def _records(by: Sequence[str], rows: "Sequence[BillRow]") -> Iterator[dict[str,
         yield dict(zip(by, row.labels, strict=True)) | dict(zip(_FIGURES, row[1:], strict=True))
 
 
-def write_csv(to: TextIO, columns: Sequence[str], records: Iterable[dict[str, Any]]) -> None:
+def write_csv(
+    to: TextIO, columns: Sequence[str], records: Iterable[dict[str, Any]], *, with_header: bool = True
+) -> None:
     """All text is quoted: with `;` between its columns a spreadsheet could find a formula inside a tag."""
     writer = csv.DictWriter(to, columns, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
-    csv.writer(to, lineterminator="\n").writerow(columns)
+    if with_header:
+        csv.writer(to, lineterminator="\n").writerow(columns)
     writer.writerows(inert(record) for record in records)
 
 

@@ -4,6 +4,6 @@ Money is BIGINT nano-dollars; times are BIGINT Unix milliseconds. Digests are lo
 ids UUIDs.
 """
 
-from broker.store.tables import audit, identity, ledger, notices, policy, set_aside
+from broker.store.tables import audit, corrections, identity, ledger, notices, policy, set_aside
 
-__all__ = ["audit", "identity", "ledger", "notices", "policy", "set_aside"]
+__all__ = ["audit", "corrections", "identity", "ledger", "notices", "policy", "set_aside"]

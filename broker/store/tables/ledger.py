@@ -16,6 +16,7 @@ from sqlalchemy import (
     String,
     Table,
     Uuid,
+    text,
 )
 
 from broker.store.tables.base import metadata
@@ -158,10 +159,21 @@ charges = Table(
         "day",
         postgresql_include=["project_id", "key_id", "month", "minute", "nanodollars", "tokens"],
     ),
+    Index(
+        "ix_charges_estimated",
+        "at_ms",
+        "application_id",
+        "job_id",
+        "run",
+        "attempt",
+        postgresql_where=text("estimated"),
+        sqlite_where=text("estimated"),
+    ),
 )
 """Append-only. `day`, `month` and `minute` are the windows of the hold, which the charge belongs to; `tokens`
 is what counts against budgets of tokens (`schemas.state.Charge.tokens`). The second index has what a rebuild
-sums up, for the charges of one organization lie scattered among those of others.
+sums up, for the charges of one organization lie scattered among those of others; the third finds what waits
+to be reconciled, and only that is in it.
 """
 
 workers = Table(

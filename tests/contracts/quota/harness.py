@@ -10,9 +10,18 @@ from redis.asyncio import Redis
 
 from broker.quota.budget import Budget
 from broker.quota.calendar import DAY_MS, OpenWindows
-from broker.quota.gate import Granted, Over, ReserveRequest, Settled, Settlement
+from broker.quota.gate import Corrections, Granted, Over, ReserveRequest, Settled, Settlement
 from broker.quota.limits import Limits
-from broker.quota.rebuild import Decided, MinuteTotal, Overruled, SettledHold, Total, Unsettled
+from broker.quota.rebuild import (
+    CorrectedBatch,
+    CorrectedTotal,
+    Decided,
+    MinuteTotal,
+    Overruled,
+    SettledHold,
+    Total,
+    Unsettled,
+)
 from broker.quota.redis_gate import RedisGate
 from schemas.state import Hold, month_of
 
@@ -54,6 +63,7 @@ class MemoryLedger:
     charges: list[Charged] = field(default_factory=list)
     intents: list[Unsettled] = field(default_factory=list)
     verdicts: list[Decided] = field(default_factory=list)
+    corrections: list[Corrections] = field(default_factory=list)
     tree: tuple[str, ...] = ("o", "p1", "p2", "ka", "kb")
     rebuilds: int = 0
 
@@ -89,6 +99,28 @@ class MemoryLedger:
             if row.minute >= windows.minute
         ]
 
+    async def corrected(
+        self, organization_id: int, windows: OpenWindows
+    ) -> AsyncIterator[Sequence[CorrectedTotal]]:
+        yield [
+            CorrectedTotal(
+                change.project_id,
+                change.key_id,
+                change.day,
+                batch.month,
+                *_parts(change.nanodollars),
+                *_parts(change.tokens),
+                is_told=True,
+            )
+            for batch in self.corrections
+            if batch.month >= windows.first_month
+            for change in batch.changes
+        ]
+
+    async def reconciled(self, organization_id: int, windows: OpenWindows) -> Sequence[CorrectedBatch]:
+        found = [batch for batch in self.corrections if batch.month >= windows.first_month]
+        return [CorrectedBatch(str(batch.id), batch.month) for batch in found]
+
     async def decided(self, organization_id: int, windows: OpenWindows) -> AsyncIterator[Sequence[Decided]]:
         yield [row for row in self.verdicts if row.charge.hold.month >= windows.first_month]
 
@@ -104,6 +136,10 @@ class MemoryLedger:
 
     async def overtaken(self, organization_id: int, windows: OpenWindows) -> Sequence[Unsettled]:
         return []
+
+
+def _parts(amount: int) -> tuple[int, int]:
+    return max(0, amount), max(0, -amount)
 
 
 @dataclass
