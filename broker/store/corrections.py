@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
+from uuid import UUID
 
 from sqlalchemy import BigInteger, cast, delete, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -73,7 +74,7 @@ class Share(NamedTuple):
 async def charges_of(connection: AsyncConnection, keys: Collection[AttemptKey]) -> dict[AttemptKey, Charged]:
     """The charges that there are of these attempts, with their corrections."""
     rows = await select_by_keys(connection, charges, ATTEMPT_COLUMNS, keys, (*ATTEMPT_COLUMNS, *_CHARGED))
-    found = [AttemptKey(*row[:4]) for row in rows]
+    found = [_attempt(row) for row in rows]
     past = await _past_of(connection, found)
     return {
         key: Charged(key=key, past=past.get(key, ()), **dict(zip(_CHARGED, row[4:], strict=True)))
@@ -84,7 +85,13 @@ async def charges_of(connection: AsyncConnection, keys: Collection[AttemptKey]) 
 async def on_record(connection: AsyncConnection, keys: Collection[AttemptKey]) -> set[AttemptKey]:
     """Those of these attempts that are charged."""
     rows = await select_by_keys(connection, charges, ATTEMPT_COLUMNS, keys, ATTEMPT_COLUMNS)
-    return {AttemptKey(*row) for row in rows}
+    return {_attempt(row) for row in rows}
+
+
+def _attempt(row: AnyRow) -> AttemptKey:
+    """With the id as Python has it: the driver's own class of UUIDs is none to the writer of JSON."""
+    application_id, job_id, run, attempt = row[:4]
+    return AttemptKey(application_id, UUID(int=job_id.int), run, attempt)
 
 
 async def _past_of(connection: AsyncConnection, keys: Collection[AttemptKey]) -> dict[AttemptKey, list[Past]]:
@@ -93,7 +100,7 @@ async def _past_of(connection: AsyncConnection, keys: Collection[AttemptKey]) ->
     files = await _files(connection, {row.reconciliation_id for row in rows})
     past: dict[AttemptKey, list[Past]] = {}
     for row in sorted(rows, key=lambda row: int(row.number)):
-        past.setdefault(AttemptKey(*row[:4]), []).append(_past(row, *files[row.reconciliation_id]))
+        past.setdefault(_attempt(row), []).append(_past(row, *files[row.reconciliation_id]))
     return past
 
 

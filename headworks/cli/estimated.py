@@ -73,7 +73,7 @@ def estimated(
 
     Examples:
         headworks ledger estimated
-        headworks ledger estimated --project acme/search --month 2026-01 --csv > open.csv
+        headworks ledger estimated --month 2026-01 --csv > open.csv
 
     Put dollars, or input_tokens and output_tokens, beside the rows of the CSV that the provider's invoice or
     export tells of, take the others out, and give the file to `headworks ledger reconcile`. There is no id of

@@ -70,8 +70,7 @@ def reconcile(
     Dollars have at most 9 decimals. Tokens are priced by the prices that the charge was made by. There may
     also be cached_input_tokens and cache_write_tokens, both part of input_tokens; reasoning_tokens, part of
     output_tokens; service_tier; and application, where two used the same job id. Columns that `headworks
-    ledger estimated` writes may stay. A line of JSON has the same names:
-        {"job": "019b76da-a800-7d3f-8a5b-1c2d3e4f5061", "run": 1, "attempt": 2, "dollars": "0.012345678"}
+    ledger estimated` writes may stay. In JSON Lines each line is an object with the same names.
 
     No charge is changed: the difference is written beside it, is billed in the month of today, and counts at
     once for budgets whose day or month still runs. If anything is wrong in the file, every fault is told with
@@ -178,11 +177,15 @@ def _opened_file(name: str) -> BinaryIO:
     from broker.errors import SettingsInvalid
 
     if name == _STANDARD_INPUT:
-        return sys.stdin.buffer
+        return _standard_input()
     try:
         return Path(name).open("rb")
     except OSError as error:
         raise SettingsInvalid(f"{printable(name)} cannot be read: {error.strerror}") from None
+
+
+def _standard_input() -> BinaryIO:
+    return sys.stdin.buffer
 
 
 def _tell(done: _Done, *, dry_run: bool) -> None:
