@@ -4,6 +4,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from broker.ops.dollars import to_dollars
 from broker.pricing.cost import charge as cost_of
 from broker.statements.entries import Entry, Fault, FaultCode
 from broker.store.keys import AttemptKey
@@ -118,10 +119,8 @@ def _is_known(entry: Entry, charge: Charged, file_sha256: str) -> bool:
 def _told(past: Sequence[Past]) -> str:
     last = past[-1]
     by = last.reference or f"file {last.file_sha256[:12]}"
-    return (
-        f"corrected before to {last.figure_nanodollars} nanodollars, by {by}; "
-        "--amend puts this figure in its place"
-    )
+    figure = to_dollars(last.figure_nanodollars)
+    return f"corrected before to {figure}, by {by}; --amend puts this figure in its place"
 
 
 def _corrected(entry: Entry, charge: Charged, terms: Terms | None) -> Correction | Fault:

@@ -191,11 +191,11 @@ def _standard_input() -> BinaryIO:
 def _tell(done: _Done, *, dry_run: bool) -> None:
     found = done.checked.summary
     would = "would be " if dry_run else ""
-    typer.echo(f"{found.rows:,} rows: {found.corrected:,} {would}corrected, {found.known:,} were already so")
+    typer.echo(f"rows: {found.rows:,}, {found.corrected:,} {would}corrected, {found.known:,} already so")
     if found.corrected:
         difference = found.nanodollars_after - found.nanodollars_before
         typer.echo(
-            f"charged {dollars(found.nanodollars_before)} dollars, found {dollars(found.nanodollars_after)}: "
+            f"before {dollars(found.nanodollars_before)} dollars, now {dollars(found.nanodollars_after)}: "
             f"{signed_dollars(difference)}"
         )
     if found.above_hold:

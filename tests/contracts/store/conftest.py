@@ -6,14 +6,17 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from fakeredis import FakeAsyncRedis
 from pydantic import SecretStr
 from sqlalchemy import delete
 
+from broker.quota.redis_gate import RedisGate
 from broker.settings import DatabaseSettings
 from broker.store.database import Database
 from broker.store.migrate import upgrade
 from broker.store.tables.base import metadata
 from broker.store.tables.identity import directory_revision
+from tests.contracts.store.reconciled import NOON_MS, Desk, tenants
 from tests.services import PostgresServer
 
 
@@ -67,3 +70,15 @@ async def other(settings: DatabaseSettings) -> AsyncIterator[Database]:
     opened = await Database.open(settings)
     yield opened
     await opened.close()
+
+
+@pytest_asyncio.fixture
+async def desk(database: Database) -> AsyncIterator[Desk]:
+    """On an embedded gate, which is open."""
+    await tenants(database)
+    redis = FakeAsyncRedis()
+    gate = RedisGate.embedded(redis, clock=lambda: NOON_MS)
+    made = Desk(database, redis, gate)
+    await made.found()
+    yield made
+    await gate.close()

@@ -1,6 +1,7 @@
 """An organization with charges that were estimated, a gate that counts them, and statements about them."""
 
 import io
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +26,7 @@ from broker.statements.spool import Spool
 from broker.store.attempts import Attempts
 from broker.store.bulk import insert_rows
 from broker.store.database import Database
+from broker.store.estimated import Estimated, EstimatedRow
 from broker.store.ledger_check import Difference
 from broker.store.settlement import Settlements
 from broker.store.settlement_rows import charge_rows
@@ -146,6 +148,20 @@ class Desk:
     async def found(self, patience_s: float = 0) -> list[Difference]:
         looked = verify(self.database, self.gate, {ORGANIZATION: "UTC"}, patience_s=patience_s)
         return [each async for each in looked]
+
+    async def spent(self) -> set[tuple[int, int]]:
+        """Nanodollars and tokens that each node counts, of the day and of the month."""
+        found = [await self.counters(node) for node in ("o", f"p{PROJECT}", f"k{KEY}")]
+        windows = [window for each in found for window in (each.of_day, each.of_month)]
+        return {(each.nanodollars_spent, each.tokens_spent) for each in windows}
+
+    async def waiting(self, **which: Any) -> list[EstimatedRow]:
+        return [row async for rows in Estimated(self.database).waiting(**which) for row in rows]
+
+    async def charges(self) -> str:
+        async with self.database.connect() as connection:
+            found = (await connection.execute(select(charges))).mappings()
+            return json.dumps([dict(row) for row in found], default=str)
 
     async def rows(self) -> list[Mapping[str, Any]]:
         order = (corrections.c.reconciliation_id, corrections.c.job_id)

@@ -25,6 +25,7 @@ READING = {
     *("projects list", "apps list", "keys show", "keys list", "webhooks list", "jobs show", "prices list"),
     *("prices diff", "policy test", "policy diff", "policy eval", "policy scan", "policy list"),
     *("policy show", "policy explain", "budgets show", "budgets history", "usage", "ledger verify"),
+    *("ledger estimated", "ledger corrections"),
     *("dead list", "keys generate-secret", "review list", "review show", "review reviewers"),
 }
 """What changes nothing. `review show --prompt` leaves an entry: `tests/integration/test_review.py` has it."""
@@ -34,6 +35,7 @@ ELSEWHERE = {
     **dict.fromkeys(("demo", "dev"), "an installation of its own, gone at its end"),
     "simulate": "no part of an installation",
     "worker": "the table of workers has it",
+    "ledger reconcile": "an entry a thousand rows: `test_reconcile` has it",
 }
 """What changes something that has a record of its own, or needs none."""
 

@@ -17,8 +17,9 @@ from broker.quota.redis_gate import RedisGate
 from broker.settings import DatabaseSettings
 from broker.store.attempts import Attempts
 from broker.store.database import Database
+from broker.store.jobs import Jobs
 from broker.store.settlement import Settlements
-from tests.contracts.store.builders import HOLD, charge, intent, settle, settlement, state
+from tests.contracts.store.builders import HOLD, charge, intent, job, settle, settlement, state
 from tests.unit.headworks.cli.conftest import Invoke
 
 
@@ -47,6 +48,7 @@ async def _charge(url: str) -> list[str]:
     )
     try:
         states = [state(project_id=1, organization_id=1, charges=(paid,)) for _ in range(3)]
+        await Jobs(database).register([job(job_id=each.job_id, project_id=1) for each in states])
         await Attempts(database).begin([intent(job_id=each.job_id, project_id=1) for each in states])
         await settle(Settlements(database), *(settlement(place, each) for place, each in enumerate(states)))
     finally:
@@ -73,8 +75,8 @@ def test_from_the_list_of_open_charges_to_a_bill_that_has_the_difference(
     result = invoke(f"ledger reconcile {filled} --reference INV-7")
     assert (result.exit_code, result.stderr) == (0, ""), result.output
     assert result.stdout.splitlines() == [
-        "2 rows: 2 corrected, 0 were already so",
-        "charged 0.000018000 dollars, found 0.000002000: -0.000016000",
+        "rows: 2, 2 corrected, 0 already so",
+        "before 0.000018000 dollars, now 0.000002000: -0.000016000",
     ]
     assert len(json.loads(invoke("ledger estimated --json").stdout)) == 1
     written = json.loads(invoke("ledger corrections --json").stdout)
@@ -101,7 +103,7 @@ def test_the_same_file_again(jobs: list[str], invoke: Invoke, tmp_path: Path) ->
 def test_a_dry_run_writes_nothing(jobs: list[str], invoke: Invoke, tmp_path: Path) -> None:
     file = _file(tmp_path / "one.csv", f"{jobs[0]},1,1,0.02")
     result = invoke(f"ledger reconcile {file} --dry-run")
-    assert result.stdout.startswith("1 rows: 1 would be corrected, 0 were already so\n")
+    assert result.stdout.startswith("rows: 1, 1 would be corrected, 0 already so\n")
     assert result.stderr == "1 of them cost more than was held for them\n"
     assert invoke("ledger corrections").stderr == "Nothing was reconciled.\n"
 
@@ -124,14 +126,14 @@ def test_another_figure_wants_amend(jobs: list[str], invoke: Invoke, tmp_path: P
     assert invoke(f"ledger reconcile {one} --reference INV-7").exit_code == 0
     refused = invoke(f"ledger reconcile {other}")
     assert refused.exit_code == 1
-    assert "already_corrected: corrected before to 1000 nanodollars, by INV-7; --amend" in refused.stderr
+    assert "already_corrected: corrected before to $0.000001, by INV-7; --amend" in refused.stderr
     assert invoke(f"ledger reconcile {other} --amend").exit_code == 0
 
 
 def test_from_standard_input(jobs: list[str], invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
     content = f'{{"job": "{jobs[0]}", "run": 1, "attempt": 1, "dollars": "0"}}\n'.encode()
     monkeypatch.setattr("headworks.cli.reconcile._standard_input", lambda: io.BytesIO(content))
-    assert invoke("ledger reconcile -").stdout.startswith("1 rows: 1 corrected")
+    assert invoke("ledger reconcile -").stdout.startswith("rows: 1, 1 corrected")
 
 
 def test_while_redis_is_away_it_is_left_to_the_workers(
