@@ -9,7 +9,7 @@ from typing import Final
 
 from broker.policy.detections import Detection, InjectionDetector
 from broker.policy.injection import Detector
-from broker.policy.memory import Memory, digest
+from broker.policy.memory import Memory
 
 REMEMBERED_MAX: Final = 8_192
 """Texts, the last ones that came: about a kilobyte each, however long the text."""
@@ -28,11 +28,10 @@ class Remembering:
         self._memory = Memory[Detection](REMEMBERED_MAX)
 
     def scan(self, text: str) -> Detection:
-        key = digest(text)
-        found = self._memory.of(key)
+        found = self._memory.of(text)
         if found is None:
             found = self._scan(text)
-            self._memory.keep(key, found)
+            self._memory.keep(text, found)
         return found
 
 

@@ -6,7 +6,7 @@ from itertools import accumulate
 from typing import Final, Protocol
 
 from broker.policy.dlp.spans import Span
-from broker.policy.memory import Memory, digest
+from broker.policy.memory import Memory
 from broker.policy.passages import BREAK, EDGE_CHARS, Piece, pieces, runs
 from broker.policy.texts import Text
 
@@ -42,12 +42,12 @@ class Remembered:
     def __init__(self) -> None:
         self._memory = Memory[Sequence[Span]](REMEMBERED_MAX)
 
-    def of(self, key: bytes) -> Sequence[Span] | None:
-        return self._memory.of(key)
+    def of(self, text: str) -> Sequence[Span] | None:
+        return self._memory.of(text)
 
-    def keep(self, key: bytes, spans: Sequence[Span]) -> None:
+    def keep(self, text: str, spans: Sequence[Span]) -> None:
         if len(spans) <= _REMEMBERED_SPANS_MAX:
-            self._memory.keep(key, spans)
+            self._memory.keep(text, spans)
 
 
 def spot(
@@ -73,12 +73,18 @@ def spot(
 def _recalled(
     distinct: Iterable[str], finder: SpanFinder, remembered: Remembered
 ) -> Mapping[str, Sequence[Span]]:
-    keys = {text: digest(text) for text in distinct}
-    known = {text: spans for text, key in keys.items() if (spans := remembered.of(key)) is not None}
-    new = _each(keys.keys() - known.keys(), finder)
-    for text, spans in new.items():
-        remembered.keep(keys[text], spans)
-    return known | new
+    found: dict[str, Sequence[Span]] = {}
+    unknown: list[str] = []
+    for text in distinct:
+        spans = remembered.of(text)
+        if spans is None:
+            unknown.append(text)
+        else:
+            found[text] = spans
+    for text, spans in _each(unknown, finder).items():
+        remembered.keep(text, spans)
+        found[text] = spans
+    return found
 
 
 def _each(distinct: Iterable[str], finder: SpanFinder) -> dict[str, Sequence[Span]]:
