@@ -13,6 +13,7 @@ from functools import lru_cache
 from itertools import chain
 from typing import Any, Final, NamedTuple, TypeVar
 
+from broker.policy.bands import band_of
 from broker.policy.clauses import Clause, clauses
 from broker.policy.document import Scope, Source
 from broker.policy.expressions import Expression, ExpressionInvalid, compile_expression, context_of, holds
@@ -37,6 +38,7 @@ class Judged:
         self.clause = clause
         self.expression = expression
         self.names = tuple(sorted(expression.reads))
+        self._band = clause.band or band_of(expression)
         self._places = [name.split(".") for name in self.names]
         self._outcomes: dict[tuple[Any, ...], bool | None] = {}
 
@@ -50,7 +52,7 @@ class Judged:
 
     def outcome(self, values: tuple[Any, ...]) -> bool | None:
         """`values`: of the facts that it reads, in the order of `names`."""
-        band = self.clause.band
+        band = self._band
         if band is not None:
             return bool(band[0] <= values[0] < band[1])
         with suppress(KeyError):  # not asked twice: answers are judged in threads, and one may forget all

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.policy.compiled import Judged
 from broker.policy.decide import Comparison, Job, Judgement
 from broker.policy.decision import DecisionRecord
 from broker.policy.detectors import REMEMBERED_MAX, Remembering
 from broker.policy.dlp.finder import FOUND_MAX
+from broker.policy.expressions import context_of, holds
 from broker.policy.judge import TOO_MUCH, Judge, judge
 from schemas.envelope import Envelope
 from schemas.requests import validate_request
@@ -185,8 +185,9 @@ def test_bands_of_the_score_are_what_their_conditions_say(score: int, steps: lis
     names = ("flag_at", "review_at", "deny_at")
     judged = revision(injection=dict(zip(names, steps, strict=False))).compiled.stages["request"].every
     for one in judged:
-        interpreted = Judged(one.clause._replace(band=None), one.expression)
-        assert one.outcome((score,)) is interpreted.outcome((score,))
+        read = {"injection": {"score": score}}
+        interpreted = holds(one.expression.program, context_of(read, one.expression.patterns))
+        assert one.outcome((score,)) is interpreted
 
 
 def test_a_text_that_comes_again_is_not_scanned_again() -> None:
