@@ -1,8 +1,9 @@
 """What policy costs at ADMIT: `python -m benchmarks.policy [--rows FILE.jsonl]`.
 
 CPU of one core for a signed record through the whole of ADMIT, with everything outside in memory: believed,
-parsed, priced, decided, sealed. Every text is new: none is remembered from a job before. `--rows` are texts
-as `headworks policy eval` takes them.
+parsed, priced, decided, sealed. Every text is new: none is remembered from a job before, but those of an
+agent's conversation, of which each job has two messages more. `--rows` are texts as `headworks policy eval`
+takes them.
 """
 
 import argparse
@@ -11,7 +12,7 @@ import gc
 import json
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -109,15 +110,19 @@ def main() -> None:
 
 
 async def _figures(rows: Sequence[str]) -> dict[str, dict[str, float]]:
-    live = Judge(PolicyRevision.load(_POLICY.read_bytes()))
-    off, on, beside = _Door(Unrestricted()), _Door(_Rules(live)), _Door(_Rules(live, live))
+    live, candidate = (Judge(PolicyRevision.load(_POLICY.read_bytes())) for _ in range(2))
+    off, on, beside = _Door(Unrestricted()), _Door(_Rules(live)), _Door(_Rules(live, candidate))
     kilobyte = _records(_prose(1_024) for _ in range(_TIMES))
+    others = _records(_prose(1_024) for _ in range(_TIMES))
     figures = {
         "1 KB, no policy": await off.cost_us(kilobyte),
         "1 KB": await on.cost_us(kilobyte),
-        "1 KB, and a candidate": await beside.cost_us(kilobyte),
+        "1 KB, and a candidate": await beside.cost_us(others),
         "1 KB, data taken out": await on.cost_us(
             _records(_PERSONAL + _prose(969) for _ in range(_TIMES // 2))
+        ),
+        "a conversation of up to 40 messages": await on.cost_us(
+            [record for _ in range(_TIMES // 50) for record in _conversation(20)]
         ),
         "100 KB": await on.cost_us(_records(_prose(102_400) for _ in range(40))),
     }
@@ -143,8 +148,21 @@ def _records(texts: Any) -> list[Received]:
     return [signed(_value(text)) for text in texts]
 
 
+def _conversation(jobs: int) -> Iterator[Received]:
+    """A system prompt of 2 KB, and by each job a question and an answer of 300 characters more."""
+    messages = [{"role": "system", "content": _prose(2_048)}]
+    for _ in range(jobs):
+        messages.append({"role": "user", "content": _prose(300)})
+        yield signed(_asking(messages))
+        messages.append({"role": "assistant", "content": _prose(300)})
+
+
 def _value(text: str) -> bytes:
-    request = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": text}]}
+    return _asking([{"role": "user", "content": text}])
+
+
+def _asking(messages: Sequence[dict[str, str]]) -> bytes:
+    request = {"model": "gpt-4o-mini", "messages": messages}
     return orjson.dumps({"version": 1, "endpoint": "/v1/chat/completions", "request": request})
 
 
