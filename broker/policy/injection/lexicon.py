@@ -59,7 +59,18 @@ class _Symbols(dict[str, str]):
 
 def load(literals: Iterable[str] = ()) -> Lexicon:
     """The packaged words; each literal of a rule is a concept of its own, named by the word in quotes."""
-    document = tomllib.loads(files(__package__).joinpath("lexicon.toml").read_text())
+    concepts_of, unspaced = written(literals)
+    for known, words in _read("lexicon_alike.toml")["alike"].items():
+        for word in words.split():
+            concepts_of.setdefault(word, concepts_of[known])
+    return _build(concepts_of, unspaced)
+
+
+def written(literals: Iterable[str] = ()) -> tuple[dict[str, list[str]], set[str]]:
+    """What was written by hand: the concepts of each word, or of all that begin so (`anweis*`), and the words
+    that stand in texts without spaces.
+    """
+    document = _read("lexicon.toml")
     concepts_of: dict[str, list[str]] = {}
     unspaced: set[str] = set()
     for concept, words in document["concepts"].items():
@@ -69,9 +80,17 @@ def load(literals: Iterable[str] = ()) -> Lexicon:
     for word in literals:
         _enter(concepts_of, f"'{word}'", word)
     for word, concepts in concepts_of.items():
-        stem = concepts_of.get(f"{word[:_STEM_CHARS]}*", []) if word[-1] != "*" else []
+        stem = concepts_of.get(stem_of(word), []) if word[-1] != "*" else []
         concepts += [concept for concept in stem if concept not in concepts]
-    return _build(concepts_of, unspaced)
+    return concepts_of, unspaced
+
+
+def stem_of(word: str) -> str:
+    return f"{word[:_STEM_CHARS]}*"
+
+
+def _read(name: str) -> dict[str, dict[str, str]]:
+    return tomllib.loads(files(__package__).joinpath(name).read_text())
 
 
 def _enter(concepts_of: dict[str, list[str]], concept: str, words: str) -> list[str]:
