@@ -23,7 +23,7 @@ def to_nanodollars(text: str) -> int:
 
 
 def to_dollars(nanodollars: int) -> str:
-    """Exactly, with two decimals or as many as it takes: `$25.00`, `$0.000000001`."""
-    whole, rest = divmod(nanodollars, NANODOLLARS)
+    """Exactly, with two decimals or as many as it takes: `$25.00`, `$0.000000001`, `-$0.50`."""
+    whole, rest = divmod(abs(nanodollars), NANODOLLARS)
     fraction = f"{rest:09d}".rstrip("0").ljust(2, "0")
-    return f"${whole}.{fraction}"
+    return f"{'-' if nanodollars < 0 else ''}${whole}.{fraction}"

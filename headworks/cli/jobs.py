@@ -152,8 +152,8 @@ def _told(name: str, content: Any) -> str:
     from broker.ops.dollars import to_dollars
 
     match name, content:
-        case (("nanodollars" | "held_nanodollars"), int()):
-            return f"{'held ' if name.startswith('held') else ''}{to_dollars(content)}"
+        case (("nanodollars" | "held_nanodollars" | "now_nanodollars"), int()):
+            return f"{name.removesuffix('nanodollars').replace('_', ' ')}{to_dollars(content)}"
         case "estimated", bool():
             return "estimated" if content else ""
         case "next_due_ms", int():

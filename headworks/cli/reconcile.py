@@ -229,7 +229,9 @@ def _tell_faults(refused: "StatementRefused", so_far: "Summary", *, as_json: boo
     for each in faults:
         typer.echo(f"line {each.line}: {each.code}: {printable(each.text)}", err=True)
     more = f"the first {len(faults)} are shown; " if len(faults) >= FAULTS_MAX else ""
-    left = _left(so_far) if so_far.rows else "nothing was written"
+    left = "nothing was written"
+    if so_far.rows:
+        left = f"the {so_far.rows:,} rows before were written; mend the file, or --amend, and it goes on"
     typer.echo(f"error [{refused.code}]: {more}{left}", err=True)
 
 

@@ -1,5 +1,9 @@
-"""A project's own prices on real servers: what it is held for, what it is charged, what the answer tells."""
+"""A project's own prices on real servers: what it is held for, what it is charged, what the answer tells, and
+what an invoice makes of it.
+"""
 
+import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -70,3 +74,27 @@ async def test_a_change_of_prices_reaches_the_workers(pipeline: Pipeline, name: 
     assert before.reason == "unknown_model"
     assert isinstance(after, Answered)
     assert after.cost_nanodollars == cost(after.response["usage"], 2 * RATE)
+
+
+async def test_what_an_invoice_says_of_a_call_without_usage_may_be_spent_again(
+    pipeline: Pipeline, name: str, tmp_path: Path
+) -> None:
+    """There is room for one hold and a half: the second job goes through once the first is reconciled."""
+    own, stack = price("in-house"), pipeline.stack
+    request = chat(model="in-house")
+    held = upper_bound("/v1/chat/completions", request, own, OUTPUT_TOKENS_DEFAULT).nanodollars_max
+    settings = ProjectSettings(prices=(own,), nanodollars_per_day=held * 3 // 2)
+    credential = await stack.application(name, settings)
+    async with stack.client(credential) as client:
+        pipeline.provider.behave({"missing_usage_rate": 1})
+        await client.run(request, timeout_s=TIMEOUT_S)
+        pipeline.provider.behave({})
+        [charge] = await stack.ledger.charges(name)
+        assert (charge.estimated, charge.nanodollars) == (True, held)
+        waiting = await client.submit(request)
+        file = tmp_path / "invoice.csv"
+        file.write_text(f"job,run,attempt,input_tokens,output_tokens\n{charge.job_id},1,1,5,7\n")
+        command = stack.command("ledger", "reconcile", str(file), "--reference", "INV-7")
+        assert await asyncio.to_thread(command.wait) == 0, command.tail()
+        result = await client.result(waiting, timeout_s=TIMEOUT_S)
+    assert isinstance(result, Answered)

@@ -47,6 +47,7 @@ def test_other_texts_are_refused(text: str) -> None:
         (5 * 10**8, "$0.50"),
         (1, "$0.000000001"),
         (1234567890, "$1.23456789"),
+        (-500_000_000, "-$0.50"),
     ],
 )
 def test_they_are_shown_so(nanodollars: int, text: str) -> None:

@@ -88,7 +88,7 @@ def test_from_the_list_of_open_charges_to_a_bill_that_has_the_difference(
     assert [bill[name] for name in figures] == [11_000, 27_000, -16_000, 3]
     headings, *_ = invoke("usage --by organization").stdout.splitlines()
     assert headings.split()[-3:] == ["estimated", "corrected", "dollars"]
-    assert "corrected" in invoke(f"jobs show {rows[0]['job']}").stdout
+    assert "-$0.000008, now $0.000001, fina, INV-7" in invoke(f"jobs show {rows[0]['job']}").stdout
     assert invoke("ledger verify").stdout == "No difference.\n"
 
 
