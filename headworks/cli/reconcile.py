@@ -2,7 +2,6 @@
 
 import json
 import sys
-from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, NamedTuple
@@ -91,7 +90,7 @@ def reconcile(
         _tell_faults(refused, so_far[0], as_json=as_json)
         raise typer.Exit(1) from None
     except KeyboardInterrupt:
-        typer.echo(f"\nInterrupted. {_left(so_far[0])}", err=True)
+        typer.echo(f"Interrupted. {_left(so_far[0])}", err=True)
         raise typer.Exit(_INTERRUPTED) from None
     except Exception:
         if so_far[0].rows:
@@ -114,7 +113,9 @@ async def _reconcile(order: _Order, so_far: "list[Summary]") -> _Done:
     async with AsyncExitStack() as stack:
         database = await stack.enter_async_context(opened(settings))
         prices = ChargePrices(database, settings.prices or SHIPPED)
-        work = Reconciling(database, prices, amends=order.amend, on_progress=_shown())
+        line = _Line()
+        stack.callback(line.end)
+        work = Reconciling(database, prices, amends=order.amend, on_progress=line.show)
         spool = stack.enter_context(Spool())
         file = stack.enter_context(_opened_file(order.file))
         checked = await work.check(file, spool)
@@ -190,8 +191,8 @@ def _standard_input() -> BinaryIO:
 
 def _tell(done: _Done, *, dry_run: bool) -> None:
     found = done.checked.summary
-    would = "would be " if dry_run else ""
-    typer.echo(f"rows: {found.rows:,}, {found.corrected:,} {would}corrected, {found.known:,} already so")
+    corrected = "to be corrected" if dry_run else "corrected"
+    typer.echo(f"rows: {found.rows:,}; {corrected}: {found.corrected:,}; already so: {found.known:,}")
     if found.corrected:
         difference = found.nanodollars_after - found.nanodollars_before
         typer.echo(
@@ -239,16 +240,21 @@ def _left(so_far: "Summary") -> str:
     return f"{so_far.rows:,} rows are on record; the same command goes on from there"
 
 
-def _shown() -> "Callable[[Progress], None]":
-    """Progress on a terminal."""
-    if not sys.stderr.isatty():
-        return lambda _: None
+class _Line:
+    """Progress on a terminal, a line that is written over."""
 
-    def show(progress: "Progress") -> None:
-        if progress.total is None:
-            typer.echo(f"\rchecked: {progress.done:,} rows", nl=False, err=True)
-        else:
-            end = "\n" if progress.done == progress.total else ""
-            typer.echo(f"\rwritten: {progress.done:,} of {progress.total:,} rows{end}", nl=False, err=True)
+    def __init__(self) -> None:
+        self._is_open = False
 
-    return show
+    def show(self, progress: "Progress") -> None:
+        if not sys.stderr.isatty():
+            return
+        of = "" if progress.total is None else f" of {progress.total:,}"
+        done = "checked" if progress.total is None else "written"
+        typer.echo(f"\r{done}: {progress.done:,}{of} rows", nl=False, err=True)
+        self._is_open = True
+
+    def end(self) -> None:
+        if self._is_open:
+            typer.echo(err=True)
+        self._is_open = False

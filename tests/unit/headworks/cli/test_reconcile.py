@@ -75,7 +75,7 @@ def test_from_the_list_of_open_charges_to_a_bill_that_has_the_difference(
     result = invoke(f"ledger reconcile {filled} --reference INV-7")
     assert (result.exit_code, result.stderr) == (0, ""), result.output
     assert result.stdout.splitlines() == [
-        "rows: 2, 2 corrected, 0 already so",
+        "rows: 2; corrected: 2; already so: 0",
         "before 0.000018000 dollars, now 0.000002000: -0.000016000",
     ]
     assert len(json.loads(invoke("ledger estimated --json").stdout)) == 1
@@ -103,7 +103,7 @@ def test_the_same_file_again(jobs: list[str], invoke: Invoke, tmp_path: Path) ->
 def test_a_dry_run_writes_nothing(jobs: list[str], invoke: Invoke, tmp_path: Path) -> None:
     file = _file(tmp_path / "one.csv", f"{jobs[0]},1,1,0.02")
     result = invoke(f"ledger reconcile {file} --dry-run")
-    assert result.stdout.startswith("rows: 1, 1 would be corrected, 0 already so\n")
+    assert result.stdout.startswith("rows: 1; to be corrected: 1; already so: 0\n")
     assert result.stderr == "1 of them cost more than was held for them\n"
     assert invoke("ledger corrections").stderr == "Nothing was reconciled.\n"
 
@@ -133,7 +133,7 @@ def test_another_figure_wants_amend(jobs: list[str], invoke: Invoke, tmp_path: P
 def test_from_standard_input(jobs: list[str], invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
     content = f'{{"job": "{jobs[0]}", "run": 1, "attempt": 1, "dollars": "0"}}\n'.encode()
     monkeypatch.setattr("headworks.cli.reconcile._standard_input", lambda: io.BytesIO(content))
-    assert invoke("ledger reconcile -").stdout.startswith("rows: 1, 1 corrected")
+    assert invoke("ledger reconcile -").stdout.startswith("rows: 1; corrected: 1;")
 
 
 def test_while_redis_is_away_it_is_left_to_the_workers(
