@@ -13,10 +13,11 @@ from typing import Final, NamedTuple, TypeVar
 
 from broker.errors import GateClosed
 from broker.quota.calendar import Calendar, OpenWindows
+from broker.quota.corrected import Corrected, CorrectedAmounts, corrected
 from broker.quota.counters import Counters, NodeOf
 from broker.quota.inspection import HoldRecord, Inspection
 from broker.quota.ledger_source import LedgerSource
-from broker.quota.rebuild import Corrected, CorrectedAmounts, OnRecord, corrected, on_record
+from broker.quota.rebuild import OnRecord, on_record
 from broker.quota.redis_gate import RedisGate
 from broker.store.database import Database
 from broker.store.ledger_check import Difference, Progress, differences

@@ -4,7 +4,6 @@ from collections import Counter, defaultdict, deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from operator import add
 from typing import Any, Final, NamedTuple, Protocol
 from uuid import uuid4
 
@@ -248,36 +247,6 @@ class OnRecord(NamedTuple):
     """Of attempts without an end, which the gate must have as started."""
     settling: Mapping[str, HoldRecord]
     """Of attempts whose end is known, or soon will be: the gate has them until it is told."""
-
-
-class Corrected(NamedTuple):
-    """What corrections changed of an amount. `told`: of those that the gate was told of."""
-
-    more: int = 0
-    less: int = 0
-    more_told: int = 0
-    less_told: int = 0
-
-
-CorrectedAmounts = Mapping[tuple[str, str, int], Corrected]
-"""By node, field, and place in it, as `prelude.lua` has them."""
-
-
-async def corrected(organization_id: int, windows: OpenWindows, ledger: Ledger) -> CorrectedAmounts:
-    sums: defaultdict[tuple[str, str, int], list[int]] = defaultdict(lambda: [0, 0, 0, 0])
-    async for totals in ledger.corrected(organization_id, windows):
-        for each in totals:
-            changes = (
-                (0, each.nanodollars_more, each.nanodollars_less),
-                (2, each.tokens_more, each.tokens_less),
-            )
-            for name in branch(each.project_id, each.key_id).split(","):
-                for field_name in (f"d:{each.day}", f"m:{each.month}"):
-                    for place, more, less in changes:
-                        told = (more, less) if each.is_told else (0, 0)
-                        amounts = sums[name, field_name, place]
-                        amounts[:] = map(add, amounts, (more, less, *told))
-    return {at: Corrected(*amounts) for at, amounts in sums.items()}
 
 
 async def on_record(organization_id: int, windows: OpenWindows, ledger: Ledger) -> OnRecord:

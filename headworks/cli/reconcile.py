@@ -80,10 +80,8 @@ def reconcile(
     """
     from broker.ops.reconciling import StatementRefused, Summary
 
-    if reference is not None and not 0 < len(reference.strip()) <= REFERENCE_CHARS_MAX:
-        raise typer.BadParameter(f"has 1 to {REFERENCE_CHARS_MAX} characters", param_hint="--reference")
     so_far = [Summary()]
-    order = _Order(file, None if reference is None else reference.strip(), amend, dry_run)
+    order = _Order(file, _checked_reference(reference), amend, dry_run)
     try:
         done = run(_reconcile(order, so_far))
     except StatementRefused as refused:
@@ -100,6 +98,16 @@ def reconcile(
         typer.echo(json.dumps(_record(done, dry_run=dry_run), indent=2))
     else:
         _tell(done, dry_run=dry_run)
+
+
+def _checked_reference(text: str | None) -> str | None:
+    if text is None:
+        return None
+    if not 0 < len(text.strip()) <= REFERENCE_CHARS_MAX or not text.isprintable():
+        raise typer.BadParameter(
+            f"has 1 to {REFERENCE_CHARS_MAX} printable characters", param_hint="--reference"
+        )
+    return text.strip()
 
 
 async def _reconcile(order: _Order, so_far: "list[Summary]") -> _Done:

@@ -157,6 +157,7 @@ def test_while_redis_is_away_it_is_left_to_the_workers(
         ("ledger reconcile .", 1, "cannot be read: Is a directory"),
         ("ledger estimated --project acme/none", 1, "no project acme/none"),
         ("ledger estimated --month 2026-13", 2, "2026-13"),
+        ("ledger reconcile - --reference \x00", 2, "printable"),
     ],
 )
 def test_what_is_not_there(jobs: list[str], invoke: Invoke, options: str, status: int, told: str) -> None:
