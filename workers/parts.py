@@ -101,8 +101,7 @@ class Parts:
             opening = SelfOpeningGate(gate, LedgerSource(database), metrics.gate_closed)
             await topics.require(settings.kafka)
             producer, reader = await _open_kafka(stack, settings.kafka)
-            providers = await Providers.open(settings.providers)
-            stack.push_async_callback(providers.close)
+            providers = await _open_providers(stack, settings)
             settlements = Settlements(database)
             settlement_book, attempts = _open_ledger(stack, settlements, Attempts(database), opening)
             lease = Lease(Leases(database), settings.dispatch.lease_s, settings.dispatch.lease_renew_s)
@@ -177,6 +176,12 @@ async def _open_kafka(stack: AsyncExitStack, settings: KafkaSettings) -> tuple[P
     await reader.start()
     stack.push_async_callback(reader.stop)
     return producer, reader
+
+
+async def _open_providers(stack: AsyncExitStack, settings: Settings) -> Providers:
+    providers = await Providers.open(settings.providers)
+    stack.push_async_callback(providers.close)
+    return providers
 
 
 async def _start_calling(stack: AsyncExitStack, lease: Lease, board: HealthBoard | None) -> None:

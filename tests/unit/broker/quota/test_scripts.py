@@ -9,7 +9,7 @@ import pytest
 from broker.quota.limits import REASONS
 from broker.quota.scripts import Script
 
-VERBS = ["reserve", "start", "settle", "release", "rebuild", "jobs", "counters", "inspect"]
+VERBS = ["reserve", "start", "settle", "correct", "release", "rebuild", "jobs", "counters", "inspect"]
 FOLDER = files("broker.quota")
 
 
