@@ -11,7 +11,9 @@ from broker.policy.injection import concepts, lexicon
 from broker.policy.injection.concepts import ConceptRules
 from broker.policy.injection.lexicon import Lexicon
 from broker.policy.injection.text_rules import TextRules
+from broker.policy.memory import Memory
 
+_ROWS_MAX = 4_096
 _LITERAL = re.compile(r"'([^']+)'")
 
 
@@ -50,6 +52,8 @@ class RulePack:
 
     def __init__(self, rules: tuple[Rule, ...], words: Lexicon) -> None:
         self.rules = rules
+        self.rows = Memory[tuple[tuple[int, ...], ...]](_ROWS_MAX)
+        """Of rows of windows, by their text, the rules of each: texts that grow begin as they did."""
         self._over_concepts = ConceptRules(
             {n: rule.pattern for n, rule in enumerate(rules) if rule.pattern}, words
         )

@@ -133,14 +133,20 @@ def _with_rules(
 def _of_block(
     block: Sequence[Segment], pack: RulePack
 ) -> Iterator[tuple[tuple[Segment, ...], tuple[int, ...]]]:
-    found = pack.find(
-        "".join([segment.text for segment in block]),
-        list(chain.from_iterable([segment.symbols for segment in block])),
-    )
+    text = "".join([segment.text for segment in block])
+    rules = pack.rows.of(text)
+    if rules is None:
+        rules = tuple(_asked(text, block, pack))
+        pack.rows.keep(text, rules)
+    yield from zip(pairwise(block), rules, strict=True)
+
+
+def _asked(text: str, block: Sequence[Segment], pack: RulePack) -> Iterator[tuple[int, ...]]:
+    """The rules of each window."""
+    found = pack.find(text, list(chain.from_iterable([segment.symbols for segment in block])))
     may_match = bool(found.rules)
     start = 0
     for one, other in pairwise(block):
         stop = start + len(one.symbols) + len(other.symbols)
-        rules = pack.within(found, one.text + other.text, start, stop) if may_match else ()
-        yield (one, other), rules
+        yield pack.within(found, one.text + other.text, start, stop) if may_match else ()
         start += len(one.symbols)
