@@ -14,33 +14,18 @@ import random
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, cast
-
-import orjson
+from typing import Any
 
 from benchmarks.load import percentile
 from benchmarks.report import save, show
-from broker.identity.directory import Directory, Key, Project, ProjectSettings
-from broker.policy.decide import Job, Judgement, Policy, Unrestricted
-from broker.policy.judge import Judge, judge
+from broker.policy.decide import Unrestricted
+from broker.policy.judge import Judge
 from broker.policy.revision import PolicyRevision
-from broker.pricing.book import PriceBook
-from broker.pricing.project_books import ProjectBooks
-from broker.quota.budget import Budget
-from broker.settings import Settings
-from broker.store.cancels import Cancels
-from broker.store.jobs import JobRow, Seen
+from tests.unit.workers.door import Door, Rules, asking, conversing
 from tests.unit.workers.memory import (
-    ORGANIZATIONS,
-    MemoryCancels,
-    MemoryProducer,
     Received,
-    holding,
-    register,
-    tools,
 )
-from tests.unit.workers.signing import KEY, signed
-from workers.admit import Admit
+from tests.unit.workers.signing import signed
 from workers.collector import spare_the_living
 
 _POLICY = Path(__file__).parent.parent / "config" / "policy.yaml"
@@ -53,50 +38,19 @@ _PERSONAL = "Write to joe.doe@example.com or call +44 20 7946 0958. "
 _TIMES = 1_000
 
 
-class _Rules:
-    def __init__(self, live: Judge, candidate: Judge | None = None) -> None:
-        self._judges = live, candidate
-
-    def judge(self, job: Job) -> Judgement:
-        return judge(job, *self._judges)
-
-
-class _Door:
-    """ADMIT under a policy."""
-
-    organizations = ORGANIZATIONS
-
-    def __init__(self, policy: Policy) -> None:
-        self.producer = MemoryProducer()
-        jobs, cancels, directory = register(self), cast(Cancels, MemoryCancels()), cast(Directory, self)
-        books = ProjectBooks(PriceBook.load())
-        kit = tools(self.producer)
-        self._admit = Admit(Settings(), kit, directory, books, policy, jobs, cancels, holding(kit))
-
-    def key(self, key_id: str) -> Key | None:
-        return KEY
-
-    def budget(self, key_id: str) -> Budget:
-        return Budget(2, 3, key_id)
-
-    def project(self, project_id: int) -> Project:
-        return Project(3, 2, "p", ProjectSettings())
-
-    async def register(self, rows: Sequence[JobRow]) -> list[Seen]:
-        return [Seen.NEW] * len(rows)
-
-    async def cost_us(self, records: Sequence[Received]) -> dict[str, float]:
-        """By share of the records; the first tenth warms up."""
-        taken = []
-        gc.collect()
-        spare_the_living()  # as a worker does
-        for record in records:
-            started = time.process_time_ns()
-            await self._admit.handle([record])
-            taken.append((time.process_time_ns() - started) / 1_000)
-        self.producer.sent.clear()
-        counted = sorted(taken[len(taken) // 10 :])
-        return {"p50": percentile(counted, 0.5), "p99": percentile(counted, 0.99)}
+async def _cost_us(door: Door, records: Sequence[Received]) -> dict[str, float]:
+    """By share of the records; the first tenth warms up."""
+    taken = []
+    gc.collect()
+    spare_the_living()  # as a worker does
+    for record in records:
+        started = time.process_time_ns()
+        await door.admit.handle([record])
+        taken.append((time.process_time_ns() - started) / 1_000)
+    door.producer.sent.clear()
+    door.registered.clear()
+    counted = sorted(taken[len(taken) // 10 :])
+    return {"p50": percentile(counted, 0.5), "p99": percentile(counted, 0.99)}
 
 
 def main() -> None:
@@ -111,23 +65,23 @@ def main() -> None:
 
 async def _figures(rows: Sequence[str]) -> dict[str, dict[str, float]]:
     live, candidate = (Judge(PolicyRevision.load(_POLICY.read_bytes())) for _ in range(2))
-    off, on, beside = _Door(Unrestricted()), _Door(_Rules(live)), _Door(_Rules(live, candidate))
+    off, on, beside = Door(Unrestricted()), Door(Rules(live)), Door(Rules(live, candidate))
     kilobyte = _records(_prose(1_024) for _ in range(_TIMES))
     others = _records(_prose(1_024) for _ in range(_TIMES))
     figures = {
-        "1 KB, no policy": await off.cost_us(kilobyte),
-        "1 KB": await on.cost_us(kilobyte),
-        "1 KB, and a candidate": await beside.cost_us(others),
-        "1 KB, data taken out": await on.cost_us(
-            _records(_PERSONAL + _prose(969) for _ in range(_TIMES // 2))
+        "1 KB, no policy": await _cost_us(off, kilobyte),
+        "1 KB": await _cost_us(on, kilobyte),
+        "1 KB, and a candidate": await _cost_us(beside, others),
+        "1 KB, data taken out": await _cost_us(
+            on, _records(_PERSONAL + _prose(969) for _ in range(_TIMES // 2))
         ),
-        "a conversation of up to 40 messages": await on.cost_us(
-            [record for _ in range(_TIMES // 50) for record in _conversation(20)]
+        "a conversation of up to 40 messages": await _cost_us(
+            on, [record for _ in range(_TIMES // 50) for record in _conversation(20)]
         ),
-        "100 KB": await on.cost_us(_records(_prose(102_400) for _ in range(40))),
+        "100 KB": await _cost_us(on, _records(_prose(102_400) for _ in range(40))),
     }
     if rows:
-        figures["rows"] = await on.cost_us(_records(rows))
+        figures["rows"] = await _cost_us(on, _records(rows))
     return figures
 
 
@@ -145,7 +99,7 @@ def _texts(file: Path) -> list[str]:
 
 
 def _records(texts: Any) -> list[Received]:
-    return [signed(_value(text)) for text in texts]
+    return [signed(asking(text)) for text in texts]
 
 
 def _conversation(jobs: int) -> Iterator[Received]:
@@ -153,17 +107,8 @@ def _conversation(jobs: int) -> Iterator[Received]:
     messages = [{"role": "system", "content": _prose(2_048)}]
     for _ in range(jobs):
         messages.append({"role": "user", "content": _prose(300)})
-        yield signed(_asking(messages))
+        yield signed(conversing(messages))
         messages.append({"role": "assistant", "content": _prose(300)})
-
-
-def _value(text: str) -> bytes:
-    return _asking([{"role": "user", "content": text}])
-
-
-def _asking(messages: Sequence[dict[str, str]]) -> bytes:
-    request = {"model": "gpt-4o-mini", "messages": messages}
-    return orjson.dumps({"version": 1, "endpoint": "/v1/chat/completions", "request": request})
 
 
 _chance = random.Random(1)

@@ -1,137 +1,77 @@
 """A job that ADMIT reads again though its call has begun: DISPATCH finishes it, whatever is said now."""
 
-from collections.abc import Sequence
 from dataclasses import replace
-from typing import cast
 
 import pytest
 
-from broker.identity.directory import Directory, Key, Project, ProjectSettings
-from broker.policy.decide import Unrestricted
-from broker.pricing.book import PriceBook
-from broker.pricing.project_books import ProjectBooks
-from broker.quota.budget import Budget
+from broker.identity.directory import Key
 from broker.records import Handed
-from broker.settings import Settings
 from broker.store.attempts import AttemptFacts, AttemptRow
-from broker.store.cancels import Cancels
-from broker.store.jobs import JobRow, Seen
-from broker.store.keys import AttemptKey, JobKey
+from broker.store.jobs import Seen
 from schemas import topics
 from schemas.outcomes import Unknown
 from schemas.reasons import Failure
 from schemas.topics import Lane
 from tests.unit.workers.dispatching import Bench
+from tests.unit.workers.door import JOB_VALUE, NOT_BEGUN, Door
 from tests.unit.workers.memory import (
     HOLD,
     JOB,
-    ORGANIZATIONS,
-    MemoryCancels,
-    MemoryProducer,
-    Received,
-    holding,
-    received,
-    register,
-    tools,
 )
 from tests.unit.workers.signing import KEY, TOPIC, signed
-from tests.unit.workers.test_cancelled import JOB_VALUE
-from workers.admit import Admit
 
 RESERVED = topics.reserved(Lane.STANDARD)
 INTENT = AttemptRow(1, JOB, 1, 1, "0" * 32, 3, KEY.id, "own", "gpt-4o-mini", HOLD, "2026-01-01", started_ms=1)
 BEGUN = AttemptFacts(INTENT, None, charged=False, terminal=None, owner_alive=False)
-NOT_BEGUN = BEGUN._replace(intent=None)
 
 
-class Door:
-    """ADMIT before a ledger that says `facts` of the first attempt."""
+def reread(facts: AttemptFacts = BEGUN, key: Key = KEY) -> Door:
+    """ADMIT before a job that it has had already."""
+    return Door(seen=Seen.REDELIVERED, facts=facts, key=key)
 
-    organizations = ORGANIZATIONS
 
-    def __init__(self, facts: AttemptFacts = BEGUN, seen: Seen = Seen.REDELIVERED, key: Key = KEY) -> None:
-        self.producer = MemoryProducer()
-        self.tools = tools(self.producer, MemoryCancels())
-        self.seen, self.said, self.asked = seen, facts, 0
-        self.origin = f"{TOPIC}/0/0"
-        self._key = key
-        books, cancels = ProjectBooks(PriceBook.load()), cast(Cancels, MemoryCancels())
-        self.admit = Admit(
-            Settings(),
-            self.tools,
-            cast(Directory, self),
-            books,
-            Unrestricted(),
-            register(self, self),
-            cancels,
-            holding(self.tools),
-        )
-
-    def key(self, key_id: str) -> Key | None:
-        return self._key
-
-    def budget(self, key_id: str) -> Budget:
-        return Budget(2, 3, key_id)
-
-    def project(self, project_id: int) -> Project:
-        return Project(3, 2, "p", ProjectSettings())
-
-    async def register(self, rows: Sequence[JobRow]) -> list[Seen]:
-        return [self.seen] * len(rows)
-
-    async def origins(self, keys: Sequence[JobKey]) -> dict[JobKey, str]:
-        return {JobKey(1, JOB): self.origin}
-
-    async def facts(self, key: AttemptKey) -> AttemptFacts:
-        self.asked += 1
-        return self.said
-
-    async def read(self, value: bytes = JOB_VALUE) -> list[str]:
-        """Where ADMIT sends the record."""
-        await self.admit.handle([signed(value)])
-        return [record.topic for record in self.producer.sent]
-
-    @property
-    def sent(self) -> Received:
-        return received(self.producer.sent[-1])
+async def read(door: Door, value: bytes = JOB_VALUE) -> list[str]:
+    """Where ADMIT sends the record."""
+    await door.admit.handle([signed(value)])
+    return door.topics()
 
 
 async def test_what_has_begun_goes_to_dispatch_under_its_hold() -> None:
-    door = Door()
-    assert await door.read() == [RESERVED]
-    state = door.tools.sealer.open(door.sent).state
+    door = reread()
+    assert await read(door) == [RESERVED]
+    state = door.states()[-1]
     assert (state.hold, state.attempt, state.model) == (HOLD, 1, "gpt-4o-mini")
     assert state.deadline_ms > state.appended_ms
 
 
 async def test_what_has_not_begun_goes_the_way_of_all() -> None:
-    assert await Door(NOT_BEGUN).read() == [topics.admitted(Lane.STANDARD)]
+    assert await read(reread(NOT_BEGUN)) == [topics.admitted(Lane.STANDARD)]
 
 
 async def test_of_a_new_job_nobody_asks() -> None:
-    door = Door(seen=Seen.NEW)
-    assert await door.read() == [topics.admitted(Lane.STANDARD)]
+    door = Door(facts=BEGUN)
+    assert await read(door) == [topics.admitted(Lane.STANDARD)]
     assert door.asked == 0
 
 
 @pytest.mark.parametrize("facts", [BEGUN._replace(charged=True), BEGUN._replace(terminal="answered")])
 async def test_of_what_is_over_nothing_is_left_to_do(facts: AttemptFacts) -> None:
-    assert await Door(facts).read() == []
+    assert await read(reread(facts)) == []
 
 
 async def test_what_would_be_refused_now_is_finished_and_not_tried_again() -> None:
-    door = Door()
-    assert await door.read(b"{") == [RESERVED]
-    state = door.tools.sealer.open(door.sent).state
+    door = reread()
+    assert await read(door, b"{") == [RESERVED]
+    state = door.states()[-1]
     assert state.hold == HOLD
     assert state.retry.at_most_once
     assert state.deadline_ms == state.appended_ms
 
 
 async def test_a_job_whose_key_was_revoked_since_is_finished_and_not_tried_again() -> None:
-    door = Door(key=KEY._replace(revoked=True))
-    assert await door.read() == [RESERVED]
-    state = door.tools.sealer.open(door.sent).state
+    door = reread(key=KEY._replace(revoked=True))
+    assert await read(door) == [RESERVED]
+    state = door.states()[-1]
     assert (state.hold, state.retry.at_most_once) == (HOLD, True)
 
 
@@ -139,19 +79,19 @@ async def test_a_job_whose_key_was_revoked_since_is_finished_and_not_tried_again
 async def test_a_revoked_key_opens_nothing_else(strange: str) -> None:
     facts = NOT_BEGUN if strange == "not begun" else BEGUN
     secret = b"x" * 32 if strange == "signed by nobody" else KEY.secret
-    door = Door(facts, key=KEY._replace(revoked=True, secret=secret))
+    door = reread(facts, key=KEY._replace(revoked=True, secret=secret))
     if strange == "read elsewhere":
         door.origin = f"{TOPIC}/0/7"
-    assert await door.read() == [topics.DEAD]
+    assert await read(door) == [topics.DEAD]
 
 
 async def test_dispatch_ends_a_job_that_nobody_would_admit_any_more() -> None:
     """Its worker died in the call: the attempt is on record as unknown, with its charge, and none follows."""
-    door = Door()
-    await door.read(b"{")
+    door = reread()
+    await read(door, b"{")
     bench = Bench()
-    bench.record = door.sent
-    state = door.tools.sealer.open(door.sent).state
+    bench.record = door.last
+    state = door.states()[-1]
     bench.ledger.intents[INTENT.key] = replace(INTENT, owner="1" * 32)
     bench.ledger.owner_alive = False
     assert await bench.handle()

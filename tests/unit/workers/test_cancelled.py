@@ -1,89 +1,40 @@
 """A job that is called off leaves by way of the stage that has its record, once, and is called no more."""
 
 import asyncio
-from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 from uuid import UUID
 
-import orjson
 import pytest
 
-from broker.identity.directory import Directory, Key, Project, ProjectSettings
-from broker.policy.decide import Unrestricted
-from broker.pricing.book import PriceBook
-from broker.pricing.project_books import ProjectBooks
-from broker.quota.budget import Budget
 from broker.settings import AdmitSettings, Settings
-from broker.store.cancels import Cancel, Cancels
-from broker.store.jobs import JobRow, Seen
+from broker.store.cancels import Cancel
+from broker.store.jobs import Seen
 from broker.store.keys import JobKey
 from schemas import headers, topics
 from schemas.envelope import RetryPolicy
 from schemas.outcomes import Cancelled, Cancelling
-from schemas.state import State
 from schemas.topics import RetryDelay
 from tests.unit.workers.dispatching import Bench
+from tests.unit.workers.door import JOB_VALUE, Door
 from tests.unit.workers.memory import (
     HOLD,
     JOB,
     NOW_MS,
-    ORGANIZATIONS,
     MemoryCancels,
     MemoryProducer,
     Received,
-    holding,
     received,
-    register,
     state,
     tools,
 )
-from tests.unit.workers.signing import KEY, signed
-from workers.admit import Admit
+from tests.unit.workers.signing import signed
 from workers.retry import Retry, back
 
 HOUR_MS = 3_600_000
-JOB_VALUE = orjson.dumps(
-    {
-        "version": 1,
-        "endpoint": "/v1/chat/completions",
-        "request": {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Name a canal."}]},
-    }
-)
 
 
-class Door:
-    """ADMIT with a directory of one key."""
-
-    def __init__(self, seen: Seen = Seen.NEW, **admit: int) -> None:
-        self.producer = MemoryProducer()
-        self.cancels = MemoryCancels()
-        self.registered: list[JobRow] = []
-        self.tools = tools(self.producer, self.cancels)
-        self._seen = seen
-        jobs, cancels, directory = register(self), cast(Cancels, self.cancels), cast(Directory, self)
-        books = ProjectBooks(PriceBook.load())
-        settings = Settings(admit=AdmitSettings(**admit))
-        self.admit = Admit(
-            settings, self.tools, directory, books, Unrestricted(), jobs, cancels, holding(self.tools)
-        )
-
-    def key(self, key_id: str) -> Key | None:
-        return KEY
-
-    def budget(self, key_id: str) -> Budget:
-        return Budget(2, 3, key_id)
-
-    organizations = ORGANIZATIONS
-
-    def project(self, project_id: int) -> Project:
-        return Project(3, 2, "p", ProjectSettings())
-
-    async def register(self, rows: Sequence[JobRow]) -> list[Seen]:
-        self.registered += rows
-        return [self._seen] * len(rows)
-
-    def sent(self) -> list[State]:
-        return [self.tools.sealer.open(received(record)).state for record in self.producer.sent]
+def binding(cancels_max: int) -> Door:
+    return Door(settings=Settings(admit=AdmitSettings(cancels_max=cancels_max)))
 
 
 def calling_off(job_id: UUID = JOB, **fields: Any) -> Received:
@@ -98,7 +49,7 @@ async def test_a_cancellation_is_on_record_before_its_sender_waits_for_the_reply
     await door.admit.handle([calling_off(reply_to="replies.shop/1/own")])
     [entered] = door.cancels.entered
     assert entered.key == JobKey(1, JOB)
-    [asking] = door.sent()
+    [asking] = door.states()
     assert (asking.outcome, asking.job_id, asking.reply_to) == (Cancelling(), JOB, "replies.shop/1/own")
     assert door.registered == []
 
@@ -106,14 +57,14 @@ async def test_a_cancellation_is_on_record_before_its_sender_waits_for_the_reply
 async def test_a_job_of_the_same_batch_is_called_off_though_it_stands_before() -> None:
     door = Door()
     await door.admit.handle([signed(JOB_VALUE), calling_off()])
-    assert [each.outcome for each in door.sent()] == [Cancelling(), Cancelled(stage="admit")]
+    assert [each.outcome for each in door.states()] == [Cancelling(), Cancelled(stage="admit")]
 
 
 @pytest.mark.parametrize("record", [signed(b"{"), signed(JOB_VALUE)])
 async def test_a_job_that_was_called_off_before_it_came_ends_at_admit(record: Received) -> None:
-    door = Door(Seen.CANCELLED)
+    door = Door(seen=Seen.CANCELLED)
     await door.admit.handle([record])
-    assert [each.outcome for each in door.sent()] == [Cancelled(stage="admit")]
+    assert [each.outcome for each in door.states()] == [Cancelled(stage="admit")]
 
 
 async def test_what_only_says_that_it_is_a_cancellation_is_not_believed() -> None:
@@ -130,17 +81,17 @@ async def test_a_reply_that_cannot_be_delivered_does_not_stop_a_cancellation() -
     door = Door()
     await door.admit.handle([calling_off(reply_to="replies.other")])
     assert len(door.cancels.entered) == 1
-    assert [each.reply_to for each in door.sent()] == [None]
+    assert [each.reply_to for each in door.states()] == [None]
 
 
 async def test_beyond_so_many_in_force_the_newest_are_refused_and_their_senders_hear_of_the_end() -> None:
     """Those that were accepted stay, and one that is sent again is no further one."""
-    door = Door(cancels_max=2)
+    door = binding(cancels_max=2)
     await door.admit.handle([calling_off(UUID(int=number), reply_to="replies.shop") for number in range(3)])
     await door.admit.handle([calling_off(UUID(int=number)) for number in (3, 0)])
     assert [cancel.key.job_id.int for cancel in door.cancels.entered] == [0, 1]
-    assert [each.outcome for each in door.sent()] == [Cancelling()] * 5
-    assert [each.reply_to for each in door.sent()[:3]] == ["replies.shop"] * 3
+    assert [each.outcome for each in door.states()] == [Cancelling()] * 5
+    assert [each.reply_to for each in door.states()[:3]] == ["replies.shop"] * 3
     counted = {"stage": "admit", "outcome": "too_many_cancels"}
     assert door.tools.metrics.registry.get_sample_value("headworks_jobs_total", counted) == 2
     known = [door.tools.tombstones.covers(state(job_id=UUID(int=number))) for number in range(4)]
@@ -148,7 +99,7 @@ async def test_beyond_so_many_in_force_the_newest_are_refused_and_their_senders_
 
 
 async def test_an_application_is_bound_by_its_own_cancellations_alone() -> None:
-    door = Door(cancels_max=1)
+    door = binding(cancels_max=1)
     door.cancels.entered.append(Cancel(JobKey(2, JOB), NOW_MS + HOUR_MS, 1))
     await door.tools.tombstones.refresh()
     await door.admit.handle([calling_off()])

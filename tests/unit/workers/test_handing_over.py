@@ -2,32 +2,29 @@
 
 from collections.abc import Sequence
 from typing import cast
+from uuid import UUID
 
 import pytest
 
 from broker.errors import GateClosed, KafkaUnavailable, RedisUnavailable
 from broker.identity.directory import Directory
-from broker.policy.decide import Unrestricted
-from broker.pricing.book import PriceBook
-from broker.pricing.project_books import ProjectBooks
 from broker.quota.gate import Gate, Granted, ReserveRequest, Settled
 from broker.records import Incoming, Inner, Outgoing
 from broker.settings import Settings
-from broker.store.cancels import Cancels
-from broker.store.jobs import Seen
 from broker.store.parking import Parking
 from schemas import headers, topics
 from schemas.state import State
 from schemas.topics import Lane
-from tests.unit.workers.memory import HOLD, NOW_MS, MemoryCancels, MemoryProducer, holding, register, tools
+from tests.unit.workers.door import JOB_VALUE, Door
+from tests.unit.workers.memory import HOLD, NOW_MS, MemoryProducer
 from tests.unit.workers.signing import signed
-from tests.unit.workers.test_cancelled import JOB_VALUE, Door, calling_off
-from workers.admit import Admit
+from tests.unit.workers.test_cancelled import calling_off
 from workers.crowds import Crowds
 from workers.handover import Begin
 from workers.reserve import Reserve
 
 ADMITTED = topics.admitted(Lane.STANDARD)
+OTHER = UUID(int=1)
 
 
 class Neighbor:
@@ -49,20 +46,10 @@ class Neighbor:
 
 class Way:
     def __init__(self, error: Exception | None = None) -> None:
-        self.producer, door = MemoryProducer(), Door(Seen.NEW)
-        self.neighbor = Neighbor(self.producer, error)
         self.now_ms = NOW_MS
-        self.tools = tools(self.producer, MemoryCancels(), lambda: self.now_ms)
-        self.admit = Admit(
-            Settings(),
-            self.tools,
-            cast(Directory, door),
-            ProjectBooks(PriceBook.load()),
-            Unrestricted(),
-            register(door),
-            cast(Cancels, MemoryCancels()),
-            holding(self.tools),
-        )
+        door = Door(now_ms=lambda: self.now_ms)
+        self.producer, self.tools, self.admit = door.producer, door.tools, door.admit
+        self.neighbor = Neighbor(self.producer, error)
         self.admit.handover.hold = self.neighbor.hold
 
     def sent_to(self) -> list[str]:
@@ -88,7 +75,7 @@ async def test_what_is_not_admitted_goes_beside() -> None:
 @pytest.mark.parametrize("error", [RedisUnavailable("away"), GateClosed("rebuilt")])
 async def test_while_the_gate_is_away_jobs_wait_in_the_topic_of_reserve(error: Exception) -> None:
     way = Way(error)
-    await way.admit.handle([signed(JOB_VALUE), calling_off()])
+    await way.admit.handle([signed(JOB_VALUE), calling_off(OTHER)])
     assert sorted(way.sent_to()) == [ADMITTED, topics.outcomes(Lane.STANDARD)]
     [sealed] = [record for record in way.producer.sent if record.topic == ADMITTED]
     assert dict(sealed.headers)[headers.SEAL]
@@ -98,7 +85,7 @@ async def test_a_gate_that_is_away_is_not_asked_for_every_batch() -> None:
     """At a Redis that is frozen each would wait for seconds, and all that comes behind it."""
     way = Way(RedisUnavailable("away"))
     for _ in range(3):
-        await way.admit.handle([signed(JOB_VALUE), calling_off()])
+        await way.admit.handle([signed(JOB_VALUE), calling_off(OTHER)])
     assert way.neighbor.asked == 1
     assert way.sent_to().count(ADMITTED) == 3
     way.now_ms += 5_000
@@ -154,7 +141,7 @@ def reserving(way: Way, room: int) -> tuple[Calls, Grants]:
     reserve = Reserve(
         Settings(),
         way.tools,
-        cast(Directory, Door(Seen.NEW)),
+        cast(Directory, Door()),
         cast(Gate, gate),
         cast(Parking, None),
         cast(Crowds, Nobody()),

@@ -2,24 +2,16 @@
 
 import asyncio
 import hashlib
-from collections.abc import Sequence
 from itertools import count
-from typing import Any, cast
+from typing import Any
 
 import orjson
 import pytest
 
-from broker.identity.directory import Directory, Key, Project, ProjectSettings
-from broker.policy.decide import Job, Judgement, Policy
-from broker.policy.judge import Judge, judge
+from broker.policy.decide import Job
+from broker.policy.judge import Judge
 from broker.policy.tokens import put_back, unseal
-from broker.pricing.book import PriceBook
-from broker.pricing.project_books import ProjectBooks
-from broker.quota.budget import Budget
 from broker.records import Inner
-from broker.settings import Settings
-from broker.store.cancels import Cancels
-from broker.store.jobs import JobRow, Seen
 from broker.telemetry.metrics import Metrics
 from schemas import headers
 from schemas.outcomes import Refused
@@ -27,62 +19,14 @@ from schemas.reasons import Refusal
 from schemas.state import State
 from schemas.topics import Coordinate
 from tests.unit.broker.policy.jobs import revision, rule
+from tests.unit.workers.door import Door, Rules, asking
 from tests.unit.workers.memory import (
-    ORGANIZATIONS,
-    MemoryCancels,
-    MemoryProducer,
-    holding,
     received,
-    register,
-    tools,
 )
-from tests.unit.workers.signing import KEY, signed
+from tests.unit.workers.signing import signed
 from workers import admit
-from workers.admit import Admit
 
 MAIL = "joe.doe@example.com"
-
-
-class Rules:
-    def __init__(self, live: Judge, candidate: Judge | None = None) -> None:
-        self._judges = live, candidate
-
-    def judge(self, job: Job) -> Judgement:
-        return judge(job, *self._judges)
-
-
-class Door:
-    """ADMIT under a policy."""
-
-    def __init__(self, policy: Policy) -> None:
-        self.producer = MemoryProducer()
-        self.registered: list[JobRow] = []
-        self.tools = tools(self.producer)
-        jobs, cancels, directory = register(self), cast(Cancels, MemoryCancels()), cast(Directory, self)
-        books = ProjectBooks(PriceBook.load())
-        self.admit = Admit(
-            Settings(), self.tools, directory, books, policy, jobs, cancels, holding(self.tools)
-        )
-
-    organizations = ORGANIZATIONS
-
-    def key(self, key_id: str) -> Key | None:
-        return KEY
-
-    def budget(self, key_id: str) -> Budget:
-        return Budget(2, 3, key_id)
-
-    def project(self, project_id: int) -> Project:
-        return Project(3, 2, "p", ProjectSettings())
-
-    async def register(self, rows: Sequence[JobRow]) -> list[Seen]:
-        self.registered += rows
-        return [Seen.NEW] * len(rows)
-
-    async def sent(self, content: str) -> Inner:
-        await self.admit.handle([signed(value(content))])
-        [record] = self.producer.sent
-        return self.tools.sealer.open(received(record))
 
 
 class Slow:
@@ -102,13 +46,15 @@ class Slow:
             await asyncio.sleep(0)
 
 
-def value(content: str) -> bytes:
-    request = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": content}]}
-    return orjson.dumps({"version": 1, "endpoint": "/v1/chat/completions", "request": request})
-
-
 def under(*rules: dict[str, Any], **sections: Any) -> Door:
     return Door(Rules(Judge(revision(*rules, **sections))))
+
+
+async def passed(door: Door, content: str) -> Inner:
+    """What ADMIT makes of one job."""
+    await door.admit.handle([signed(asking(content))])
+    [record] = door.producer.sent
+    return door.tools.sealer.open(received(record))
 
 
 def counted(metrics: Metrics, name: str, **labels: str) -> float:
@@ -121,7 +67,7 @@ def content(of: Inner) -> str:
 
 async def test_a_job_that_is_denied_is_refused_with_the_decision_and_the_rule_on_record() -> None:
     door = under(rule("no-mini", "request.model == 'gpt-4o-mini'"))
-    inner = await door.sent("Name a canal.")
+    inner = await passed(door, "Name a canal.")
     assert inner.state.outcome == Refused(reason=Refusal.POLICY_DENIED, stage="admit")
     decision = inner.state.decision
     assert decision is not None
@@ -136,8 +82,8 @@ async def test_a_job_that_is_denied_is_refused_with_the_decision_and_the_rule_on
 
 async def test_what_is_flagged_passes_as_it_came_with_its_decision() -> None:
     door = under(rule("seen", effect="flag", contribution=7))
-    inner = await door.sent("Name a canal.")
-    assert inner.value == value("Name a canal.")
+    inner = await passed(door, "Name a canal.")
+    assert inner.value == asking("Name a canal.")
     decision = inner.state.decision
     assert decision is not None
     assert (decision.effect, decision.rules, decision.score) == ("flag", ("seen",), 7)
@@ -145,11 +91,11 @@ async def test_what_is_flagged_passes_as_it_came_with_its_decision() -> None:
 
 async def test_what_is_redacted_goes_on_without_it_and_is_known_by_what_was_sent() -> None:
     door = under(dlp={"request": {"EMAIL": "redact"}})
-    inner = await door.sent(f"Write to {MAIL}.")
+    inner = await passed(door, f"Write to {MAIL}.")
     assert content(inner) == "Write to [EMAIL_1]."
     assert MAIL.encode() not in b"".join(part or b"" for _, part in door.producer.sent[0].headers)
     assert (inner.tokens, inner.state.tokens_sha256) == (None, None)
-    original = hashlib.sha256(value(f"Write to {MAIL}.")).hexdigest()
+    original = hashlib.sha256(asking(f"Write to {MAIL}.")).hexdigest()
     assert inner.state.value_sha256 == door.registered[0].value_sha256 == original
     assert inner.sha256 == hashlib.sha256(inner.value).digest()
 
@@ -158,18 +104,18 @@ async def test_detectors_are_shown_what_goes_on_and_nothing_else() -> None:
     door = under(dlp={"request": {"EMAIL": "redact"}})
     shown: list[tuple[State, bytes]] = []
     door.admit.show = lambda state, value: shown.append((state, value))
-    inner = await door.sent(f"Write to {MAIL}.")
+    inner = await passed(door, f"Write to {MAIL}.")
     assert shown == [(inner.state, inner.value)]
     assert MAIL.encode() not in inner.value
     denies = under(rule("no"))
     denies.admit.show = door.admit.show
-    await denies.sent("Name a canal.")
+    await passed(denies, "Name a canal.")
     assert len(shown) == 1
 
 
 async def test_tokens_travel_beside_the_job_through_every_stage_and_come_back() -> None:
     door = under(dlp={"request": {"EMAIL": "tokenize"}})
-    inner = await door.sent(f"Write to {MAIL}.")
+    inner = await passed(door, f"Write to {MAIL}.")
     assert content(inner) == "Write to [EMAIL_1]."
     outlets, sealer = door.tools.outlets, door.tools.sealer
     onward = outlets.onward("reserved.standard", inner, inner.state.model_copy(update={"attempt": 2}))
@@ -183,7 +129,7 @@ async def test_tokens_travel_beside_the_job_through_every_stage_and_come_back() 
 
 async def test_an_outcome_carries_no_tokens() -> None:
     door = under(dlp={"request": {"EMAIL": "tokenize"}})
-    inner = await door.sent(MAIL)
+    inner = await passed(door, MAIL)
     outcome = door.tools.outlets.expired(inner.state, "reserve")
     assert headers.TOKENS not in dict(outcome.headers)
     assert door.tools.sealer.open(received(outcome)).state.tokens_sha256 is None
@@ -192,7 +138,7 @@ async def test_an_outcome_carries_no_tokens() -> None:
 async def test_more_than_a_job_can_carry_is_refused_by_a_reason_of_its_own() -> None:
     door = under(dlp={"request": {"EMAIL": "tokenize"}})
     mails = (hashlib.sha256(str(n).encode()).hexdigest()[:40] + "@example.com" for n in range(3_000))
-    inner = await door.sent(" ".join(mails))
+    inner = await passed(door, " ".join(mails))
     assert inner.state.outcome == Refused(reason=Refusal.POLICY_TOKENS_TOO_LARGE, stage="admit")
     assert b"@example.com" not in inner.value
 
@@ -200,7 +146,7 @@ async def test_more_than_a_job_can_carry_is_refused_by_a_reason_of_its_own() -> 
 async def test_a_candidate_is_counted_and_not_followed() -> None:
     live, candidate = (Judge(revision(rule(effect, effect=effect))) for effect in ("flag", "deny"))
     door = Door(Rules(live, candidate))
-    inner = await door.sent("Name a canal.")
+    inner = await passed(door, "Name a canal.")
     assert inner.state.outcome is None
     labels = {"live": "flag", "candidate": "deny", "same": "no"}
     assert counted(door.tools.metrics, "policy_shadow", **labels) == 1
@@ -209,6 +155,6 @@ async def test_a_candidate_is_counted_and_not_followed() -> None:
 async def test_between_jobs_that_take_long_the_loop_has_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     slow = Slow(monkeypatch)
     counting = asyncio.create_task(slow.count())
-    await Door(slow).admit.handle([signed(value("Name a canal.")) for _ in range(4)])
+    await Door(slow).admit.handle([signed(asking("Name a canal.")) for _ in range(4)])
     counting.cancel()
     assert len(set(slow.turns)) == 4

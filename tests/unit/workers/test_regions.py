@@ -1,16 +1,9 @@
 """A job that policy keeps to some regions ends where no target lies in them, before anything is sent."""
 
-from typing import Any, cast
-
 import orjson
 
-from broker.identity.directory import Directory
-from broker.policy.decide import Policy
 from broker.policy.judge import Judge
-from broker.pricing.book import PriceBook
-from broker.pricing.project_books import ProjectBooks
 from broker.settings import ProviderTarget, Settings
-from broker.store.cancels import Cancels
 from schemas import topics
 from schemas.outcomes import Refused
 from schemas.reasons import Refusal
@@ -18,10 +11,9 @@ from schemas.state import Decision, State
 from schemas.topics import Lane
 from tests.unit.broker.policy.jobs import revision, rule
 from tests.unit.workers.dispatching import Bench
-from tests.unit.workers.memory import MemoryCancels, holding, received, register
+from tests.unit.workers.door import JOB_VALUE, Door, Rules
+from tests.unit.workers.memory import received
 from tests.unit.workers.signing import signed
-from tests.unit.workers.test_policy import Door, Rules, value
-from workers.admit import Admit
 
 EUROPE = rule("europe", effect="flag", regions=["eu"])
 OUTSIDE = Refused(reason=Refusal.NO_TARGET_IN_REGION, stage="admit")
@@ -33,13 +25,9 @@ def target(region: str | None) -> ProviderTarget:
 
 async def admitted(**targets: str | None) -> tuple[str, State, bytes]:
     """Where ADMIT sends a job that is to stay in Europe, by the regions of its targets."""
-    policy: Policy = Rules(Judge(revision(EUROPE)))
-    door = Door(policy)
     settings = Settings(providers={name: target(region) for name, region in targets.items()})
-    outside: Any = (register(door), cast(Cancels, MemoryCancels()), holding(door.tools))
-    books = ProjectBooks(PriceBook.load())
-    admit = Admit(settings, door.tools, cast(Directory, door), books, policy, *outside)
-    await admit.handle([signed(value("Name a canal."))])
+    door = Door(Rules(Judge(revision(EUROPE))), settings=settings)
+    await door.admit.handle([signed(JOB_VALUE)])
     [sent] = door.producer.sent
     inner = door.tools.sealer.open(received(sent))
     return sent.topic, inner.state, inner.value

@@ -27,6 +27,7 @@ from schemas.reasons import Refusal
 from schemas.state import Approval, Decision
 from schemas.topics import Lane
 from tests.unit.broker.policy.jobs import revision, rule
+from tests.unit.workers.door import NOT_BEGUN, Rules
 from tests.unit.workers.memory import (
     JOB,
     NOW_MS,
@@ -40,9 +41,8 @@ from tests.unit.workers.memory import (
     tools,
 )
 from tests.unit.workers.signing import KEY, TOPIC, signed
-from tests.unit.workers.test_begun import BEGUN, NOT_BEGUN
+from tests.unit.workers.test_begun import BEGUN
 from tests.unit.workers.test_deadlines import Index, OneRecord, Stages
-from tests.unit.workers.test_policy import Rules
 from tests.unit.workers.test_waker import NoRoom
 from workers.admit import Admit
 from workers.crowds import Room
