@@ -21,7 +21,6 @@ from schemas.dead_letter import DeadLetter
 from schemas.state import State
 from schemas.topics import APPLICATION_PATTERN, DEAD, Coordinate
 
-_OFFSETS = range(2**63)
 _AT_ONCE = 50
 """Records read before they are described: each may be as large as a record can be."""
 
@@ -59,10 +58,11 @@ async def latest(settings: KafkaSettings, limit: int) -> list[Letter]:
 async def read(settings: KafkaSettings, place: Coordinate) -> tuple[Letter, bytes]:
     """One, and its value: the bytes that failed. Raises NotFound where it is not, or no more, there."""
     partitions = await _partitions(settings)
-    if place.topic != DEAD or place.partition not in range(partitions) or place.offset not in _OFFSETS:
+    if place.topic != DEAD or place.partition not in range(partitions):
         raise NotFound(f"no dead letter {place}; `headworks dead list` names them")
     async with _reader(settings) as reader:
-        found = await reader.read([place])
+        end = await reader.end(DEAD, place.partition)
+        found = await reader.read([place] if place.offset < end else [])  # others would be waited for in vain
     if place not in found:
         raise NotFound(f"no dead letter {place}: it is not there, or no longer kept")
     return describe(found[place]), found[place].value or b""
