@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import date
-from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid5
 
@@ -23,7 +22,6 @@ from broker.quota.rebuild import (
 )
 from broker.settings import DatabaseSettings
 from broker.store.database import Database
-from broker.store.migrate import upgrade
 from broker.store.tables import identity
 from broker.store.tables.ledger import attempts, charges, terminals, verdicts
 from schemas.state import Charge, Hold, month_of
@@ -40,13 +38,6 @@ WINDOWS = Calendar().open_at(NOON_MS)
 _NAMES = UUID("6ba7b810-9dad-11d1-80b4-00c04fd430c8")
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "sqlite":
-        return f"sqlite+aiosqlite:///{tmp_path}/ledger.db"
-    return str(request.getfixturevalue("database_url"))
-
-
 @pytest.fixture
 async def database(url: str) -> AsyncIterator[Database]:
     database = await opened(url)
@@ -55,7 +46,6 @@ async def database(url: str) -> AsyncIterator[Database]:
 
 
 async def opened(url: str) -> Database:
-    await upgrade(url)
     database = await Database.open(DatabaseSettings(url=SecretStr(url)))
     await put(database, identity.organizations, id=ORGANIZATION, name="ours", created_ms=1)
     await put(database, identity.organizations, id=ORGANIZATION + 1, name="theirs", created_ms=1)
@@ -272,9 +262,9 @@ async def test_one_rebuild_waits_for_another(database: Database) -> None:
 
 
 async def test_on_postgresql_a_rebuild_keeps_neither_other_organizations_nor_checks_waiting(
-    database_url: str,
+    postgresql_url: str,
 ) -> None:
-    database = await opened(database_url)
+    database = await opened(postgresql_url)
     source = LedgerSource(database)
     async with asyncio.timeout(30), source.exclusive(ORGANIZATION):
         async with source.exclusive(ORGANIZATION + 1) as other:
@@ -284,9 +274,9 @@ async def test_on_postgresql_a_rebuild_keeps_neither_other_organizations_nor_che
     await database.close()
 
 
-async def test_on_postgresql_what_is_charged_while_it_is_read_stays_unsettled(database_url: str) -> None:
+async def test_on_postgresql_what_is_charged_while_it_is_read_stays_unsettled(postgresql_url: str) -> None:
     """Else it would be in neither list, and missing from the counters until its settlement comes."""
-    database = await opened(database_url)
+    database = await opened(postgresql_url)
     await intent(database, "calling")
     async with asyncio.timeout(30), LedgerSource(database).exclusive(ORGANIZATION) as ledger:
         assert [rows async for rows in ledger.decided(ORGANIZATION, WINDOWS) if rows] == []
