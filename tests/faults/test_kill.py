@@ -6,6 +6,7 @@ from collections import Counter
 import pytest
 
 from headworks import Unknown
+from tests.faults.conftest import ORDINARY
 from tests.stack import Account, Fleet, Load, WorkerProcess, until
 from tests.stack.fixtures import QUICK
 from tests.stack.jobs import chats
@@ -15,6 +16,7 @@ JOBS = 1_000
 OPEN_MAX = 200
 BEFORE = 300
 """Jobs that have ended when the kill comes."""
+LASTING = {"latency": {"kind": "fixed", "ms": 2_000}}
 
 
 async def is_at_work(worker: WorkerProcess, pool: Pool) -> None:
@@ -24,6 +26,12 @@ async def is_at_work(worker: WorkerProcess, pool: Pool) -> None:
         return await asyncio.to_thread(worker.metric, "headworks_backlog", stage=pool) > 0
 
     await until(busy, f"{pool} to be at work")
+
+
+async def calls_last(fleet: Fleet) -> None:
+    """Return when calls are under way that do not end before a kill can come."""
+    fleet.provider.behave(ORDINARY | LASTING)
+    await fleet.calls_under_way(OPEN_MAX // 10)
 
 
 async def is_calling(worker: WorkerProcess) -> None:
@@ -39,9 +47,12 @@ async def test_any_one_process_may_be_killed(fleet: Fleet, pool: Pool, name: str
     async with fleet.stack.client(credential) as client, Load(client, chats(JOBS), OPEN_MAX) as load:
         await load.reached(BEFORE)
         victim = fleet.worker(pool)
+        if pool == "dispatch":
+            await calls_last(fleet)
         await is_at_work(victim, pool)
         died = victim.pid
         fleet.kill(pool)
+        fleet.provider.behave(ORDINARY)
         fleet.start(pool)
     account = await Account.of(fleet.stack, fleet.provider, name, load.job_ids)
     assert bool(account.lost()) == (pool == "dispatch")
@@ -70,8 +81,10 @@ async def test_all_processes_may_be_killed_at_once(fleet: Fleet, name: str) -> N
     async with fleet.stack.client(credential) as client, Load(client, chats(JOBS), OPEN_MAX) as load:
         await load.reached(BEFORE)
         await asyncio.gather(*(is_at_work(fleet.worker(pool), pool) for pool in POOLS))
+        await calls_last(fleet)
         died = {fleet.worker(pool).pid for pool in POOLS}
         fleet.kill(*POOLS)
+        fleet.provider.behave(ORDINARY)
         fleet.start(*POOLS)
     account = await Account.of(fleet.stack, fleet.provider, name, load.job_ids)
     assert account.lost()
