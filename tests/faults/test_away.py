@@ -13,6 +13,7 @@ import pytest
 import pytest_asyncio
 
 from schemas.reasons import Failure
+from tests.forked import Forked
 from tests.services import KafkaServer, PostgresServer, RedisServer
 from tests.stack import Account, Load, RealStack, SimulatorProcess, WorkerProcess, until
 from tests.stack.detour import Part, Proxies, detour, kafka_behind_proxy
@@ -130,6 +131,7 @@ async def _stack(kafka: KafkaServer, database_url: str, redis: RedisServer, fold
         database_url,
         redis.url,
         folder,
+        Forked,
         session_timeout_ms=SESSION_TIMEOUT_MS,
         heartbeat_interval_ms=HEARTBEAT_INTERVAL_MS,
         request_timeout_ms=int(IMPATIENT["HEADWORKS_KAFKA__REQUEST_TIMEOUT_MS"]),

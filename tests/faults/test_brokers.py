@@ -8,6 +8,7 @@ import pytest_asyncio
 
 from schemas import topics
 from schemas.topics import Lane
+from tests.forked import Forked
 from tests.services import PostgresServer, RedisServer
 from tests.services.kafka.cluster import NODES, KafkaCluster
 from tests.stack import Account, Load, RealStack, until
@@ -40,6 +41,7 @@ async def replicated(
             database_url,
             redis_server.url,
             tmp_path_factory.mktemp("brokers"),
+            Forked,
             session_timeout_ms=SESSION_TIMEOUT_MS,
             heartbeat_interval_ms=HEARTBEAT_INTERVAL_MS,
             replication_factor=len(NODES),

@@ -9,6 +9,7 @@ import pytest
 import pytest_asyncio
 
 from broker.identity.credential import Credential
+from tests.forked import Forked
 from tests.services import KafkaServer, PostgresServer, RedisServer
 from tests.stack.processes import SimulatorProcess, WorkerProcess
 from tests.stack.stack import RealStack
@@ -32,6 +33,7 @@ async def stack(
             database_url,
             redis_server.url,
             folder,
+            Forked,
             session_timeout_ms=SESSION_TIMEOUT_MS,
             heartbeat_interval_ms=HEARTBEAT_INTERVAL_MS,
             reply_partitions=REPLY_PARTITIONS,

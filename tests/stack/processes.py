@@ -4,17 +4,17 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 from uuid import UUID
 
-from broker.kafka.embedded import leashed
 from tests.services.server import free_port
+from tests.stack.children import Begin, Child, Spawned
 from tests.stack.waiting import until
 
 READY_TIMEOUT_S = 60.0
@@ -28,31 +28,30 @@ class Process:
     module: ClassVar[str] = "headworks"
 
     def __init__(
-        self, name: str, arguments: Sequence[str], environment: Mapping[str, str], log: Path
+        self,
+        name: str,
+        arguments: Sequence[str],
+        environment: Mapping[str, str],
+        log: Path,
+        begin: Begin | None = None,
     ) -> None:
+        """`begin`: another way than from nothing."""
         self.name = name
         self.log = log
         self._arguments = arguments
         self._environment = environment
-        self._process: subprocess.Popen[bytes] | None = None
+        self._begin = begin or partial(Spawned, module=self.module)
+        self._child: Child | None = None
 
     def start(self) -> None:
-        with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
-                leashed(sys.executable, "-m", self.module, *self._arguments),
-                env={**os.environ, **self._environment},
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
+        self._child = self._begin(self._arguments, {**os.environ, **self._environment}, self.log)
 
     @property
     def pid(self) -> int:
         return self._running().pid
 
     def is_alive(self) -> bool:
-        return self._process is not None and self._process.poll() is None
+        return self._child is not None and self._child.poll() is None
 
     def send(self, number: signal.Signals) -> None:
         os.killpg(self.pid, number)
@@ -62,7 +61,7 @@ class Process:
         if self.is_alive():
             self.send(signal.SIGKILL)
         self._running().wait(10)
-        self._let_go()
+        self._running().let_go()
 
     def terminate(self, timeout_s: float = 40) -> int:
         """Ask it to end; its exit status."""
@@ -74,11 +73,11 @@ class Process:
         except subprocess.TimeoutExpired:
             self.kill()
             raise AssertionError(f"{self.name} did not end within {timeout_s} s:\n{self.tail()}") from None
-        self._let_go()
+        self._running().let_go()
         return status
 
     def close(self) -> None:
-        if self._process is not None:
+        if self._child is not None:
             self.kill()
 
     def tail(self, lines: int = 30) -> str:
@@ -97,16 +96,10 @@ class Process:
     def rss_bytes(self) -> int:
         return int(Path(f"/proc/{self.pid}/statm").read_text().split()[1]) * _PAGE
 
-    def _let_go(self) -> None:
-        """Close the leash; it has nobody to hold any more."""
-        leash = self._running().stdin
-        if leash is not None:
-            leash.close()
-
-    def _running(self) -> subprocess.Popen[bytes]:
-        if self._process is None:
+    def _running(self) -> Child:
+        if self._child is None:
             raise AssertionError(f"{self.name} was not started")
-        return self._process
+        return self._child
 
 
 class CommandProcess(Process):
@@ -121,15 +114,17 @@ class CommandProcess(Process):
             status = self._running().wait(timeout_s)
         except subprocess.TimeoutExpired:
             raise AssertionError(f"{self.name} did not end within {timeout_s} s:\n{self.tail()}") from None
-        self._let_go()
+        self._running().let_go()
         return status
 
 
 class WorkerProcess(Process):
-    def __init__(self, pools: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
+    def __init__(
+        self, pools: Sequence[str], environment: Mapping[str, str], log: Path, begin: Begin | None = None
+    ) -> None:
         self.port = free_port()
         arguments = ["worker", *pools, "--health-port", str(self.port)]
-        super().__init__("+".join(pools), arguments, environment, log)
+        super().__init__("+".join(pools), arguments, environment, log, begin)
 
     def start(self, *, wait: bool = True) -> None:
         super().start()
@@ -193,11 +188,11 @@ class WorkerProcess(Process):
 class SimulatorProcess(Process):
     """The simulated provider; `calls` are the lines of its log."""
 
-    def __init__(self, environment: Mapping[str, str], folder: Path, *options: str) -> None:
+    def __init__(self, folder: Path, *options: str, begin: Begin | None = None) -> None:
         self.port = free_port()
         self.call_log = folder / f"calls-{self.port}.jsonl"
         arguments = ["simulate", "--port", str(self.port), "--log", str(self.call_log), *options]
-        super().__init__("simulate", arguments, environment, folder / f"simulate-{self.port}.log")
+        super().__init__("simulate", arguments, {}, folder / f"simulate-{self.port}.log", begin)
 
     @property
     def base_url(self) -> str:

@@ -20,6 +20,7 @@ from broker.store.database import Database
 from broker.store.migrate import upgrade
 from broker.store.tables.identity import directory_revision
 from headworks.client import Client
+from tests.stack.children import Begin
 from tests.stack.ledger import Ledger
 from tests.stack.processes import CommandProcess, Process, SimulatorProcess, WorkerProcess
 
@@ -31,9 +32,18 @@ class RealStack:
     """`kafka` overrides settings of Kafka. The gate's keys have a prefix of this stack's own."""
 
     def __init__(
-        self, bootstrap_servers: str, database_url: str, redis_url: str, folder: Path, **kafka: Any
+        self,
+        bootstrap_servers: str,
+        database_url: str,
+        redis_url: str,
+        folder: Path,
+        begin: Begin | None = None,
+        /,
+        **kafka: Any,
     ) -> None:
+        """`begin`: how workers and simulators do, if not from nothing."""
         self.folder = folder
+        self._begin = begin
         self.settings = Settings(
             kafka=KafkaSettings(
                 bootstrap_servers=bootstrap_servers, session_timeout_ms=6_000, heartbeat_interval_ms=500
@@ -100,7 +110,7 @@ class RealStack:
         return Client(credential, kafka=self.settings.kafka, **options)  # type: ignore[arg-type]
 
     def simulator(self, *options: str) -> SimulatorProcess:
-        process = SimulatorProcess({}, self.folder, *options)
+        process = SimulatorProcess(self.folder, *options, begin=self._begin)
         process.start()
         self._processes.append(process)
         self.extra["HEADWORKS_PROVIDERS__SIMULATED__BASE_URL"] = process.base_url
@@ -109,7 +119,7 @@ class RealStack:
     def worker(self, *pools: str, wait: bool = True, extra: Mapping[str, str] | None = None) -> WorkerProcess:
         """`extra` variables beside those of the stack."""
         environment = {**self.environment(), **(extra or {})}
-        process = WorkerProcess(pools, environment, self._log("+".join(pools)))
+        process = WorkerProcess(pools, environment, self._log("+".join(pools)), self._begin)
         self._processes.append(process)
         process.start(wait=wait)
         return process
