@@ -63,9 +63,10 @@ QUICK = {
     "HEADWORKS_HEALTH__STALL_AFTER_S": "2",
     "HEADWORKS_ADMIT__DEAD_LETTER_SAMPLE_PER_S": "1000",
     "HEADWORKS_CONCURRENCY__CALLS_MIN": "1000",
+    "HEADWORKS_CONCURRENCY__RETRY_AFTER_MAX_S": "0",
 }
-"""What makes waits short, so that tests are, keeps every dead letter, and lets no test limit the calls of the
-next by how its provider answered.
+"""What makes waits short, so that tests are, keeps every dead letter, and lets no test limit or put off the
+calls of the next by how its provider answered.
 """
 
 
