@@ -8,6 +8,7 @@ import socket
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, STDOUT, Process
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -50,31 +51,36 @@ async def _said_until(process: Process, end: bytes) -> str:
         return (await process.stdout.readuntil(end)).decode()
 
 
-@pytest_asyncio.fixture
-async def dev(tmp_path: Path) -> AsyncIterator[Process]:
-    process = await _start(tmp_path, "dev", "--latency", "1", "--health-port", "0")
+@asynccontextmanager
+async def _dev(folder: Path) -> AsyncIterator[Process]:
+    process = await _start(folder, "dev", "--latency", "1", "--health-port", "0")
     said = await _said_until(process, READY)
     assert "headworks submit" in said
-    yield process
-    if process.returncode is None:
-        process.send_signal(signal.SIGINT)
-        await asyncio.wait_for(process.wait(), DEADLINE_S)
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.send_signal(signal.SIGINT)
+            await asyncio.wait_for(process.wait(), DEADLINE_S)
 
 
-@pytest.fixture
-def environment(dev: Process, tmp_path: Path) -> dict[str, str]:
-    """As `set -a; . .headworks/dev.env` would have it."""
-    lines = (tmp_path / ".headworks" / "dev.env").read_text().splitlines()
-    return dict(line.split("=", 1) for line in lines)
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def environment(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[dict[str, str]]:
+    """As `set -a; . .headworks/dev.env` would have it, of one for all."""
+    folder = tmp_path_factory.mktemp("dev")
+    async with _dev(folder):
+        lines = (folder / ".headworks" / "dev.env").read_text().splitlines()
+        yield dict(line.split("=", 1) for line in lines)
 
 
-async def test_it_answers_in_its_folder_and_leaves_nothing(dev: Process, tmp_path: Path) -> None:
-    assert (tmp_path / ".headworks" / "dev.env").stat().st_mode & 0o777 == 0o600
-    status, said = await _run(tmp_path, "submit", "Hello")
-    assert status == 0
-    assert "This answer is simulated" in said
-    dev.send_signal(signal.SIGINT)
-    assert await asyncio.wait_for(dev.wait(), DEADLINE_S) == 0
+async def test_it_answers_in_its_folder_and_leaves_nothing(tmp_path: Path) -> None:
+    async with _dev(tmp_path) as dev:
+        assert (tmp_path / ".headworks" / "dev.env").stat().st_mode & 0o777 == 0o600
+        status, said = await _run(tmp_path, "submit", "Hello")
+        assert status == 0
+        assert "This answer is simulated" in said
+        dev.send_signal(signal.SIGINT)
+        assert await asyncio.wait_for(dev.wait(), DEADLINE_S) == 0
     assert list((tmp_path / ".headworks").iterdir()) == []
     status, said = await _run(tmp_path, "submit", "Hello")
     assert status == 1

@@ -1,19 +1,23 @@
 """A worker whose surroundings are not as it needs them: what it says at its start, and how it waits later."""
 
 import json
+import secrets
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+import pytest_asyncio
 
-from tests.services import Server
+from tests.services import PostgresServer, Server
 from tests.services.server import free_port
-from tests.stack import Account, Load, RealStack, until
+from tests.stack import Account, CommandProcess, Load, RealStack, until
 from tests.stack.fixtures import Pipeline
 from tests.stack.jobs import chats
 
 OPEN_MAX = 20
 SOME = 40
+OTHER_KEY = "A" * 43 + "="
 STEADY = {"latency": {"kind": "uniform", "min_ms": 20, "max_ms": 100}}
 
 
@@ -22,66 +26,88 @@ class Said(NamedTuple):
     error: str
 
 
-def said(stack: RealStack, **environment: str) -> Said:
-    """The one line that a worker logs when it cannot start."""
-    event = json.loads(only_line(stack, **environment))
-    assert event["event"] == "worker_failed"
-    return Said(event["code"], event["error"])
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def refused(
+    stack: RealStack, postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, str]:
+    """The one line of each worker that could not start, by what was wrong. All start side by side."""
+    await stack.application(f"sealed-{secrets.token_hex(4)}")
+    away = f"127.0.0.1:{free_port()}"
+    async with postgres.fresh_database() as behind:
+        wrong = {
+            "kafka": {"HEADWORKS_KAFKA__BOOTSTRAP_SERVERS": away},
+            "database": {"HEADWORKS_DATABASE__URL": f"postgresql+asyncpg://u@{away}/d"},
+            "redis": {"HEADWORKS_REDIS__URL": f"redis://{away}/0"},
+            "console": {"HEADWORKS_REDIS__URL": f"redis://{away}/0", "HEADWORKS_LOG__FORMAT": "console"},
+            "behind": {"HEADWORKS_DATABASE__URL": behind},
+            "misspelt": {"HEADWORKS_CONFIG": str(misspelt(tmp_path_factory.mktemp("misspelt")))},
+            "secret": {"HEADWORKS_SECRETS__KEY_ENCRYPTION_KEY": OTHER_KEY},
+        }
+        started = {
+            name: stack.command("worker", "all", "--health-port", "0", **environment)
+            for name, environment in wrong.items()
+        }
+        return {name: only_line(process) for name, process in started.items()}
 
 
-def only_line(stack: RealStack, **environment: str) -> str:
-    process = stack.command("worker", "all", "--health-port", "0", **environment)
+def misspelt(folder: Path) -> Path:
+    config = folder / "headworks.toml"
+    config.write_text("[kafka]\npartitons = 6\n")
+    return config
+
+
+def only_line(process: CommandProcess) -> str:
     assert process.wait() == 1, process.tail()
     [line] = process.log.read_text().splitlines()
     return line
+
+
+def said(line: str) -> Said:
+    event = json.loads(line)
+    assert event["event"] == "worker_failed"
+    return Said(event["code"], event["error"])
 
 
 # at the start
 
 
 @pytest.mark.parametrize(
-    ("variable", "url", "code", "remedy"),
+    ("server", "code", "remedy"),
     [
-        ("KAFKA__BOOTSTRAP_SERVERS", "{address}", "kafka_unavailable", "kafka.bootstrap_servers"),
-        ("DATABASE__URL", "postgresql+asyncpg://u@{address}/d", "database_unavailable", "database.url"),
-        ("REDIS__URL", "redis://{address}/0", "redis_unavailable", "redis.url"),
+        ("kafka", "kafka_unavailable", "kafka.bootstrap_servers"),
+        ("database", "database_unavailable", "database.url"),
+        ("redis", "redis_unavailable", "redis.url"),
     ],
 )
 def test_a_server_that_is_absent_is_named(
-    stack: RealStack, variable: str, url: str, code: str, remedy: str
+    refused: Mapping[str, str], server: str, code: str, remedy: str
 ) -> None:
-    address = f"127.0.0.1:{free_port()}"
-    told = said(stack, **{f"HEADWORKS_{variable}": url.format(address=address)})
+    told = said(refused[server])
     assert told.code == code
     assert remedy in told.error
 
 
-def test_people_are_told_in_one_line_too(stack: RealStack) -> None:
-    address = f"redis://127.0.0.1:{free_port()}/0"
-    line = only_line(stack, HEADWORKS_REDIS__URL=address, HEADWORKS_LOG__FORMAT="console")
-    assert line.startswith("error [redis_unavailable]: ")
+def test_people_are_told_in_one_line_too(refused: Mapping[str, str]) -> None:
+    assert refused["console"].startswith("error [redis_unavailable]: ")
 
 
-def test_a_database_without_its_migrations_is_not_worked_on(stack: RealStack, database_url: str) -> None:
-    told = said(stack, HEADWORKS_DATABASE__URL=database_url)
+def test_a_database_without_its_migrations_is_not_worked_on(refused: Mapping[str, str]) -> None:
+    told = said(refused["behind"])
     assert told.code == "database_behind"
     assert "headworks db upgrade" in told.error
 
 
-def test_a_misspelt_setting_is_named_with_the_right_one(stack: RealStack, tmp_path: Path) -> None:
-    config = tmp_path / "headworks.toml"
-    config.write_text("[kafka]\npartitons = 6\n")
-    told = said(stack, HEADWORKS_CONFIG=str(config))
+def test_a_misspelt_setting_is_named_with_the_right_one(refused: Mapping[str, str]) -> None:
+    told = said(refused["misspelt"])
     assert told.code == "settings_invalid"
     assert "kafka.partitons" in told.error
     assert "did you mean partitions" in told.error
 
 
-def test_a_secret_that_did_not_make_the_keys_is_refused(pipeline: Pipeline) -> None:
-    other = "A" * 43 + "="
-    told = said(pipeline.stack, HEADWORKS_SECRETS__KEY_ENCRYPTION_KEY=other)
+def test_a_secret_that_did_not_make_the_keys_is_refused(refused: Mapping[str, str]) -> None:
+    told = said(refused["secret"])
     assert told.code == "secret_missing"
-    assert other not in told.error
+    assert OTHER_KEY not in told.error
 
 
 # later
