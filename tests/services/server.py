@@ -1,5 +1,6 @@
 """What the real servers have in common: a port, a home, and a start that returns when the server answers."""
 
+import os
 import random
 import shutil
 import socket
@@ -121,7 +122,7 @@ class Server(ABC):
 
 def free_port() -> int:
     """A port of the loopback interface that nobody listens on."""
-    for port in random.sample(_PORTS, k=100):
+    for port in random.sample(_own_ports(), k=100):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if _binds(probe, port):
@@ -137,6 +138,15 @@ def ask(port: int, question: bytes, *, timeout_s: float = 1) -> bytes:
             return connection.recv(1024)
     except OSError:
         return b""
+
+
+def _own_ports() -> range:
+    """Test processes that run side by side share no port: what one stops finds its own free again."""
+    worker, workers = (
+        os.environ.get("PYTEST_XDIST_WORKER", "gw0"),
+        os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"),
+    )
+    return _PORTS[int(worker.removeprefix("gw")) :: int(workers)]
 
 
 def _binds(probe: socket.socket, port: int) -> bool:
