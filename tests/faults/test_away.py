@@ -32,11 +32,12 @@ TRIES = 3
 STEADY = {"latency": {"kind": "uniform", "min_ms": 20, "max_ms": 100}}
 IMPATIENT = {
     "HEADWORKS_KAFKA__REQUEST_TIMEOUT_MS": "5000",
-    "HEADWORKS_DATABASE__STATEMENT_TIMEOUT_MS": "1500",
-    "HEADWORKS_REDIS__TIMEOUT_MS": "1000",
-    "HEADWORKS_PROVIDERS__SIMULATED__TIMEOUT_S": "1",
+    "HEADWORKS_DATABASE__STATEMENT_TIMEOUT_MS": "3000",
+    "HEADWORKS_REDIS__TIMEOUT_MS": "2500",
+    "HEADWORKS_PROVIDERS__SIMULATED__TIMEOUT_S": "3",
     "HEADWORKS_DISPATCH__LEASE_S": "60",
 }
+"""Short, but many times what an answer takes through a proxy that delays, on a machine that is busy."""
 
 
 @dataclass(frozen=True)
