@@ -119,7 +119,8 @@ class RealStack:
     def worker(self, *pools: str, wait: bool = True, extra: Mapping[str, str] | None = None) -> WorkerProcess:
         """`extra` variables beside those of the stack."""
         environment = {**self.environment(), **(extra or {})}
-        process = WorkerProcess(pools, environment, self._log("+".join(pools)), self._begin)
+        begin = None if "PYTHONPATH" in (extra or {}) else self._begin  # which is read when Python starts
+        process = WorkerProcess(pools, environment, self._log("+".join(pools)), begin)
         self._processes.append(process)
         process.start(wait=wait)
         return process
