@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import asyncpg
@@ -126,6 +127,7 @@ class TestLocalProcess:
         assert parent.stdout is not None
         child = int(parent.stdout.readline())
         os.killpg(child, state)
+        wait_until(child, stopped=state == signal.SIGSTOP)
         parent.kill()
         parent.wait()
         parent.stdout.close()
@@ -180,6 +182,20 @@ child.start()
 print(child.pid, flush=True)
 time.sleep(600)
 """
+
+
+def wait_until(group: int, *, stopped: bool) -> None:
+    """A signal has come through when all of them show it."""
+    deadline = time.monotonic() + DEADLINE_S
+    while not all(state.startswith("T") == stopped for state in states(group)):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def states(group: int) -> list[str]:
+    listing = subprocess.run(["ps", "-A", "-o", "pgid=,stat="], check=True, capture_output=True, text=True)
+    rows = (line.split() for line in listing.stdout.splitlines())
+    return [state for number, state in rows if int(number) == group]
 
 
 def admin(kafka: KafkaServer) -> AdminClient:
