@@ -1,8 +1,10 @@
 """What was found in texts of late: conversations say again what they said before, and prompts come again.
 
 No text is kept, but its hash: 64 bits of Python's SipHash under a random key of this process, which texts
-have already, so that a look costs next to nothing. Two texts share one once in 2^64 times, and nobody who
-lacks the key can look for two that do. Where the key is fixed (PYTHONHASHSEED) nothing is remembered.
+have already, so that a look costs next to nothing; and its length. Python hashes a text's bytes as it stores
+them, one, two or four a character: an even number of Latin letters are the bytes of half as many ideographs.
+Two texts of one length share a hash once in 2^64 times, and nobody who lacks the key can look for two that
+do. Where the key is fixed (PYTHONHASHSEED) nothing is remembered.
 """
 
 import os
@@ -18,10 +20,10 @@ class Memory(Generic[Found]):
 
     def __init__(self, texts_max: int) -> None:
         self._texts_max = texts_max if _is_random() else 0
-        self._found: OrderedDict[int, Found] = OrderedDict()
+        self._found: OrderedDict[tuple[int, int], Found] = OrderedDict()
 
     def of(self, text: str) -> Found | None:
-        key = hash(text)
+        key = _key(text)
         try:
             self._found.move_to_end(key)
         except KeyError:
@@ -29,9 +31,15 @@ class Memory(Generic[Found]):
         return self._found.get(key)  # another thread may have forgotten it
 
     def keep(self, text: str, found: Found) -> None:
-        self._found[hash(text)] = found
+        if not self._texts_max:
+            return
+        self._found[_key(text)] = found
         if len(self._found) > self._texts_max:
             self._found.popitem(last=False)
+
+
+def _key(text: str) -> tuple[int, int]:
+    return hash(text), len(text)
 
 
 def _is_random() -> bool:
