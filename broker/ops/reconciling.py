@@ -16,9 +16,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from broker.errors import HeadworksError
 from broker.ops.changes import act, record_change
 from broker.ops.charge_prices import ChargePrices
+from broker.ops.dollars import to_dollars
 from broker.ops.operator import operator
 from broker.ops.organizations import time_zones
 from broker.quota.calendar import Calendar
+from broker.quota.limits import NUMBER_MAX
 from broker.statements.deciding import Charged, Correction, Known, applications_of, decided
 from broker.statements.entries import Entry, Fault, FaultCode
 from broker.statements.reading import Statement
@@ -59,10 +61,13 @@ class Progress(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Of rows, and of the charges that they correct. `above_hold`: how many cost more than was held."""
+    """Of rows, and of the charges that they correct. `above_hold`: how many cost more than was held.
+    `overtaken`: of those known, how many another file has corrected since.
+    """
 
     rows: int = 0
     known: int = 0
+    overtaken: int = 0
     corrected: int = 0
     above_hold: int = 0
     nanodollars_before: int = 0
@@ -70,11 +75,13 @@ class Summary:
 
     def plus(self, found: Correction | Known) -> "Summary":
         if isinstance(found, Known):
-            return replace(self, rows=self.rows + 1, known=self.known + 1)
+            overtaken = self.overtaken + (not found.is_newest)
+            return replace(self, rows=self.rows + 1, known=self.known + 1, overtaken=overtaken)
         after = found.figure_nanodollars
         return Summary(
             self.rows + 1,
             self.known,
+            self.overtaken,
             self.corrected + 1,
             self.above_hold + (after > found.charge.hold_nanodollars),
             self.nanodollars_before + after - found.nanodollars,
@@ -206,6 +213,9 @@ class Reconciling:
                     summary = summary.plus(found)
             if len(faults) >= FAULTS_MAX:
                 break
+            if summary.nanodollars_after > NUMBER_MAX:
+                faults.append(_too_much(batch[-1].entry))
+                break
         if faults:
             raise StatementRefused(faults[:FAULTS_MAX])
         return Checked(file_sha256, summary)
@@ -253,6 +263,7 @@ async def _on_record(connection: AsyncConnection, made: Reconciliation) -> None:
         "rows": made.rows,
         "nanodollars": made.nanodollars,
         "rows_sha256": made.rows_sha256,
+        "at_ms": made.at_ms,
     }
     await record_change(connection, corrections.RECONCILE, SUBJECT, {}, after)
 
@@ -262,6 +273,12 @@ def _repeated(entry: Entry, line: int | None) -> Fault | None:
         return None
     text = f"line {line} is about the same charge: leave one of them"
     return Fault(entry.line, FaultCode.ROW_REPEATED, text)
+
+
+def _too_much(entry: Entry) -> Fault:
+    """Sums beyond it would be exact neither in Redis nor, beyond 2**63, in the ledger."""
+    text = f"up to here the file comes to more than {to_dollars(NUMBER_MAX)}: are these dollars?"
+    return Fault(entry.line, FaultCode.VALUE_INVALID, text)
 
 
 def _chunks(keys: Sequence[AttemptKey], size: int) -> Iterable[Sequence[AttemptKey]]:

@@ -76,6 +76,8 @@ class Known(NamedTuple):
     """What the entry says is on record already."""
 
     charge: Charged
+    is_newest: bool
+    """Nothing else has come since: the charge comes to what the entry says."""
 
 
 def decided(
@@ -95,8 +97,8 @@ def decided(
     if not charge.estimated:
         text = "the provider told its usage, and it was charged by that: only estimated charges are corrected"
         return Fault(entry.line, FaultCode.CHARGE_NOT_ESTIMATED, text)
-    if _is_known(entry, charge, file_sha256):
-        return Known(charge)
+    if (known := _known(entry, charge, file_sha256)) is not None:
+        return known
     if charge.past and not amends:
         return Fault(entry.line, FaultCode.ALREADY_CORRECTED, _told(charge.past))
     if len(charge.past) >= NUMBER_MAX:
@@ -104,16 +106,19 @@ def decided(
     return _corrected(entry, charge, terms)
 
 
-def _is_known(entry: Entry, charge: Charged, file_sha256: str) -> bool:
-    """From this very file, whatever came after it; or the newest figure says the same."""
+def _known(entry: Entry, charge: Charged, file_sha256: str) -> Known | None:
+    """The newest figure says the same; or it is from this very file, whatever came after it."""
+    if charge.past and _says(charge.past[-1], entry):
+        return Known(charge, is_newest=True)
     if any(each.file_sha256 == file_sha256 for each in charge.past):
-        return True
-    if not charge.past:
-        return False
-    last = charge.past[-1]
+        return Known(charge, is_newest=False)
+    return None
+
+
+def _says(past: Past, entry: Entry) -> bool:
     if entry.usage is not None:
-        return last.usage == entry.usage
-    return last.figure_nanodollars == entry.nanodollars
+        return past.usage == entry.usage
+    return past.figure_nanodollars == entry.nanodollars
 
 
 def _told(past: Sequence[Past]) -> str:
@@ -149,7 +154,7 @@ def _correction(
 ) -> Correction:
     return Correction(
         charge,
-        len(charge.past) + 1,
+        charge.past[-1].number + 1 if charge.past else 1,
         nanodollars - charge.figure_nanodollars,
         tokens - charge.figure_tokens,
         *more,

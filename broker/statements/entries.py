@@ -172,7 +172,9 @@ def _uuid(said: Mapping[str, Any]) -> UUID:
 
 def _whole(said: Mapping[str, Any], name: str, least: int, most: int) -> int:
     value = said[name]
-    text = value.strip() if isinstance(value, str) else "" if isinstance(value, bool) else str(value)
+    # Nothing that is nested becomes a text: it may be deeper than that can go.
+    is_one = isinstance(value, str | int) and not isinstance(value, bool)
+    text = str(value).strip() if is_one else ""
     if _DIGITS.fullmatch(text) is None or not least <= int(text) <= most:
         raise _Wrong(
             FaultCode.VALUE_INVALID, f"{name}: {text[:40]!a} is no whole number from {least:,} to {most:,}"

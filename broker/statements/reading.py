@@ -85,13 +85,16 @@ class _Hashed(io.RawIOBase):
 
 def _of_csv(lines: Iterable[str], before: int) -> Iterator[Entry | Fault]:
     """`before`: lines before the first of these."""
-    reader = csv.reader(lines, strict=True)
+    row = _Row(lines)
+    reader = csv.reader(row, strict=True)
     try:
         header = [name.strip() for name in next(reader)]
         if (wrong := _wrong_header(header)) is not None:
             yield Fault(before + reader.line_num, FaultCode.HEADER_INVALID, wrong)
             return
+        row.chars = 0
         for cells in reader:
+            row.chars = 0
             line = before + reader.line_num
             if len(cells) == len(header):
                 yield entry_of(line, dict(zip(header, cells, strict=True)))
@@ -100,6 +103,25 @@ def _of_csv(lines: Iterable[str], before: int) -> Iterator[Entry | Fault]:
                 yield Fault(line, FaultCode.ROW_MALFORMED, told)
     except csv.Error as error:
         yield Fault(before + reader.line_num, FaultCode.ROW_MALFORMED, f"no CSV: {error}")
+
+
+class _Row:
+    """The lines of a row of CSV, which goes on within quotes, and so might have no end."""
+
+    def __init__(self, lines: Iterable[str]) -> None:
+        self._lines = iter(lines)
+        self.chars = 0
+        """Of the row under way; whoever has a whole one sets it back."""
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        line = next(self._lines)
+        self.chars += len(line)
+        if self.chars > LINE_CHARS_MAX:
+            raise csv.Error(f"a row of more than {LINE_CHARS_MAX:,} characters")
+        return line
 
 
 def _wrong_header(header: list[str]) -> str | None:

@@ -130,10 +130,10 @@ def _apart_from_entry(row: Reconciliation | None, entry: Any) -> str:
         return "in the audit, not among the reconciliations"
     if entry is None:
         return "not in the audit"
-    audited = {"operator": entry["actor"], "reference": None} | entry["after"]
+    audited = {"operator": entry["actor"]} | entry["after"]
     pairs = {
-        name: (audited[name], getattr(row, name))
-        for name in ("operator", "file_sha256", "reference", "rows", "nanodollars", "rows_sha256")
+        name: (audited.get(name), getattr(row, name))
+        for name in ("operator", "file_sha256", "reference", "rows", "nanodollars", "rows_sha256", "at_ms")
     }
     return "; ".join(
         f"{name}: audit {said}, ledger {stored}" for name, (said, stored) in pairs.items() if said != stored

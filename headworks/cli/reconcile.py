@@ -12,8 +12,10 @@ from headworks.batch.tally import dollars, signed_dollars
 from headworks.cli.output import JsonOption, opened, printable, run
 
 if TYPE_CHECKING:
-    from broker.ops.reconciling import Checked, Progress, StatementRefused, Summary
+    from broker.errors import SettingsInvalid
+    from broker.ops.reconciling import Checked, Progress, Reconciling, StatementRefused, Summary
     from broker.settings import Settings
+    from broker.statements.spool import Spool
     from broker.store.corrections import Reconciliation
     from broker.store.database import Database
 
@@ -98,6 +100,7 @@ def reconcile(
         typer.echo(json.dumps(_record(done, dry_run=dry_run), indent=2))
     else:
         _tell(done, dry_run=dry_run)
+    _tell_beside(done)
 
 
 def _checked_reference(text: str | None) -> str | None:
@@ -126,7 +129,7 @@ async def _reconcile(order: _Order, so_far: "list[Summary]") -> _Done:
         work = Reconciling(database, prices, amends=order.amend, on_progress=line.show)
         spool = stack.enter_context(Spool())
         file = stack.enter_context(_opened_file(order.file))
-        checked = await work.check(file, spool)
+        checked = await _checked(work, file, spool, order.file)
         if order.dry_run:
             return _Done(checked, [], "")
         gate = await _Counting.open(stack, settings, database)
@@ -139,6 +142,14 @@ async def _reconcile(order: _Order, so_far: "list[Summary]") -> _Done:
         await gate.count()
         written = await work.write(checked, spool, order.reference, after_batch)
         return _Done(checked._replace(summary=work.written), written, gate.told)
+
+
+async def _checked(work: "Reconciling", file: BinaryIO, spool: "Spool", name: str) -> "Checked":
+    """Raises SettingsInvalid too, where reading fails on the way."""
+    try:
+        return await work.check(file, spool)
+    except OSError as error:
+        raise _unreadable(name, error) from None
 
 
 class _Counting:
@@ -183,14 +194,18 @@ class _Counting:
 
 def _opened_file(name: str) -> BinaryIO:
     """Raises SettingsInvalid."""
-    from broker.errors import SettingsInvalid
-
     if name == _STANDARD_INPUT:
         return _standard_input()
     try:
         return Path(name).open("rb")
     except OSError as error:
-        raise SettingsInvalid(f"{printable(name)} cannot be read: {error.strerror}") from None
+        raise _unreadable(name, error) from None
+
+
+def _unreadable(name: str, error: OSError) -> "SettingsInvalid":
+    from broker.errors import SettingsInvalid
+
+    return SettingsInvalid(f"{printable(name)} cannot be read: {error.strerror}")
 
 
 def _standard_input() -> BinaryIO:
@@ -207,6 +222,17 @@ def _tell(done: _Done, *, dry_run: bool) -> None:
             f"before {dollars(found.nanodollars_before)} dollars, now {dollars(found.nanodollars_after)}: "
             f"{signed_dollars(difference)}"
         )
+
+
+def _tell_beside(done: _Done) -> None:
+    """What whoever reads no more than the figures would miss."""
+    found = done.checked.summary
+    if found.overtaken:
+        typer.echo(
+            f"{found.overtaken:,} rows of this file were corrected again since, and stay as they are now: to "
+            "have the figures of this one, give them in another file, with --amend",
+            err=True,
+        )
     if found.above_hold:
         typer.echo(f"{found.above_hold:,} of them cost more than was held for them", err=True)
     if done.told and done.written:
@@ -221,6 +247,7 @@ def _record(done: _Done, *, dry_run: bool) -> dict[str, Any]:
         "rows": found.rows,
         "corrected": found.corrected,
         "already": found.known,
+        "overtaken": found.overtaken,
         "above_hold": found.above_hold,
         "nanodollars_before": found.nanodollars_before,
         "nanodollars_after": found.nanodollars_after,
@@ -234,7 +261,8 @@ def _tell_faults(refused: "StatementRefused", so_far: "Summary", *, as_json: boo
 
     faults = refused.faults
     if as_json:
-        typer.echo(json.dumps({"faults": [each._asdict() for each in faults]}, indent=2))
+        told = {"rows": so_far.rows, "faults": [each._asdict() for each in faults]}
+        typer.echo(json.dumps(told, indent=2))
     for each in faults:
         typer.echo(f"line {each.line}: {each.code}: {printable(each.text)}", err=True)
     more = f"the first {len(faults)} are shown; " if len(faults) >= FAULTS_MAX else ""

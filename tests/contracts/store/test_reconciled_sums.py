@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import delete, insert, update
+from sqlalchemy import delete, insert, select, update
 
 from broker.pricing.cost import charge as cost_of
 from broker.store.estimated import Estimated
@@ -130,6 +130,26 @@ async def test_what_was_altered_is_found(desk: Desk, check: str) -> None:
     async with desk.database.begin() as connection:
         await connection.execute(TAMPERED[check])
     assert check in {each.check for each in await desk.found()}
+
+
+async def test_whatever_is_altered_is_found(desk: Desk) -> None:
+    await desk.charge(1)
+    await desk.reconcile(statement((job(1), 1, 1, 80, 20), header=TOKENS), reference="INV-7")
+    for table in (reconciliations, corrections):
+        for column in (column for column in table.c if not column.primary_key):
+            async with desk.database.begin() as connection:
+                old = await connection.scalar(select(column))
+                await connection.execute(update(table).values({column: _other(old)}))
+            assert "reconciliation" in {each.check for each in await desk.ledger_found()}, column
+            async with desk.database.begin() as connection:
+                await connection.execute(update(table).values({column: old}))
+    assert await desk.found() == []
+
+
+def _other(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {**value, "input_tokens": value["input_tokens"] + 1}
+    return value + 1 if isinstance(value, int) else f"{value[:-1]}!"
 
 
 async def test_a_correction_that_is_moved_to_another_charge_is_found(desk: Desk) -> None:

@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from sqlalchemy import insert, select
+from sqlalchemy import delete, insert, select
 
 from broker.ops.budgets import Found, Subject, standings
 from broker.ops.projects import Address, set_settings
@@ -15,6 +15,7 @@ from broker.statements.spool import Spool
 from broker.store.audit_check import broken_chain
 from broker.store.estimated import Estimated
 from broker.store.operations import latest
+from broker.store.tables.corrections import corrections
 from broker.store.tables.identity import applications
 from broker.store.tables.ledger import charges
 from broker.store.usage import Usage
@@ -122,7 +123,9 @@ async def test_another_figure_is_refused_and_taken_where_it_is_asked_for(desk: D
     assert [row["nanodollars"] for row in await desk.rows()] == [-8_000_000, 3_000_000]
     assert await desk.spent() == {(4_000_000, HELD_TOKENS)}
     again = await desk.reconcile(first, amends=True)
-    assert (again.summary.known, len(await desk.rows())) == (1, 2)
+    assert (again.summary.known, again.summary.overtaken, len(await desk.rows())) == (1, 1, 2)
+    again = await desk.reconcile(second, amends=True)
+    assert (again.summary.known, again.summary.overtaken) == (1, 0)
     assert await desk.found() == []
 
 
@@ -175,6 +178,29 @@ async def test_all_faults_are_told_and_nothing_is_written(desk: Desk) -> None:
     ]
     assert await _codes(desk, statement((job(2), 1, 1, "0.001"))) == [(2, "charge_not_estimated")]
     assert await desk.rows() == []
+
+
+async def test_what_comes_to_more_than_can_be_counted_is_refused(desk: Desk) -> None:
+    for number in (1, 2):
+        await desk.charge(number)
+    rows = [(job(number), 1, 1, "5000000") for number in (1, 2)]
+    assert await _codes(desk, statement(*rows)) == [(3, "value_invalid")]
+    await desk.reconcile(statement(rows[0]))
+    assert await desk.found() == []
+
+
+async def test_a_correction_that_went_away_hides_no_later_one(desk: Desk) -> None:
+    await desk.charge(1)
+    for amount in ("0.001", "0.002"):
+        await desk.reconcile(statement((job(1), 1, 1, amount)), amends=True)
+    async with desk.database.begin() as connection:
+        await connection.execute(delete(corrections).where(corrections.c.number == 1))
+    await desk.reconcile(statement((job(1), 1, 1, "0.003")), amends=True)
+    assert [(row["number"], row["figure_nanodollars"]) for row in await desk.rows()] == [
+        (2, 2_000_000),
+        (3, 3_000_000),
+    ]
+    assert {each.check for each in await desk.found()} == {"correction_sum", "reconciliation", "gate"}
 
 
 async def test_a_price_book_that_is_gone_is_told(desk: Desk) -> None:

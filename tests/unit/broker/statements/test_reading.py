@@ -179,6 +179,30 @@ def test_cells_too_few_or_too_many_and_quotes_that_never_end() -> None:
     assert codes(f'{head}"{JOB},1,1,1\n') == [(2, "row_malformed")]
 
 
+def test_a_row_that_never_ends_is_not_read_whole() -> None:
+    line = f'{"x" * 1_000}","\n'
+    many = 10 * LINE_CHARS_MAX // len(line)
+    ((line_number, code),) = codes('job,run,attempt,dollars\n"' + line * many)
+    assert code == "row_malformed"
+    assert line_number < many / 5
+
+
+def test_a_long_file_of_short_rows_is_read_whole() -> None:
+    rows = f"{JOB},1,1,1\n" * (2 * LINE_CHARS_MAX // len(JOB))
+    assert codes(f"job,run,attempt,dollars\n{rows}") == []
+
+
+@pytest.mark.parametrize("field", ["run", "input_tokens", "dollars", "application", "service_tier", "job"])
+@pytest.mark.parametrize("depth", [1, 300, 900, 30_000])
+def test_no_nested_value_is_one(field: str, depth: int) -> None:
+    fields = {"job": f'"{JOB}"', "run": "1", "attempt": "1", "output_tokens": "1", "input_tokens": "1"}
+    if field == "dollars":
+        del fields["output_tokens"], fields["input_tokens"]
+    fields[field] = "[" * depth + "]" * depth
+    ((line, code),) = codes("{" + ",".join(f'"{name}": {value}' for name, value in fields.items()) + "}")
+    assert (line, code) in {(1, "value_invalid"), (1, "row_malformed")}
+
+
 def test_bytes_that_are_no_text_are_no_value() -> None:
     assert codes(f"job,run,attempt,dollars\n{JOB},1,1,".encode() + b"\xff\n") == [(2, "value_invalid")]
 

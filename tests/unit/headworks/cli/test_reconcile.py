@@ -130,6 +130,31 @@ def test_another_figure_wants_amend(jobs: list[str], invoke: Invoke, tmp_path: P
     assert invoke(f"ledger reconcile {other} --amend").exit_code == 0
 
 
+def test_a_file_that_was_amended_since_says_so(jobs: list[str], invoke: Invoke, tmp_path: Path) -> None:
+    one = _file(tmp_path / "one.csv", f"{jobs[0]},1,1,0.000001")
+    other = _file(tmp_path / "other.csv", f"{jobs[0]},1,1,0.000002")
+    invoke(f"ledger reconcile {one}")
+    invoke(f"ledger reconcile {other} --amend")
+    again = invoke(f"ledger reconcile {one} --amend --json")
+    assert again.exit_code == 0
+    assert again.stderr.startswith("1 rows of this file were corrected again since")
+    assert json.loads(again.stdout)["overtaken"] == 1
+    assert invoke(f"ledger reconcile {other}").stderr == ""
+
+
+def test_a_file_that_breaks_off_is_told(
+    jobs: list[str], invoke: Invoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Broken(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr("headworks.cli.reconcile._standard_input", Broken)
+    result = invoke("ledger reconcile -")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "- cannot be read: Input/output error" in result.stderr
+
+
 def test_from_standard_input(jobs: list[str], invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
     content = f'{{"job": "{jobs[0]}", "run": 1, "attempt": 1, "dollars": "0"}}\n'.encode()
     monkeypatch.setattr("headworks.cli.reconcile._standard_input", lambda: io.BytesIO(content))
