@@ -10,6 +10,7 @@ from typing import Protocol
 
 from sqlalchemy import select
 
+from broker.errors import RedisDamaged
 from broker.quota.gate import Change, Corrections
 from broker.store import corrections
 from broker.store.corrections import Share
@@ -28,20 +29,31 @@ async def count_in(database: Database, gate: CorrectedGate) -> int:
     """Tell of every reconciliation that the gate may not know, and let jobs be tried that waited for what it
     frees. Says of how many.
 
-    Raises Unavailable, after which it may be called again, by anybody.
+    Raises Unavailable, after which it may be called again, by anybody: RedisDamaged when all others are told,
+    since it may be the counters of one organization alone.
     """
     async with database.connect() as connection:
         ids = await corrections.waiting_to_be_counted(connection)
+    damaged = None
     for number in ids:
-        async with database.connect() as connection:
-            found = await corrections.shares(connection, number)
-        batches = _batches(number, found)
-        is_open = await gate.correct(batches)
-        counted = [batch for batch, each in zip(batches, is_open, strict=True) if each]
-        await _let_go_on(database, {each.organization_id for each in counted if _frees(each)})
-        async with database.connect() as connection:
-            await corrections.counted(connection, number)
+        try:
+            await _count(database, gate, number)
+        except RedisDamaged as error:
+            damaged = error
+    if damaged is not None:
+        raise damaged
     return len(ids)
+
+
+async def _count(database: Database, gate: CorrectedGate, number: int) -> None:
+    async with database.connect() as connection:
+        found = await corrections.shares(connection, number)
+    batches = _batches(number, found)
+    is_open = await gate.correct(batches)
+    counted = [batch for batch, each in zip(batches, is_open, strict=True) if each]
+    await _let_go_on(database, {each.organization_id for each in counted if _frees(each)})
+    async with database.connect() as connection:
+        await corrections.counted(connection, number)
 
 
 def _batches(number: int, shares: Iterable[Share]) -> list[Corrections]:

@@ -175,7 +175,7 @@ class _Counting:
         try:
             gate = await RedisGate.open(settings.redis, zones.__getitem__)
         except RedisUnavailable as error:
-            return cls(database, None, f"{error}: budgets follow when it is back, by any worker with SETTLE")
+            return cls(database, None, _left_to_workers(error))
         stack.push_async_callback(gate.close)
         return cls(database, SelfOpeningGate(gate, LedgerSource(database), lambda: None), "")
 
@@ -189,7 +189,11 @@ class _Counting:
             await count_in(self._database, self._gate)
         except (RedisUnavailable, GateClosed) as error:
             self._gate = None
-            self.told = f"{error}: budgets follow when it is back, by any worker with SETTLE"
+            self.told = _left_to_workers(error)
+
+
+def _left_to_workers(error: Exception) -> str:
+    return f"{error}: budgets follow when it is back, by any worker with SETTLE"
 
 
 def _opened_file(name: str) -> BinaryIO:

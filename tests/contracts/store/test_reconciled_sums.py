@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -9,7 +10,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import delete, insert, select, update
 
+from broker.errors import RedisDamaged
+from broker.ops.recounting import count_in
 from broker.pricing.cost import charge as cost_of
+from broker.quota.gate import Corrections
+from broker.store.corrections import waiting_to_be_counted
 from broker.store.estimated import Estimated
 from broker.store.parking import Parking
 from broker.store.tables.corrections import corrections, reconciliations, uncounted
@@ -50,6 +55,29 @@ async def test_a_gate_that_was_told_and_whose_telling_was_not_noted_counts_once(
         await connection.execute(insert(uncounted).values(reconciliation_id=1))
     await desk.count()
     assert await desk.spent() == {(1_000_000, HELD_TOKENS)}
+
+
+async def test_counters_that_are_damaged_keep_no_other_correction_from_the_gate(desk: Desk) -> None:
+    class Damaged:
+        """For the organization that the first one is about."""
+
+        async def correct(self, batches: Sequence[Corrections]) -> list[bool]:
+            if batches[0].id == 1:
+                raise RedisDamaged("a key of the gate is of another type")
+            return await desk.opening.correct(batches)
+
+    for number in (1, 2):
+        await desk.charge(number)
+        await desk.reconcile(statement((job(number), 1, 1, "0.001")), counts=False)
+    with pytest.raises(RedisDamaged):
+        await count_in(desk.database, Damaged())
+    async with desk.database.connect() as connection:
+        assert await waiting_to_be_counted(connection) == [1]
+    assert await desk.spent() == {(10_000_000, 2 * HELD_TOKENS)}
+    await desk.count()
+    async with desk.database.connect() as connection:
+        assert await waiting_to_be_counted(connection) == []
+    assert await desk.found() == []
 
 
 @pytest.mark.parametrize("counts", [True, False])
