@@ -99,8 +99,8 @@ class Dispatch:
         Unavailable.
         """
         inner = self._sealer.open(record)
-        self._metrics.job("dispatch", "rehomed")
         await self._producer.send(self._outlets.onward(topics.reserved(inner.state.lane), inner, inner.state))
+        self._metrics.job("dispatch", "rehomed")
 
     async def _attempt(self, record: Incoming, inner: Inner, key: AttemptKey) -> Awaitable[None] | None:
         state = inner.state

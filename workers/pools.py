@@ -134,8 +134,9 @@ class Pools:
         )
         stage.caller.show = self._shower("answer")
         span_max = max(_READ_AHEAD, 2 * settings.slots)
+        # calls are bounded by slots: more is under way, without one, where it waits for another's call
         limits = replace(
-            self._limits(batch_max=1, under_way_max=settings.slots, span_max=span_max),
+            self._limits(batch_max=1, under_way_max=span_max, span_max=span_max),
             slot_bytes=max(_SLOT_BYTES, settings.bytes_in_flight_max // settings.slots),
         )
         reserved = {"interactive": min(settings.slots_interactive, settings.slots - 1)}

@@ -1,6 +1,7 @@
 """Which offset may be committed: pure."""
 
 from collections import deque
+from collections.abc import Iterator
 
 
 class Tracker:
@@ -52,6 +53,10 @@ class Tracker:
         """How many records before `end` are not finished, read or not. 0 before any record."""
         unread = 0 if self._next is None else max(0, end - self._next)
         return unread + len(self._open) - len(self._finished)
+
+    def oldest(self) -> Iterator[int]:
+        """What is not finished, in order: the first keeps all behind it from being committed."""
+        return (offset for offset in self._open if offset not in self._finished)
 
     def close(self) -> None:
         self._closed = True

@@ -70,7 +70,11 @@ class Pump(Generic[R]):
         self._is_ending = False
 
     def rehome_by(self, rehome: Rehome[R]) -> None:
-        """Before the start: what is to keep a record whose work lasts from holding up its partition."""
+        """Before the start: what is to keep a record whose work lasts from holding up its partition. Raises
+        ValueError where records are handed on several at once.
+        """
+        if self._limits.batch_max > 1:
+            raise ValueError("of a batch no one record can be let go")
         self._rehoming = Rehoming(rehome, self._on_trouble, self._limits.rehome_after_s)
 
     async def start(self) -> None:
@@ -83,7 +87,7 @@ class Pump(Generic[R]):
         self._committer = asyncio.create_task(self._assignments.commit_always(), name=f"{self.name}-commit")
         if self._sharing is not None and self._sharing.places is not None:
             self._reviewer = asyncio.create_task(self._review_always(), name=f"{self.name}-review")
-        self._rehomer = asyncio.create_task(self._rehoming.look_always(), name=f"{self.name}-rehome")
+        self._rehomer = asyncio.create_task(self._rehome_always(), name=f"{self.name}-rehome")
 
     async def stop(self, drain_s: float) -> bool:
         """Stop fetching, commit, leave the groups, then let work under way end. True when all of it did. What
@@ -210,14 +214,25 @@ class Pump(Generic[R]):
         except Exception as error:
             self._crash(error)
 
+    async def _rehome_always(self) -> None:
+        try:
+            await self._rehoming.look_always()
+        except Exception as error:
+            self._crash(error)
+
     async def _spawn(self, lane: Lane[R], taken: Sequence[Piece[R]]) -> None:
         cost = self.slots.cost(lane.name, self._weigh(taken))
         for flow in {piece.flow for piece in taken}:
             flow.look()
         if not self.slots.take(lane.name, cost):
             await self._wait_for_slots(lane, taken, cost)
-        lane.leave(piece for piece in taken if piece.flow.ended)
-        self._begin(lane, [piece for piece in taken if not piece.flow.ended], cost)
+        batch: list[Piece[R]] = []
+        for piece in taken:
+            if piece.flow.ended or not self._rehoming.goes_on(piece):
+                lane.leave([piece])
+            else:
+                batch.append(piece)
+        self._begin(lane, batch, cost)
 
     def _begin(self, lane: Lane[R], batch: Sequence[Piece[R]], cost: int) -> None:
         lane.begin()
@@ -265,7 +280,7 @@ class Pump(Generic[R]):
                     if self._rehoming.end(piece):
                         piece.flow.tracker.finish(piece.record.offset)
             else:
-                await self._doing.wait(later)
+                await self._rehoming.wait(batch[0], self._doing.wait(later))
                 lane.put_back([piece for piece in batch if self._rehoming.goes_on(piece)])
         except Exception as error:
             self._crash(error)

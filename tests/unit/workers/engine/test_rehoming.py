@@ -6,11 +6,16 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Final
 
+import pytest
+
 from tests.unit.workers.engine.memory import MemoryRecord, MemorySource
-from tests.unit.workers.engine.test_pump import LIMITS, P0, Away, Poisoned
+from tests.unit.workers.engine.test_pump import LIMITS, P0, P1, Away, Poisoned
 from tests.unit.workers.engine.turning import until
+from workers.engine.lane import Flow, Lane, Piece
 from workers.engine.pump import Pump
+from workers.engine.rehoming import Rehoming
 from workers.engine.slots import Slots
+from workers.engine.source import Partition
 
 _QUICK: Final[Sequence[bytes]] = (b"quick",) * 3 * LIMITS.span_max
 
@@ -57,6 +62,50 @@ class Late(Work):
         self.asked.set()
         await self.publish.wait()
         await super().rehome(record)
+
+
+class Seen:
+    """Rehoming by itself, of flows of which all has been read; `stuck`: where no successor is published."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.rehomed: list[tuple[Partition, int]] = []
+        self.stuck: Partition | None = None
+        self.rehoming: Rehoming[MemoryRecord] = Rehoming(
+            self._rehome, lambda _: None, after_s=0.05, clock=lambda: self.now
+        )
+
+    async def _rehome(self, record: MemoryRecord) -> None:
+        if Partition(record.topic, record.partition) == self.stuck:
+            await _forever()
+        self.rehomed.append((Partition(record.topic, record.partition), record.offset))
+
+    def flow(self, partition: Partition, *unfinished: int) -> Flow[MemoryRecord]:
+        lane: Lane[MemoryRecord] = Lane("bulk", MemorySource({}), 1, 1)
+        flow = Flow(partition, lane, span_max=100, waiting_bytes_max=1)
+        for offset in range(flow.span_max):
+            flow.tracker.register(offset)
+        for offset in {*range(flow.span_max)}.difference(unfinished):
+            flow.tracker.finish(offset)
+        return flow
+
+    def begin(self, flow: Flow[MemoryRecord], offset: int) -> Piece[MemoryRecord]:
+        piece = Piece(flow, MemoryRecord(*flow.partition, offset, b""))
+        self.rehoming.begin(piece)
+        return piece
+
+    @asynccontextmanager
+    async def looking(self) -> AsyncIterator[None]:
+        looks = asyncio.create_task(self.rehoming.look_always())
+        try:
+            yield
+        finally:
+            looks.cancel()
+            await asyncio.wait([looks])
+
+
+async def _forever() -> None:
+    await asyncio.Event().wait()
 
 
 @asynccontextmanager
@@ -142,6 +191,82 @@ async def test_what_is_to_be_done_again_is_left_to_its_successor() -> None:
         for _ in range(20):
             await asyncio.sleep(0)
         assert tries <= last + 1
+
+
+async def test_what_waits_to_be_done_again_is_let_go_when_it_has_a_successor() -> None:
+    """Else each successor in turn would wait for the same call, and be under way for as long."""
+    work = Work([b"wait", *_QUICK])
+    waits: list[asyncio.Task[None]] = []
+
+    async def handle(record: MemoryRecord) -> Awaitable[None] | None:
+        if record.value != b"wait":
+            return await work.handle(record)
+        waits.append(asyncio.create_task(_forever()))
+        return waits[-1]
+
+    async with running(work, handle=handle):
+        await until(lambda: work.committed() == 2 + len(_QUICK))
+        await until(waits[0].done)
+    assert (len(waits), work.rehomed) == (1, [0])
+
+
+async def test_nothing_behind_what_has_begun_a_moment_ago_gets_a_successor() -> None:
+    """It would free nothing: the first keeps all behind it from being committed."""
+    seen = Seen()
+    flow = seen.flow(P0, 0, 1, 2)
+    seen.begin(flow, 0)
+    seen.begin(flow, 2)
+    seen.now = 10.0
+    seen.begin(flow, 1)
+    async with seen.looking():
+        await until(lambda: bool(seen.rehomed))
+        assert seen.rehomed == [(P0, 0)]
+        seen.now = 20.0
+        await until(lambda: len(seen.rehomed) == 3)
+        await until(lambda: flow.tracker.commit_point == flow.span_max)
+
+
+async def test_successors_that_cannot_be_published_hold_up_their_partition_alone() -> None:
+    seen = Seen()
+    seen.stuck = P0
+    stuck, free = seen.flow(P0, 0), seen.flow(P1, 0)
+    seen.begin(stuck, 0)
+    seen.begin(free, 0)
+    seen.now = 10.0
+    async with seen.looking():
+        await until(lambda: free.tracker.commit_point == free.span_max)
+    assert stuck.tracker.commit_point == 0
+
+
+async def test_what_is_in_line_again_is_left_to_its_successor() -> None:
+    seen = Seen()
+    flow = seen.flow(P0, 0)
+    piece = seen.begin(flow, 0)
+    seen.now = 10.0
+    async with seen.looking():
+        await until(lambda: flow.tracker.commit_point == flow.span_max)
+    assert not seen.rehoming.goes_on(piece)
+    assert seen.rehoming.goes_on(seen.begin(flow, 0))
+
+
+async def test_what_comes_back_with_a_successor_waits_for_nothing() -> None:
+    seen = Seen()
+    flow = seen.flow(P0, 0)
+    piece = seen.begin(flow, 0)
+    seen.now = 10.0
+    async with seen.looking():
+        await until(lambda: flow.tracker.commit_point == flow.span_max)
+    waits = asyncio.create_task(seen.rehoming.wait(piece, _forever()))
+    await asyncio.wait([waits], timeout=10)
+    assert waits.cancelled()
+
+
+async def test_of_a_batch_nothing_is_let_go() -> None:
+    pump: Pump[MemoryRecord] = Pump(
+        "calls", {}, lambda records: Work([]).handle(records[0]), Poisoned(), Slots(1, {"bulk": 1}), LIMITS
+    )
+    with pytest.raises(ValueError, match="batch"):
+        pump.rehome_by(Work([]).rehome)
 
 
 async def test_what_ends_while_its_successor_is_published_is_finished_once() -> None:
