@@ -5,6 +5,9 @@ have already, so that a look costs next to nothing; and its length. Python hashe
 them, one, two or four a character: an even number of Latin letters are the bytes of half as many ideographs.
 Two texts of one length share a hash once in 2^64 times, and nobody who lacks the key can look for two that
 do. Where the key is fixed (PYTHONHASHSEED) nothing is remembered.
+
+All tenants share what is remembered: what is found in a text does not depend on whose it is. Whoever sends a
+whole text that another sent of late has it judged sooner, by milliseconds amid the waits of a queue.
 """
 
 import os
