@@ -87,7 +87,9 @@ class _Wrong(Exception):
 
 
 def entry_of(line: int, fields: Mapping[str, Any]) -> Entry | Fault:
-    """`fields`: texts of CSV or values of JSON, by column, each of COLUMNS. What is empty was not said."""
+    """`fields`: texts of CSV or values of JSON, numbers as texts, by column, each of COLUMNS. What is
+    empty was not said.
+    """
     said = {name: value for name, value in fields.items() if name not in TOLD and _is_said(value)}
     try:
         for name in REQUIRED:
@@ -154,10 +156,10 @@ def _usage(said: Mapping[str, Any]) -> Usage:
 
 
 def _dollars(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, str | int):
+    if not isinstance(value, str):
         raise _Wrong(FaultCode.VALUE_INVALID, "dollars is an amount like 0.0123")
     try:
-        return to_nanodollars(str(value))
+        return to_nanodollars(value)
     except SettingsInvalid as error:
         raise _Wrong(FaultCode.VALUE_INVALID, f"dollars: {error}") from None
 
@@ -172,9 +174,7 @@ def _uuid(said: Mapping[str, Any]) -> UUID:
 
 def _whole(said: Mapping[str, Any], name: str, least: int, most: int) -> int:
     value = said[name]
-    # Nothing that is nested becomes a text: it may be deeper than that can go.
-    is_one = isinstance(value, str | int) and not isinstance(value, bool)
-    text = str(value).strip() if is_one else ""
+    text = value.strip() if isinstance(value, str) else ""
     if _DIGITS.fullmatch(text) is None or not least <= int(text) <= most:
         raise _Wrong(
             FaultCode.VALUE_INVALID, f"{name}: {text[:40]!a} is no whole number from {least:,} to {most:,}"

@@ -143,8 +143,10 @@ def _of_json(lines: Iterable[str], before: int) -> Iterator[Entry | Fault]:
 
 def _of_object(number: int, line: str) -> Entry | Fault:
     try:
-        # Numbers with a point stay the text that they are: a float is no exact amount.
-        fields = json.loads(line, parse_float=str, parse_constant=_no_number, object_pairs_hook=_once)
+        # Numbers stay the text that they are, as in CSV: a float is no exact amount.
+        fields = json.loads(
+            line, parse_int=str, parse_float=str, parse_constant=_no_number, object_pairs_hook=_once
+        )
     except (ValueError, RecursionError) as error:
         return Fault(number, FaultCode.ROW_MALFORMED, f"no JSON: {error}")
     if not isinstance(fields, dict):

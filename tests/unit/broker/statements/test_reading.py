@@ -108,6 +108,8 @@ def test_a_number_of_json_with_a_point_is_no_float(text: str) -> None:
         (f'{{"job": "{JOB}", "run": 1, "attempt": 1, "dollars": "1", "dollars": "2"}}', "row_malformed"),
         (f'{{"job": "{JOB}", "run": 1, "attempt": 1, "cost": "1"}}', "row_malformed"),
         (f'{{"job": "{JOB}", "run": 1, "attempt": 1, "service_tier": ["flex"]}}', "row_incomplete"),
+        (f'{{"job": "{JOB}", "run": 1, "attempt": 1, "dollars": {"9" * 5_000}}}', "value_invalid"),
+        (f'{{"job": "{JOB}", "run": {"9" * 5_000}, "attempt": 1, "dollars": 1}}', "value_invalid"),
         ('{"job": ', "row_malformed"),
         ("[]", "row_malformed"),
         ("{" * 50_000, "row_malformed"),
