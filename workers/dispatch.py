@@ -11,7 +11,7 @@ How the provider is called is in `caller`, what follows an attempt in `completer
 """
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from broker.errors import NotBelieved
 from broker.identity.directory import Directory
@@ -28,9 +28,11 @@ from workers.attempts import AttemptBook, attempt_key
 from workers.call import Prepared, held, prepare
 from workers.caller import Caller
 from workers.completer import Completer
+from workers.engine.source import Partition
 from workers.judging import judging
 from workers.lease import Lease
 from workers.succession import Succession
+from workers.successors import Successors, at_home
 from workers.targets import Targets
 from workers.tools import Tools
 
@@ -60,6 +62,9 @@ class Dispatch:
         self._outlets = tools.outlets
         self._tombstones = tools.tombstones
         self._running: dict[AttemptKey, asyncio.Future[None]] = {}
+        self._successors = Successors()
+        self.assigned: Callable[[], list[Partition]] = list
+        """The partitions that this process reads."""
         self._completer = Completer(tools, attempts)
         self.caller = Caller(
             settings.retry, tools, directory, attempts, lease, targets, policy, self._completer
@@ -86,10 +91,15 @@ class Dispatch:
         key = attempt_key(inner.state)
         if (running := self._running.get(key)) is not None:
             return asyncio.shield(running)
+        if self._successors.is_through(key):
+            return None
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._running[key] = done
         try:
-            return await self._attempt(record, inner, key)
+            later = await self._attempt(record, inner, key)
+            if later is None:
+                self._successors.through(key)
+            return later
         finally:
             del self._running[key]
             done.set_result(None)
@@ -99,7 +109,10 @@ class Dispatch:
         Unavailable.
         """
         inner = self._sealer.open(record)
-        await self._producer.send(self._outlets.onward(topics.reserved(inner.state.lane), inner, inner.state))
+        lane = inner.state.lane
+        onward = self._outlets.onward(topics.reserved(lane), inner, inner.state)
+        self._successors.begin(attempt_key(inner.state))
+        await self._producer.send(at_home(onward, lane, self.assigned()))
         self._metrics.job("dispatch", "rehomed")
 
     async def _attempt(self, record: Incoming, inner: Inner, key: AttemptKey) -> Awaitable[None] | None:

@@ -148,6 +148,7 @@ class Pools:
         sharing = by_application(claims, parts.targets)
         pump = self._pump("dispatch", sources, stage.handle, slots, limits, poison, sharing)
         pump.rehome_by(stage.rehome)
+        stage.assigned = pump.partitions
         parts.targets.watch(pump.waiting)
         self._dispatching = pump
         return pump

@@ -1,15 +1,19 @@
 """One attempt, one call: whatever fails around it, and however often its record comes, in one process."""
 
 import asyncio
+from uuid import UUID
 
 import pytest
 
+from broker.providers.provider import Failed
 from broker.quota.gate import Release
 from schemas import topics
+from schemas.reasons import Failure
 from schemas.state import State
 from schemas.topics import Lane
 from tests.unit.workers.dispatching import Bench, Waiting
 from tests.unit.workers.memory import HOLD, charge, received
+from workers.engine.source import Partition
 
 
 @pytest.fixture
@@ -66,6 +70,41 @@ async def test_the_successor_of_a_record_under_way_waits_for_its_call_and_makes_
         topics.outcomes(Lane.STANDARD),
     ]
     assert len(bench.provider.calls) == 1
+
+
+async def test_a_call_that_fails_is_followed_once_though_it_has_a_successor(bench: Bench) -> None:
+    bench.provider.results.append(Failed(Failure.TIMEOUT, True, 5, None, None))
+    waiting: list[asyncio.Task[bool]] = []
+
+    async def during() -> None:
+        await bench.dispatch.rehome(bench.record)
+        waiting.append(asyncio.create_task(bench.handle(received(bench.producer.sent[-1], offset=9))))
+        await asyncio.sleep(0)
+
+    bench.provider.during = during
+    assert await bench.handle()
+    assert await waiting[0]
+    assert len(bench.producer.sent) == 2
+    assert await bench.handle(received(bench.producer.sent[0], offset=12))
+    assert len(bench.producer.sent) == 2
+
+
+@pytest.mark.parametrize(
+    ("assigned", "partitions"),
+    [
+        ([], {None}),
+        ([Partition("jobs.standard", 1), Partition("reserved.bulk", 2)], {None}),
+        ([Partition("reserved.standard", 4), Partition("reserved.standard", 1)], {1, 4}),
+    ],
+)
+async def test_a_successor_lies_where_this_process_reads(
+    bench: Bench, assigned: list[Partition], partitions: set[int | None]
+) -> None:
+    bench.dispatch.assigned = lambda: assigned
+    for number in range(20):
+        bench.bring(job_id=UUID(int=number))
+        await bench.dispatch.rehome(bench.record)
+    assert {record.partition for record in bench.producer.sent} == partitions
 
 
 async def test_an_attempt_of_a_job_that_has_ended_gives_its_hold_back(bench: Bench) -> None:
