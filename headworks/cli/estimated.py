@@ -29,21 +29,6 @@ MonthOption = Annotated[
 ]
 CsvOption = Annotated[bool, typer.Option("--csv", help="Write CSV, for spreadsheets.")]
 
-_ESTIMATED = (
-    "application",
-    "job",
-    "run",
-    "attempt",
-    "project",
-    "target",
-    "model",
-    "price_version",
-    "verdict",
-    "reason",
-    "charged_nanodollars",
-    "month",
-    "charged_at",
-)
 _CORRECTIONS = (
     "application",
     "job",
@@ -80,13 +65,13 @@ def estimated(
     the provider's in the ledger: find a call by its target, model, time and tokens. Amounts are whole
     nanodollars: a billion of them are one dollar.
     """
+    from broker.statements.entries import REQUIRED, TOLD
 
     def rows(source: "Estimated", of: dict[str, int | None]) -> "AsyncIterator[Sequence[EstimatedRow]]":
         return source.waiting(**of)
 
-    _show(
-        rows, _estimated_record, _ESTIMATED, _estimated_table, project, month, as_csv=as_csv, as_json=as_json
-    )
+    columns = ("application", *REQUIRED, *TOLD)
+    _show(rows, _estimated_record, columns, _estimated_table, project, month, as_csv=as_csv, as_json=as_json)
 
 
 def corrections(
