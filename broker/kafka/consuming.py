@@ -23,6 +23,7 @@ from faststream.kafka import KafkaBroker
 from faststream.security import BaseSecurity, SASLPlaintext, SASLScram256, SASLScram512
 
 from broker.errors import KafkaUnavailable
+from broker.kafka.arrivals import Arrivals
 from broker.kafka.connection import client_options
 from broker.kafka.ending import stop_consumer
 from broker.kafka.raw_batch import Broken, Record
@@ -137,6 +138,7 @@ class GroupSource:
         self._salvage = Salvage(settings)
         self._silence_ms = settings.fetch_wait_ms_max + _SILENCE_MS
         self._assigned_ms: dict[Place, int] = {}
+        self._arrivals: Arrivals | None = None
         self._subscriber = broker.subscriber(
             *topics,
             pattern=pattern,
@@ -161,6 +163,9 @@ class GroupSource:
         await _translated(self._subscriber.start())
 
     async def stop(self) -> None:
+        if self._arrivals is not None:
+            self._arrivals.close()
+            self._arrivals = None
         if self._subscriber.consumer is not None:
             await stop_consumer(self._subscriber.consumer)
         await self._subscriber.stop()
@@ -187,9 +192,8 @@ class GroupSource:
         partition = TopicPartition(*place)
         narrow = place in self._narrow
         try:
-            fetched = await consumer.getmany(
-                partition, timeout_ms=wait_ms, max_records=1 if narrow else records_max
-            )
+            await self._arrivals_of(consumer).wait(partition, wait_ms / 1000)
+            fetched = await consumer.getmany(partition, max_records=1 if narrow else records_max)
         except NoOffsetForPartitionError:
             await consumer.seek_to_beginning(partition)
             return Batch(())
@@ -265,6 +269,11 @@ class GroupSource:
             return None
         end: int | None = consumer.highwater(partition)
         return end
+
+    def _arrivals_of(self, consumer: AIOKafkaConsumer) -> Arrivals:
+        if self._arrivals is None:
+            self._arrivals = Arrivals(consumer)
+        return self._arrivals
 
     def _consumer(self) -> AIOKafkaConsumer:
         consumer = self._subscriber.consumer
