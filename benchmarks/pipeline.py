@@ -15,6 +15,7 @@ import uvloop
 
 from benchmarks import load, memory, relay, report
 from benchmarks.plant import GROUPS, Plant, plant, say
+from benchmarks.stolen import stolen
 from headworks.client import Client
 from tests.stack import SimulatorProcess, WorkerProcess
 
@@ -61,11 +62,15 @@ async def _pipeline(options: argparse.Namespace, works: Plant) -> dict[str, Any]
         say("warming up")
         await load.at_once(client, request, WARM_UP_JOBS, options.in_flight)
         say(f"throughput: {options.jobs:,} jobs")
-        throughput = await _throughput(options, client, request, [*works.workers, works.provider])
+        with stolen() as taken:
+            throughput = await _throughput(options, client, request, [*works.workers, works.provider])
+        throughput["stolen"] = taken.share
         latencies = []
         for rate in RATES_PER_S:
             say(f"latency at {rate} jobs a second")
-            latencies.append((await load.paced(client, request, rate, options.seconds))._asdict())
+            with stolen() as taken:
+                latency = await load.paced(client, request, rate, options.seconds)
+            latencies.append(latency._asdict() | {"stolen": taken.share})
         say(f"memory with {options.calls:,} calls in flight")
         held = await memory.measure(client, works, options.calls) if options.calls else None
     return {"latency": latencies, "throughput": throughput, "memory": held}
@@ -116,6 +121,10 @@ def _rows(figures: Mapping[str, Any]) -> list[tuple[str, str, str]]:
                 f"floor {bare['p50_ms']:.1f} / {bare['p99_ms']:.1f} ms",
             )
         )
+    parts = [throughput, *figures["latency"]]
+    if all(part["stolen"] is not None for part in parts):
+        shares = ", ".join(f"{part['stolen']:.0%}" for part in parts)
+        rows.append(("of the machine, taken by its host during these", shares, ""))
     rows += [
         (f"CPU a job: {name}", f"{cpu:,.0f} µs", "") for name, cpu in throughput["cpu_us_per_job"].items()
     ]
