@@ -18,8 +18,15 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from tests.services import KafkaServer, PostgresServer, RedisServer, ServerUnavailable, install
 from tests.services.process import LocalProcess, wait_until_gone
 from tests.services.programs import Program, find_java
+from tests.services.server import free_port
 
 DEADLINE_S = 30
+
+
+def test_no_port_is_given_twice() -> None:
+    """Two servers that are about to start would take it from each other."""
+    ports = [free_port() for _ in range(500)]
+    assert len(set(ports)) == len(ports)
 
 
 class TestKafka:

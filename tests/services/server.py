@@ -18,6 +18,8 @@ HOST = "127.0.0.1"
 _PORTS = range(20_000, 32_000)
 """Below the ports that systems hand out to outgoing connections: one of these could take a stopped server's
 place, or a client that keeps trying could even connect to itself."""
+_given: set[int] = set()
+"""By this process."""
 
 
 class Server(ABC):
@@ -121,11 +123,13 @@ class Server(ABC):
 
 
 def free_port() -> int:
-    """A port of the loopback interface that nobody listens on."""
-    for port in random.sample(_own_ports(), k=100):
+    """A port of the loopback interface that nobody listens on, nor was given before: they may be about to."""
+    ports = [port for port in _own_ports() if port not in _given]
+    for port in random.sample(ports, k=len(ports)):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if _binds(probe, port):
+                _given.add(port)
                 return port
     raise ServerUnavailable(f"no free port between {_PORTS.start} and {_PORTS.stop - 1}")
 
