@@ -13,7 +13,7 @@ How the provider is called is in `caller`, what follows an attempt in `completer
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
-from broker.errors import NotBelieved
+from broker.errors import LeaseLost, NotBelieved
 from broker.identity.directory import Directory
 from broker.policy.decide import AnswerPolicy
 from broker.quota.gate import Granted, Release, StartRequest
@@ -169,9 +169,13 @@ class Dispatch:
         """With the intent on record. Under a hold that lapsed nothing is called: RESERVE takes another.
 
         To write the intent and start the hold may have taken long, so what bars a call is looked at again.
+        Past the lease another may have taken the attempt over: then what the ledger says decides, as of any
+        record that comes again. Raises LeaseLost.
         """
         await self._keep_record(record, key)
         is_held = await self._start_hold(inner.state)
+        if not self._lease.held_since(incarnation):
+            raise LeaseLost("the worker's lease ran out before the call")
         self._forget(key)
         bar = self._certain_bar(inner.state) if is_held else Failure.HOLD_LAPSED
         if bar is not None:

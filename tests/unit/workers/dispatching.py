@@ -154,10 +154,15 @@ class OneProject:
 
 
 class HeldLease:
-    incarnation = "0" * 32
+    def __init__(self) -> None:
+        self.incarnation = "0" * 32
 
     def held_since(self, incarnation: str) -> bool:
-        return True
+        return incarnation == self.incarnation
+
+    def lose(self) -> None:
+        """The process stands still past its lease, and joins anew."""
+        self.incarnation = "1" * 32
 
 
 class Waiting:
@@ -174,6 +179,7 @@ class Bench:
         the targets as ours does, and by `later_s`.
         """
         self.ledger = Ledger()
+        self.lease = HeldLease()
         self.provider = Provider()
         self.producer = MemoryProducer()
         self.later_s = 0.0
@@ -194,7 +200,7 @@ class Bench:
             cast(Directory, OneProject()),
             cast(AttemptBook, self.ledger),
             cast(Succession, Waiting()),
-            cast(Lease, HeldLease()),
+            cast(Lease, self.lease),
             self.targets,
             policy or Unrestricted(),
         )

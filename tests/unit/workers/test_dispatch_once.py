@@ -7,12 +7,14 @@ import pytest
 
 from broker.providers.provider import Failed
 from broker.quota.gate import Release
+from broker.store.attempts import VerdictRow
 from schemas import topics
 from schemas.reasons import Failure
 from schemas.state import State
 from schemas.topics import Lane
 from tests.unit.workers.dispatching import Bench, Waiting
-from tests.unit.workers.memory import HOLD, charge, received
+from tests.unit.workers.memory import HOLD, NOW_MS, charge, received
+from workers.attempts import attempt_key
 from workers.engine.source import Partition
 
 
@@ -49,6 +51,30 @@ async def test_two_records_of_one_attempt_at_one_time_make_one_call(bench: Bench
     done = await asyncio.gather(bench.handle(), bench.handle())
     assert True in done
     assert len(bench.provider.calls) == 1
+
+
+@pytest.mark.parametrize("is_taken_over", [True, False])
+async def test_past_its_lease_a_process_calls_nobody_though_it_has_begun(
+    bench: Bench, is_taken_over: bool
+) -> None:
+    """It stood still between its intent and the call."""
+    lost = charge(verdict="unknown")
+
+    def stand_still() -> None:
+        bench.lease.lose()
+        bench.ledger.owner_alive = False
+        if is_taken_over:
+            key = attempt_key(bench.open().state)
+            bench.ledger.verdicts.append(VerdictRow(*key, "unknown", "worker_lost", lost, NOW_MS, NOW_MS))
+
+    bench.ledger.slow = stand_still
+    assert await bench.handle()
+    assert bench.provider.calls == []
+    assert [(verdict.kind, verdict.reason) for verdict in bench.ledger.verdicts] == [
+        ("unknown", "worker_lost")
+    ]
+    assert [record.topic for record in bench.producer.sent] == [topics.admitted(Lane.STANDARD)]
+    assert bench.last.attempt == 2
 
 
 async def test_the_successor_of_a_record_under_way_waits_for_its_call_and_makes_none(bench: Bench) -> None:
