@@ -15,6 +15,8 @@ def tokenize(lower: str) -> list[str]:
     if not lower.isascii():
         lower = _WIDE_SIGNS.sub(" ", _WIDE_ENDS.sub(END, lower))
     signs = lower.encode(errors="replace").translate(_TABLE, b"'")
-    while b".." in signs:
-        signs = signs.replace(b"..", b".")
-    return signs.replace(b".", b" . ").decode().split()
+    first, *others = signs.split(b".")
+    if not others:
+        return signs.decode().split()
+    *between, last = others
+    return b" . ".join((first, *filter(None, between), last)).decode().split()

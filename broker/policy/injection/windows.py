@@ -44,7 +44,7 @@ class Segment:
     start: int
     text: str
     words: list[str]
-    symbols: list[str]
+    symbols: Sequence[str]
     """Of the words, one each."""
     letters: list[str]
     """Of the words that have a concept, one each. Lists: a character beyond Latin-1 is made, and hashed, each
