@@ -6,7 +6,9 @@ text is slower: it makes a new state at nearly every word of a new text.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import reduce
 from itertools import chain
+from operator import or_
 from typing import NamedTuple
 
 from broker.policy.injection.lexicon import END, PLAIN, Lexicon
@@ -14,6 +16,8 @@ from broker.policy.injection.patterns import automaton, begins, over_symbols, ra
 
 _MEMORY_BYTES = 8 << 20
 _NEEDS = 3
+_ORDERED_MAX = 96
+"""Symbols of a sentence; in a longer one nearly every need stands somewhere before and behind every other."""
 
 _Stretch = tuple[int, int]
 
@@ -111,7 +115,10 @@ class Steps:
         start = state = 0
         for sentence in symbols.split(END):
             stop = start + len(sentence)
-            for met in filter(None, map(met_of, each[start:stop])):
+            mets: Iterable[int] = map(met_of, each[start:stop])
+            if stop - start > _ORDERED_MAX:
+                mets = [reduce(or_, map(met_of, set(each[start:stop])))] * _NEEDS
+            for met in filter(None, mets):
                 state |= (state << width | entry) & met
             done = (state >> shift | always) & staying
             if done and sentence:

@@ -41,7 +41,7 @@ class Lexicon:
         """One symbol a word: PLAIN for a word without concept, END for the end of a sentence."""
         if len(words) < 2:
             return [self._symbols[word] for word in words]
-        symbols: tuple[str, ...] = itemgetter(*words)(self._symbols)  # of two or more; the quickest by a third
+        symbols: tuple[str, ...] = itemgetter(*words)(self._symbols)  # `map` takes half as long again
         return symbols
 
     def letters(self, symbols: Iterable[str]) -> list[str]:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from broker.policy.injection import lexicon, rules
-from broker.policy.injection.lexicon import PLAIN, Lexicon
+from broker.policy.injection.lexicon import END, PLAIN, Lexicon
 from broker.policy.injection.patterns import automaton, over_symbols, stays
 from broker.policy.injection.rules import RulePack
 from broker.policy.injection.text_rules import loosened
@@ -103,6 +103,15 @@ def test_sentence_by_sentence_finds_what_the_whole_text_holds(symbols: str) -> N
     assert sorted(pack.find("", symbols).rules) == list(matching("", symbols))
 
 
+@given(texts_of_symbols(), st.integers(90, 300))
+@settings(deadline=None, max_examples=60)
+def test_a_sentence_of_many_words_hides_no_rule(symbols: str, size: int) -> None:
+    pack, _ = loaded()
+    one = symbols.replace(END, PLAIN)
+    long = f"{symbols}{END}{one.ljust(size, PLAIN)}{one[::-1]}{END}{symbols}"
+    assert sorted(pack.find("", long).rules) == list(matching("", long))
+
+
 @given(texts_of_symbols(), st.integers(0, 60), st.integers(1, 60))
 @settings(deadline=None, max_examples=60)
 def test_within_a_part_those_match_that_match_the_part_alone(symbols: str, start: int, size: int) -> None:
@@ -117,7 +126,7 @@ def test_within_a_part_those_match_that_match_the_part_alone(symbols: str, start
 def test_words_that_are_not_known_are_kept_within_bounds() -> None:
     words = lexicon.load()
     before = len(words._symbols)
-    assert words.symbols(["zzzz", "zzzz", "z" * 100]) == [PLAIN] * 3
+    assert list(words.symbols(["zzzz", "zzzz", "z" * 100])) == [PLAIN] * 3
     assert len(words._symbols) == before + 1
     words.symbols([f"z{number}" for number in range(20_000)])
     assert len(words._symbols) < 20_000
