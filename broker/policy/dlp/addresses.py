@@ -12,6 +12,8 @@ from broker.policy.dlp.cues import Cues
 from broker.policy.dlp.scanning import DIGIT, WORD, View, pattern
 from broker.policy.dlp.spans import Kind, Span
 
+DIGITS_MIN = 1
+"""Fewer are none."""
 _V4 = pattern(r"\b[0-9]+\.[0-9]+\.[0-9]+(?:\.[0-9]+)+\b")
 """Longer chains of numbers too: their parts are no addresses."""
 _QUAD_BYTES_MAX = 15
@@ -50,7 +52,7 @@ _NEAR_BYTES = 24
 def find(view: View) -> Iterator[Span]:
     if view.digits >= 4 and view.data.count(b".") >= 3:
         yield from _v4(view.data)
-    if view.digits and view.data.count(b":") >= 2:
+    if view.data.count(b":") >= 2:
         yield from _v6(view.data)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from itertools import islice
 from types import MappingProxyType
 
-from broker.policy.dlp import addresses, cards, credentials, emails, ibans, ssns
+from broker.policy.dlp import addresses, cards, credentials, emails, ibans, phones, ssns
 from broker.policy.dlp.customers import Dictionary, Expression, utf8
 from broker.policy.dlp.errors import DlpRulesInvalid, TooMuchFound
 from broker.policy.dlp.phones import Phones
@@ -85,8 +85,9 @@ class Finder:
 
     def _searched(self, shown: View) -> list[Span]:
         found: list[Span] = []
-        for detector in self._detectors:
-            found += _bounded(detector(shown))
+        for digits_min, detector in self._detectors:
+            if shown.digits >= digits_min:
+                found += _bounded(detector(shown))
         return found
 
 
@@ -97,14 +98,15 @@ def _bounded(spans: Iterator[Span]) -> list[Span]:
     return found
 
 
-def _detectors(kinds: frozenset[Kind], regions: Collection[str]) -> tuple[_Detector, ...]:
-    of_kind: tuple[tuple[Kind, _Detector], ...] = (
-        (Kind.EMAIL, emails.find),
-        (Kind.IP_ADDRESS, addresses.find),
-        (Kind.CREDIT_CARD, cards.find),
-        (Kind.IBAN, ibans.find),
-        (Kind.US_SSN, ssns.find),
-        (Kind.PHONE, Phones(regions).find),
-        (Kind.SECRET, credentials.find),
+def _detectors(kinds: frozenset[Kind], regions: Collection[str]) -> tuple[tuple[int, _Detector], ...]:
+    """Each with how many digits there are at least in a text in which it finds something."""
+    of_kind: tuple[tuple[Kind, int, _Detector], ...] = (
+        (Kind.EMAIL, 0, emails.find),
+        (Kind.IP_ADDRESS, addresses.DIGITS_MIN, addresses.find),
+        (Kind.CREDIT_CARD, cards.DIGITS_MIN, cards.find),
+        (Kind.IBAN, ibans.DIGITS_MIN, ibans.find),
+        (Kind.US_SSN, ssns.DIGITS_MIN, ssns.find),
+        (Kind.PHONE, phones.DIGITS_MIN, Phones(regions).find),
+        (Kind.SECRET, 0, credentials.find),
     )
-    return tuple(detector for kind, detector in of_kind if kind in kinds)
+    return tuple((digits_min, detector) for kind, digits_min, detector in of_kind if kind in kinds)

@@ -17,7 +17,8 @@ from broker.policy.dlp.spans import Kind, Span
 CHECKED_MAX = 2_000
 """In one text; of what is written like a number beyond, nothing more is asked."""
 _NUMBER_BYTES = 28
-_DIGITS_MIN, _DIGITS_MAX = 7, 18
+DIGITS_MIN, _DIGITS_MAX = 7, 18
+"""Fewer are none."""
 """Of E.164's 15 and a prefix."""
 _NATIONAL_DIGITS_MAX = 13
 """Plans such as Germany's allow more, which nobody has."""
@@ -88,8 +89,6 @@ class Phones:
         self._beginnings = _beginnings(self._plans)
 
     def find(self, view: View) -> Iterator[Span]:
-        if view.digits < _DIGITS_MIN:
-            return
         data, at, checks = view.data, 0, iter(range(CHECKED_MAX))
         while match := self._beginnings.search(data, at):
             start = match.start()
@@ -146,7 +145,7 @@ def _guess(data: bytes, start: int, end: int) -> _Guess | None:
     if not ends_word(data, end) or _TOO_OPEN.search(written) or _DATE.fullmatch(written):
         return None
     digits = written.replace(b"(0)", b"").translate(None, b" ().-/+").decode("ascii")
-    if not _DIGITS_MIN <= len(digits) <= _DIGITS_MAX:
+    if not DIGITS_MIN <= len(digits) <= _DIGITS_MAX:
         return None
     return _Guess(start, end, written, digits, b"+" in written[:3])
 

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from broker.policy.dlp import addresses, cards, ibans, phones, ssns
 from broker.policy.dlp.errors import DlpRulesInvalid, TooMuchFound
-from broker.policy.dlp.finder import FOUND_MAX, Finder
+from broker.policy.dlp.finder import FOUND_MAX, REGIONS, Finder
 from broker.policy.dlp.replacing import redact, restore, tokenize
 from broker.policy.dlp.scanning import seen, view
 from broker.policy.dlp.spans import Kind, Span, cover, settle, settle_by_type
@@ -55,6 +56,19 @@ def test_nothing_that_was_found_is_left(text: str) -> None:
     for piece in [*kept, text[last:]]:
         assert pieces.startswith(piece, at)
         at = pieces.find("]", at + len(piece)) + 1
+
+
+@given(st.one_of(TEXTS, st.text(alphabet="0123456789+-.() :abDESN")))
+def test_with_fewer_digits_than_it_takes_nothing_is_found(text: str) -> None:
+    shown = view(text)
+    for digits_min, find in (
+        (addresses.DIGITS_MIN, addresses.find),
+        (cards.DIGITS_MIN, cards.find),
+        (ibans.DIGITS_MIN, ibans.find),
+        (phones.DIGITS_MIN, phones.Phones(REGIONS).find),
+        (ssns.DIGITS_MIN, ssns.find),
+    ):
+        assert shown.digits >= digits_min or not list(find(shown))
 
 
 @given(TEXTS)
