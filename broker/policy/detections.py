@@ -72,7 +72,7 @@ def detect(
         ids.update(id_ for id_, _ in hits)
         if found.score > score:
             score, leading = found.score, hits
-    types = Counter(span.type for found_in in spans.values() for span in found_in)
+    types = Counter([span.type for found_in in spans.values() for span in found_in]) if spans else {}
     return Detections(
         scores=tuple(sorted(scores.items())),
         hits=tuple(leading),

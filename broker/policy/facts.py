@@ -80,10 +80,10 @@ class Facts:
         messages = self.request.get("messages") or ()
         contents = [content for message in messages if isinstance(content := message.get("content"), list)]
         return Shape(
-            chars=sum(lengths),
-            chars_longest=max(lengths, default=0),
-            roles=tuple(sorted({message["role"] for message in messages})),
-            parts=Counter(part["type"] for content in contents for part in content),
+            sum(lengths),
+            max(lengths, default=0),
+            tuple(sorted({message["role"] for message in messages})),
+            Counter(part["type"] for content in contents for part in content) if contents else {},
         )
 
 

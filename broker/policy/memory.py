@@ -13,6 +13,7 @@ whole text that another sent of late has it judged sooner, by milliseconds amid 
 import os
 import sys
 from collections import OrderedDict
+from contextlib import suppress
 from typing import Generic, TypeVar
 
 Found = TypeVar("Found")
@@ -27,11 +28,11 @@ class Memory(Generic[Found]):
 
     def of(self, text: str) -> Found | None:
         key = _key(text)
-        try:
-            self._found.move_to_end(key)
-        except KeyError:
-            return None
-        return self._found.get(key)  # another thread may have forgotten it
+        found = self._found.get(key)
+        if found is not None:
+            with suppress(KeyError):  # another thread may have forgotten it
+                self._found.move_to_end(key)
+        return found
 
     def keep(self, text: str, found: Found) -> None:
         if not self._texts_max:

@@ -29,10 +29,11 @@ def passages(texts: Sequence[Text]) -> Iterator[tuple[Role, str]]:
     names = [text for text in texts if _is_name(text)]
     for role in _roles(names):
         yield role, " ".join(dict.fromkeys(text.text for text in names if text.role == role))
-    others = [text for text in texts if not _is_name(text)]
+    others = [text for text in texts if not _is_name(text)] if names else texts
     if len(others) <= ALONE_MAX:
-        yield from ((text.role, text.text) for text in others)
-        yield from ((run[0].role, _joined(run)) for run in runs(others))
+        yield from [(text.role, text.text) for text in others]
+        if len(others) > 1:
+            yield from ((run[0].role, _joined(run)) for run in runs(others))
         return
     yield from ((text.role, text.text) for text in others if len(text.text) > SHORT_CHARS_MAX)
     for role in _roles(others):

@@ -61,7 +61,7 @@ def spot(
     distinct = {text.text for text in texts}
     known = _each(distinct, finder) if remembered is None else _recalled(distinct, finder, remembered)
     found = {text: list(known[text.text]) for text in texts if known[text.text]}
-    for run in runs(texts):
+    for run in runs(texts) if len(texts) > 1 else ():
         near = {text: _at_edges(text, found.get(text, ())) for text in run}
         for text, span in _new(_of_run(run, finder), near):
             found.setdefault(text, []).append(span)

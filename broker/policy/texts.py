@@ -55,9 +55,9 @@ def texts(request: Mapping[str, Any]) -> Iterator[Text]:
         yield from _message(message, ("messages", position))
     yield from _inputs(request.get("input"))
     yield from _definitions(request)
-    yield from _strings(request.get("metadata"), ("metadata",), "metadata")
-    yield from _strings(request.get("user"), ("user",), "metadata")
-    yield from _strings(request.get("stop"), ("stop",), "metadata")
+    for field in ("metadata", "user", "stop"):
+        if (given := request.get(field)) is not None:
+            yield from _strings(given, (field,), "metadata")
 
 
 def json_path(path: Path) -> str:
