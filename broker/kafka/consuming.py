@@ -137,7 +137,7 @@ class GroupSource:
         self._salvaged: dict[Place, deque[Record | Broken]] = {}
         self._salvage = Salvage(settings)
         self._silence_ms = settings.fetch_wait_ms_max + _SILENCE_MS
-        self._assigned_ms: dict[Place, int] = {}
+        self._silent_from_ms: dict[Place, int] = {}
         self._arrivals: Arrivals | None = None
         self._subscriber = broker.subscriber(
             *topics,
@@ -175,7 +175,7 @@ class GroupSource:
         """A new assignment starts at the committed offset, and knows nothing of the last one."""
         self._salvaged.pop(place, None)
         self._narrow.discard(place)
-        self._assigned_ms[place] = _now_ms()
+        self._silent_from_ms[place] = _now_ms()
 
     async def fetch(self, place: Place, records_max: int, wait_ms: int) -> Batch:
         """One partition a call: a decode error is then known to be this partition's alone.
@@ -209,7 +209,9 @@ class GroupSource:
             await self._narrow_down(place, narrow=narrow)
         else:
             records = fetched.get(partition, ())
-            if not records:
+            if records:
+                self._silent_from_ms[place] = _now_ms()
+            else:
                 self._check_answered(consumer, place)
             return Batch(records)
         return Batch(())
@@ -246,10 +248,12 @@ class GroupSource:
         return Batch(records, unreadable)
 
     def _check_answered(self, consumer: AIOKafkaConsumer, place: Place) -> None:
+        """While records lie in the client, as long as nobody takes them, their leader is not asked."""
         partition = TopicPartition(*place)
         if partition not in consumer.assignment():
             return
-        answered_ms = consumer.last_poll_timestamp(partition) or self._assigned_ms.get(place, 0)
+        polled_ms = consumer.last_poll_timestamp(partition) or 0
+        answered_ms = max(polled_ms, self._silent_from_ms.get(place, 0))
         if _now_ms() - answered_ms > self._silence_ms:
             raise KafkaUnavailable("the partition's leader does not answer")
 

@@ -10,6 +10,7 @@ from aiokafka.errors import KafkaError
 from confluent_kafka import Producer as ConfluentProducer
 
 from broker.errors import KafkaUnavailable
+from broker.kafka import consuming
 from broker.kafka.consuming import Batch, GroupSource, Place, Unread, stream_broker
 from broker.kafka.producing import Producer
 from broker.records import Outgoing
@@ -20,6 +21,7 @@ from tests.stack.batches import BAD_KEY, send_batch
 from tests.stack.waiting import until
 
 WAIT_MS = 200
+MINUTE_MS = 60_000
 EMPTY_ROUNDS_MAX = 150
 
 
@@ -137,6 +139,31 @@ async def test_an_empty_partition_gives_nothing_and_others_are_left_alone(
             assert _contents(await joined.source.fetch(empty, 10, WAIT_MS)) == []
         assert await joined.read(full, 1) == [b"x"]
         assert joined.source.end(full) == 1
+
+
+async def test_records_that_nobody_took_for_long_are_no_silence_of_their_leader(
+    settings: KafkaSettings,
+    make_topic: MakeTopic,
+    producer: Producer,
+    group: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The leader is not asked while they lie in the client. From then on it is to answer."""
+    topic = await make_topic(1)
+    place = Place(topic, 0)
+    late_ms = 0
+    now_ms = consuming._now_ms
+    monkeypatch.setattr(consuming, "_now_ms", lambda: now_ms() + late_ms)
+    await send(producer, topic, b"x")
+    async with member(settings, group, topic) as joined:
+        await joined.owns(place)
+        await joined.read(place, 0)
+        late_ms = MINUTE_MS
+        assert await joined.read(place, 1) == [b"x"]
+        assert _contents(await joined.source.fetch(place, 10, WAIT_MS)) == []
+        late_ms = 2 * MINUTE_MS
+        with pytest.raises(KafkaUnavailable):
+            await joined.source.fetch(place, 10, WAIT_MS)
 
 
 async def test_a_header_key_that_is_not_utf8_costs_its_own_record_alone(
