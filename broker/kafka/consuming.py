@@ -163,12 +163,15 @@ class GroupSource:
         await _translated(self._subscriber.start())
 
     async def stop(self) -> None:
-        if self._arrivals is not None:
-            self._arrivals.close()
-            self._arrivals = None
-        if self._subscriber.consumer is not None:
-            await stop_consumer(self._subscriber.consumer)
-        await self._subscriber.stop()
+        """Who waits for records is let go last, when there is no consumer that could be waited for again."""
+        try:
+            if self._subscriber.consumer is not None:
+                await stop_consumer(self._subscriber.consumer)
+            await self._subscriber.stop()
+        finally:
+            if self._arrivals is not None:
+                self._arrivals.close()
+                self._arrivals = None
         await self._salvage.close()
 
     def _begin(self, place: Place) -> None:

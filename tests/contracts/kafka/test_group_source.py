@@ -1,5 +1,6 @@
 """One member of a consumer group: what it reads, what it passes over, what it commits."""
 
+import asyncio
 import uuid
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
@@ -18,7 +19,7 @@ from broker.settings import KafkaSettings
 from tests.contracts.kafka.conftest import MakeTopic
 from tests.services.server import free_port
 from tests.stack.batches import BAD_KEY, send_batch
-from tests.stack.waiting import until
+from tests.stack.waiting import DEADLINE_S, until
 
 WAIT_MS = 200
 MINUTE_MS = 60_000
@@ -164,6 +165,27 @@ async def test_records_that_nobody_took_for_long_are_no_silence_of_their_leader(
         late_ms = 2 * MINUTE_MS
         with pytest.raises(KafkaUnavailable):
             await joined.source.fetch(place, 10, WAIT_MS)
+
+
+async def test_who_waits_for_records_is_told_when_the_source_stops(
+    settings: KafkaSettings, make_topic: MakeTopic, producer: Producer, group: str
+) -> None:
+    topic = await make_topic(1)
+    place = Place(topic, 0)
+    has_read = asyncio.Event()
+
+    async def read_on(source: GroupSource) -> None:
+        while True:
+            if (await source.fetch(place, 10, 10 * MINUTE_MS)).records:
+                has_read.set()
+
+    await send(producer, topic, b"x")
+    async with member(settings, group, topic) as joined:
+        await joined.owns(place)
+        reading = asyncio.create_task(read_on(joined.source))
+        await asyncio.wait_for(has_read.wait(), DEADLINE_S)
+    with pytest.raises(KafkaUnavailable):
+        await asyncio.wait_for(reading, DEADLINE_S)
 
 
 async def test_a_header_key_that_is_not_utf8_costs_its_own_record_alone(
