@@ -113,6 +113,8 @@ def simulate(
     try:
         failure = uvloop.run(_serve(provider, as_json=as_json))
     except OSError as error:
+        if error.filename is not None:
+            _leave(f"{error.filename} cannot be written: {error.strerror}")
         _leave(f"the simulated provider cannot start at {host}:{port}: {error.strerror or error}")
     if failure is not None:
         _leave(f"the call log cannot be written any more, so the provider has stopped: {failure}")

@@ -69,6 +69,13 @@ def test_a_log_that_fails_stops_it() -> None:
     assert "error [simulator_failed]: the call log cannot be written any more" in err
 
 
+def test_a_log_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    log = tmp_path / "none" / "calls.jsonl"
+    code, output = invoke("--port", "0", "--log", str(log))
+    assert code == 1
+    assert output == f"error [simulator_failed]: {log} cannot be written: No such file or directory\n"
+
+
 def invoke(*options: str) -> tuple[int, str]:
     app = typer.Typer()
     app.command()(simulate)
