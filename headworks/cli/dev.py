@@ -1,6 +1,9 @@
 """`headworks dev`: everything in one process, on embedded parts."""
 
+import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -89,7 +92,8 @@ def dev(
                 await stop.wait()
                 typer.echo("\nStopping...", err=True)
 
-    run(main())
+    with _alone():
+        run(main())
 
 
 def _make_folder() -> None:
@@ -103,6 +107,27 @@ def _make_folder() -> None:
         writable = False
     if not writable:
         raise SettingsInvalid(f"{_FOLDER.absolute()} cannot be written: go to a folder of your own")
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """A second one would take the place of the first in `dev.env`, and leave none at its end.
+
+    Raises SettingsInvalid.
+    """
+    from broker.errors import SettingsInvalid
+
+    folder = os.open(_FOLDER, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise SettingsInvalid(
+                "a `headworks dev` runs in this folder already: use that one, or start this in another folder"
+            ) from None
+        yield
+    finally:
+        os.close(folder)
 
 
 class _Announced:

@@ -1,5 +1,7 @@
 """What keeps `headworks dev`, `demo` and `worker` from starting is said before anything is started."""
 
+import fcntl
+import os
 from pathlib import Path
 
 import pytest
@@ -21,6 +23,17 @@ def test_dev_needs_a_folder_to_say_where_it_is(invoke: Invoke, tmp_path: Path) -
     assert result.exit_code == 1
     assert result.stderr.startswith("error [settings_invalid]: ")
     assert ".headworks cannot be written" in result.stderr
+
+
+def test_dev_is_alone_in_its_folder(invoke: Invoke, tmp_path: Path) -> None:
+    (tmp_path / ".headworks").mkdir()
+    first = os.open(tmp_path / ".headworks", os.O_RDONLY)
+    fcntl.flock(first, fcntl.LOCK_EX)
+    result = invoke("dev --health-port 0")
+    os.close(first)
+    assert result.exit_code == 1
+    assert result.stderr.startswith("error [settings_invalid]: ")
+    assert "runs in this folder already" in result.stderr
 
 
 def test_demo_needs_a_folder_for_the_answers(invoke: Invoke, tmp_path: Path) -> None:
