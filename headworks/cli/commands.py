@@ -107,10 +107,13 @@ COMMANDS = {
 
 _NO_TEXT: Final = "surrogates not allowed"
 """What Python says of bytes that came from outside and are no UTF-8 (PEP 383)."""
+_FILE_UNUSABLE: Final = "file_unusable"
 
 
 class CommandTable(Group):
-    """The group at the top. An error of ours leaves as one line on standard error, and exit status 1."""
+    """The group at the top. An error of ours, and a file that the system does not let a command use, leave as
+    one line on standard error, and exit status 1.
+    """
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -132,6 +135,11 @@ class CommandTable(Group):
             if error.reason != _NO_TEXT:
                 raise
             typer.echo("error [settings_invalid]: an argument or a variable is not UTF-8", err=True)
+            raise typer.Exit(1) from None
+        except OSError as error:
+            if error.filename is None:
+                raise
+            typer.echo(f"error [{_FILE_UNUSABLE}]: {error.filename}: {error.strerror}", err=True)
             raise typer.Exit(1) from None
 
 

@@ -77,7 +77,9 @@ def run(
 
 def _check(options: "Options") -> None:
     if options.source is not None and not options.source.is_file():
-        raise typer.BadParameter(f"{options.source} is not a file", param_hint="INPUT.jsonl")
+        raise typer.BadParameter(
+            f"{options.source} is not a file; `-` reads a pipe", param_hint="INPUT.jsonl"
+        )
     named = [options.output, options.errors, *([options.source] if options.source else [])]
     if len({path.resolve() for path in named}) < len(named):
         raise typer.BadParameter("input, output and errors must be three files", param_hint="--output")

@@ -11,11 +11,15 @@ from schemas.topics import Lane
 Source = Annotated[
     str, typer.Argument(metavar="INPUT.jsonl", help="Requests, one a line; `-` is standard input.")
 ]
-Output = Annotated[Path, typer.Option("--output", "-o", metavar="OUT.jsonl", help="Where the answers go.")]
+Output = Annotated[
+    Path,
+    typer.Option("--output", "-o", metavar="OUT.jsonl", dir_okay=False, help="Where the answers go."),
+]
 Errors = Annotated[
     Path | None,
     typer.Option(
         metavar="FILE",
+        dir_okay=False,
         help="Where refusals, failures and malformed lines go. Without it, OUT.errors.jsonl.",
     ),
 ]

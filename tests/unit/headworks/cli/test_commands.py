@@ -30,6 +30,7 @@ HEAVY = {
     "uvloop",
     "yaml",
 }
+TOO_LONG = "x" * 300
 
 
 def _paths(command: object, at: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
@@ -176,3 +177,28 @@ def test_ctrl_c_leaves_no_traceback(replaced: None) -> None:
 @pytest.mark.parametrize("replaced", [_leave], indirect=True)
 def test_a_command_has_its_own_exit_codes(replaced: None) -> None:
     assert CliRunner().invoke(app, ["trial"]).exit_code == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("run", TOO_LONG, "--output", "out.jsonl"), f"{TOO_LONG}: File name too long"),
+        (("policy", "scan", TOO_LONG), f"{TOO_LONG}: File name too long"),
+        (("prices", "import", "--output", "none/prices.json"), "none/prices.json: No such file or directory"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_one_line(
+    invoke: Invoke, database: None, arguments: tuple[str, ...], told: str
+) -> None:
+    result = invoke("", *arguments)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith("error [file_unusable]: ")
+    assert result.stderr.endswith(f"{told}\n")
+
+
+@pytest.mark.parametrize("output", ["", ".", "/"])
+@pytest.mark.parametrize("option", ["--output", "--errors"])
+def test_a_run_does_not_write_into_a_folder(invoke: Invoke, output: str, option: str) -> None:
+    result = invoke("run in.jsonl -o out.jsonl", option, output)
+    assert result.exit_code == 2
+    assert "is a directory" in result.output
