@@ -102,7 +102,10 @@ def show_document(
     revision: Annotated[
         str | None, typer.Argument(metavar="REVISION", help="Its beginning is enough; else the live one.")
     ] = None,
-    project: _ProjectOption = None,
+    project: Annotated[
+        str | None,
+        typer.Option("--project", metavar="ORG/PROJECT", help="The one that decides for this project."),
+    ] = None,
 ) -> None:
     """Print a document as it was handed in.
 

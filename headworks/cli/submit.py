@@ -1,6 +1,7 @@
 """`headworks submit`: one prompt from the shell."""
 
 import asyncio
+import os
 import sys
 from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
@@ -73,7 +74,15 @@ def submit(
 
 
 def _text(prompt: str) -> str:
-    return sys.stdin.read() if prompt == "-" else prompt
+    """Raises typer.BadParameter: to ask nothing costs too."""
+    given = sys.stdin.buffer.read() if prompt == "-" else os.fsencode(prompt)
+    try:
+        text = given.decode()
+    except UnicodeDecodeError:
+        raise typer.BadParameter("the prompt is not UTF-8 text") from None
+    if not text.strip():
+        raise typer.BadParameter("the prompt is empty")
+    return text
 
 
 def _request(prompt: str, model: str, system: str | None, max_tokens: int | None) -> dict[str, Any]:
