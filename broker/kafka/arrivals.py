@@ -1,7 +1,7 @@
 """Which of a consumer's partitions has records at hand, so that a fetch wakes the readers of those alone.
 
 aiokafka wakes whoever waits in `getmany` whenever anything comes. With a reader for each partition most were
-woken for nothing, which was a twentieth of what a job costs where they come one at a time.
+woken for nothing, which took up to a twentieth of a worker's CPU where jobs come one at a time.
 """
 
 import asyncio

@@ -240,24 +240,25 @@ async def test_successors_that_cannot_be_published_hold_up_their_partition_alone
     assert stuck.tracker.commit_point == 0
 
 
-async def test_what_is_in_line_again_is_left_to_its_successor() -> None:
+async def succeeded() -> tuple[Seen, Flow[MemoryRecord], Piece[MemoryRecord]]:
+    """A record under way that has a successor."""
     seen = Seen()
     flow = seen.flow(P0, 0)
     piece = seen.begin(flow, 0)
     seen.now = 10.0
     async with seen.looking():
         await until(lambda: flow.tracker.commit_point == flow.span_max)
+    return seen, flow, piece
+
+
+async def test_what_is_in_line_again_is_left_to_its_successor() -> None:
+    seen, flow, piece = await succeeded()
     assert not seen.rehoming.goes_on(piece)
     assert seen.rehoming.goes_on(seen.begin(flow, 0))
 
 
 async def test_what_comes_back_with_a_successor_waits_for_nothing() -> None:
-    seen = Seen()
-    flow = seen.flow(P0, 0)
-    piece = seen.begin(flow, 0)
-    seen.now = 10.0
-    async with seen.looking():
-        await until(lambda: flow.tracker.commit_point == flow.span_max)
+    seen, _, piece = await succeeded()
     waits = asyncio.create_task(seen.rehoming.wait(piece, _forever()))
     await asyncio.wait([waits], timeout=10)
     assert waits.cancelled()
