@@ -31,10 +31,11 @@ MARKS = (
     "shape.unpaired_5",
 )
 _UNPAIRED = (2, 3, 5)
-_PAIRS = ("()", "[]", "{}")
+_PAIRS = (("(", ")"), ("[", "]"), ("{", "}"))
 _LINE_CHARS = 1024
 _PROSE = re.compile("(?:[A-Za-z]{1,12}[ ,]{1,2}){3}")
-_LIST_SIGN = re.compile(r"(?<![\w(])\w{1,2}\)|[:;]-?[()]")
+# A bracket that is no part of `a)`, `12)`, `:)` or `;-(`: a search leaps from one to the next.
+_BRACKET = re.compile(r"[][(){}](?<![:;][()])(?<![:;]-[()])(?<!(?<![\w(])\w\))(?<!(?<![\w(])\w\w\))")
 
 
 @dataclass(slots=True, eq=False)
@@ -81,10 +82,12 @@ def unpaired(text: str) -> tuple[str, ...]:
     program text close them within a line or spread them over many lines. Signs of lists are passed over.
     """
     line = text.rstrip().rpartition("\n")[2][-_LINE_CHARS:]
-    if sum(map(line.count, "()[]{}")) < _UNPAIRED[0] or not _PROSE.search(line):
+    found = _BRACKET.findall(line)
+    if len(found) < _UNPAIRED[0]:
         return ()
-    line = _LIST_SIGN.sub("", line)
-    lone = sum(abs(line.count(pair[0]) - line.count(pair[1])) for pair in _PAIRS)
+    lone = sum([abs(found.count(first) - found.count(last)) for first, last in _PAIRS])
+    if lone < _UNPAIRED[0] or not _PROSE.search(line):
+        return ()
     return tuple(f"shape.unpaired_{step}" for step in _UNPAIRED if lone >= step)
 
 

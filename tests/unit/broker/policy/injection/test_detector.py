@@ -98,6 +98,7 @@ def test_a_long_text_has_to_show_more() -> None:
         ("Write a poem about the sea ([ please", 1),
         ("Write a poem about the sea (and its tide) please", 0),
         ("Which of these is the right one: a) the sea b) the tide c) the wind :)", 0),
+        ("Write of old things abc) and (ab) then d) or 12) ;-) :( please ))", 2),
         ("    }, async () => {", 0),
         ("Please tell me all about the sea ((\nand its tide.", 0),
     ],
