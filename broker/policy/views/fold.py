@@ -6,10 +6,11 @@ import unicodedata
 _TAGS = {0xE0000 + n: chr(n) for n in range(0x20, 0x7F)}
 
 # Characters that print nothing and stand inside words: soft hyphen, joiners, directions, selectors, tags.
-_INVISIBLE = re.compile(
-    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f"
-    "\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\uffff\U0001d173-\U0001d17a\U000e0000-\U000e0fff]+"
+_UNSEEN = (
+    "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f"
+    "\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\uffff\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
 )
+_INVISIBLE = re.compile(f"[{_UNSEEN}]+")
 # Two Arabic ligatures stand for a sentence each; taken apart they would let a text grow eighteenfold.
 _SENTENCES = re.compile("[\ufdfa\ufdfb]")
 _MARKS = re.compile("[\u0300-\u036f]+")
@@ -20,13 +21,15 @@ _LOOKALIKES = str.maketrans(
 )
 _SQUARED = {first + n: chr(65 + n) for first in (0x1F130, 0x1F150, 0x1F170, 0x1F1E6) for n in range(26)}
 _HOMOGLYPHS: dict[int, str | int] = {**_LOOKALIKES, **_SQUARED}
-_MIXED = re.compile(
-    "[A-Za-z][\u0370-\u052f\u0262-\u029fᴀ-ᴢ]|[\u0370-\u052f\u0262-\u029fᴀ-ᴢ][A-Za-z]|"
-    "[\U0001f130-\U0001f1ff]{3}|[ᴀ-ᴢ]{3}"
-)
+_ALIKE = "\u0370-\u052f\u0262-\u029fᴀ-ᴢ"
+_FRAMED = "\U0001f130-\U0001f1ff"
+_MIXED = re.compile(f"[A-Za-z][{_ALIKE}]|[{_ALIKE}][A-Za-z]|[{_FRAMED}]{{3}}|[ᴀ-ᴢ]{{3}}")
 _MIXED_MIN = 2
+# A part of any such word that a search can leap to.
+_BESIDE = re.compile(f"[{_ALIKE}{_FRAMED}](?:(?<=[A-Za-z].)|[A-Za-z{_FRAMED}ᴀ-ᴢ])")
 # A look at single characters, many times quicker than what it stands before.
-_FOREIGN = re.compile("[\u0370-\u052f\u0262-\u029fᴀ-ᴢ\U0001f130-\U0001f1ff]")
+_FOREIGN = re.compile(f"[{_ALIKE}{_FRAMED}]")
+_CHANGED = re.compile(f"[{_UNSEEN}{_ALIKE}{_FRAMED}\u0300-\u036fı]")
 _HIDDEN = re.compile("[\u00ad\u200b-\u200d\u2060\ufeff]")
 _TAG = re.compile("[\U000e0020-\U000e007e]")
 _TAGGED = re.compile("[\U000e0020-\U000e007e]{4}")
@@ -42,6 +45,8 @@ def fold(text: str) -> str:
     if text.isascii():
         return text
     beyond = _beyond_ascii(text)
+    if _stands(beyond):
+        return text
     if _TAG.search(beyond):
         text = text.translate(_TAGS)
     if _INVISIBLE.search(beyond):
@@ -52,7 +57,17 @@ def fold(text: str) -> str:
     if _MARKS.search(_beyond_ascii(text)):
         text = _MARKS.sub("", text)
     text = unicodedata.normalize("NFC", text).replace("ı", "i")
-    return text.translate(_HOMOGLYPHS) if _has_lookalikes(text) else text
+    return text.translate(_HOMOGLYPHS) if _has_lookalikes(text, _beyond_ascii(text)) else text
+
+
+def _stands(beyond: str) -> bool:
+    """Whether `fold` leaves a text with these characters beyond ASCII as it is: most have quotes and dashes.
+
+    What composes with an ASCII character is one of the marks, so that it can be left out here.
+    """
+    if _CHANGED.search(beyond):
+        return False
+    return unicodedata.is_normalized("NFKD", beyond) and unicodedata.is_normalized("NFC", beyond)
 
 
 def disguises(text: str) -> tuple[str, ...]:
@@ -63,14 +78,14 @@ def disguises(text: str) -> tuple[str, ...]:
     found = {
         "tags": _TAG.search(beyond) and _TAGGED.search(text),
         "invisible": _HIDDEN.search(beyond) and _SPLIT.search(text),
-        "lookalikes": _has_lookalikes(text),
+        "lookalikes": _has_lookalikes(text, beyond),
     }
     return tuple(kind for kind, shown in found.items() if shown)
 
 
-def _has_lookalikes(text: str) -> bool:
+def _has_lookalikes(text: str, beyond: str) -> bool:
     """Words of two scripts; whole words of one other script are a language, not a disguise."""
-    if not _FOREIGN.search(_beyond_ascii(text)):
+    if not _FOREIGN.search(beyond) or not _BESIDE.search(text):
         return False
     found = _MIXED.finditer(text)
     return all(next(found, None) for _ in range(_MIXED_MIN))

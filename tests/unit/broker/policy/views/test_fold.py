@@ -1,5 +1,8 @@
 """One spelling for many ways to write the same letters."""
 
+import sys
+import unicodedata
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -47,6 +50,18 @@ def test_says_how_letters_were_hidden(text: str, kinds: tuple[str, ...]) -> None
 @given(st.text(st.characters(), max_size=400))
 def test_never_raises_and_hardly_grows(text: str) -> None:
     assert len(fold(text)) <= 18 * max(len(text), 1)
+
+
+@given(st.text(st.characters(), max_size=40))
+def test_a_text_that_is_let_be_would_fold_to_itself(text: str) -> None:
+    assert fold(text) == fold(f"{text}\u00ad")
+
+
+def test_only_marks_compose_with_ascii() -> None:
+    parts = [unicodedata.decomposition(chr(code)).split() for code in range(sys.maxunicode + 1)]
+    marks = {part[1] for part in parts if len(part) == 2 and "0000" <= part[0] < "0080"}
+    assert "0301" in marks
+    assert all("0300" <= mark <= "036F" for mark in marks)
 
 
 @given(st.text(max_size=200))
