@@ -8,7 +8,8 @@ from collections.abc import Callable, Collection
 from functools import partial
 from urllib.parse import unquote
 
-_BASE64 = re.compile(r"(?<![A-Za-z0-9+/=_-])[A-Za-z0-9+/_-]{16,}={0,2}")
+# No UTF-8 begins with a byte whose first six bits are one of g to v, + or /: most words and paths fall away.
+_BASE64 = re.compile(r"(?<![A-Za-z0-9+/=_-])[A-Za-fw-z0-9][A-Za-z0-9+/_-]{15,}={0,2}")
 _HEX = re.compile(r"(?<![0-9A-Za-z])(?:(?:\\x|0x)?[0-9a-fA-F]{2}[ :,;-]{0,2}){8,}(?![0-9A-Za-z])")
 _PERCENT = re.compile(r"(?:%[0-9a-fA-F]{2})(?:[\w.~-]{0,12}%[0-9a-fA-F]{2}){3,}[\w.~-]{0,12}")
 _ENTITY = re.compile(r"&#(?:x[0-9a-fA-F]{1,6}|[0-9]{1,7});(?:&#(?:x[0-9a-fA-F]{1,6}|[0-9]{1,7});){3,}")
