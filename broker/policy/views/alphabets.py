@@ -17,6 +17,8 @@ _LEET = str.maketrans("01345789@$!|", "oieastbgasil")
 _LEET_WORD = re.compile(
     r"(?<![\w@$.])(?:[A-Za-z]{1,12}[013457@$]|[013457]{1,4}[A-Za-z])[A-Za-z013457@$]{1,12}(?!\w|[.@]\w)"
 )
+# In each such word, and many times quicker to look for.
+_LEET_JOINT = re.compile(r"[013457@$](?:(?<=[A-Za-z].)|[A-Za-z])[A-Za-z013457@$]")
 _LEET_MIN = 3
 _LEET_CHARS = 300
 
@@ -68,9 +70,9 @@ def unleeted(text: str) -> str | None:
 
     Three at least, and one more for every 300 characters: names such as `oauth2` stand in any technical text.
     """
-    if not _at_least(_LEET_MIN + len(text) // _LEET_CHARS, _LEET_WORD, text):
-        return None
-    return text.translate(_LEET)
+    count = _LEET_MIN + len(text) // _LEET_CHARS
+    shown = _at_least(count, _LEET_JOINT, text) and _at_least(count, _LEET_WORD, text)
+    return text.translate(_LEET) if shown else None
 
 
 def unreversed(text: str) -> str | None:
