@@ -1,24 +1,25 @@
 """Rules over concepts, looked for sentence by sentence.
 
-Most rules never reach over the end of a sentence, and few sentences hold all the concepts that one needs, in
-its order: so each is asked of those alone, a few words long. One automaton for several rules over a whole
-text is slower: it makes a new state at nearly every word of a new text.
+Most rules never reach over the end of a sentence, and few sentences hold all the concepts that one needs: so
+each is asked of those alone, a few words long.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import reduce
-from itertools import chain
-from operator import or_
+import re
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
-from broker.policy.injection.lexicon import END, PLAIN, Lexicon
-from broker.policy.injection.patterns import automaton, begins, over_symbols, rarest, stays, ways
+import numpy as np
+from numpy.typing import NDArray
+
+from broker.policy.injection.lexicon import END, Lexicon, Numbers
+from broker.policy.injection.patterns import Part, automaton, begins, expression, parse, stays, tries, ways
 
 _MEMORY_BYTES = 8 << 20
+_TRIES_MAX = 64
 _NEEDS = 3
-_ORDERED_MAX = 96
-"""Symbols of a sentence; in a longer one nearly every need stands somewhere before and behind every other."""
+_WIDTH = 64
 
+_Bits = NDArray[np.uint64]
 _Stretch = tuple[int, int]
 
 
@@ -31,34 +32,33 @@ class Found(NamedTuple):
 
 
 class ConceptRules:
-    """By number. Time is linear in the text: RE2 does not backtrack."""
+    """By number. Time is linear in the text."""
 
     def __init__(self, patterns: Mapping[int, str], words: Lexicon) -> None:
-        self._sets = {
-            number: automaton([over_symbols(pattern, words)], _MEMORY_BYTES)
-            for number, pattern in patterns.items()
-        }
-        self._steps = Steps(patterns, words)
-        self._moving = frozenset(
-            number for number, pattern in patterns.items() if not stays(pattern) or begins(pattern)
-        )
+        """Raises PatternInvalid."""
+        parts = {number: parse(pattern, words) for number, pattern in patterns.items()}
+        self._matches = {number: _matcher(part) for number, part in parts.items()}
+        self._needs = Needs(parts, words)
+        self._moving = frozenset(n for n, part in parts.items() if not stays(part) or begins(part))
 
-    def find(self, each: Sequence[str]) -> Found:
+    def find(self, symbols: Numbers) -> Found:
         """In the symbols of a text's words."""
         stretches: dict[int, list[_Stretch]] = {}
-        symbols = "".join(each)
-        sentences, across = self._steps.likely(symbols, each)
+        text = symbols.astype("<u4").tobytes().decode("utf-32-le")
+        sentences, across = self._needs.likely(symbols)
         for start, stop, likely in sentences:
-            for number in self._matching(likely, symbols[start:stop]):
-                stretches.setdefault(number, []).append((start, stop))
-        rules = sorted([*stretches, *self._matching(across, symbols)])
-        return Found(tuple(rules), symbols, stretches)
+            sentence = text[start:stop]
+            for number in likely:
+                if self._matches[number](sentence):
+                    stretches.setdefault(number, []).append((start, stop))
+        rules = sorted([*stretches, *(number for number in across if self._matches[number](text))])
+        return Found(tuple(rules), text, stretches)
 
     def within(self, found: Found, start: int, stop: int) -> Iterator[int]:
         """Of what was found the rules that match in a part of the text, as if it were the whole."""
         for number in found.rules:
             if number in self._moving:
-                holds = self._matches(number, found.symbols[start:stop])
+                holds = bool(self._matches[number](found.symbols[start:stop]))
             else:
                 holds = any(
                     self._in_part(number, found.symbols, max(low, start), min(high, stop), high - low)
@@ -69,70 +69,69 @@ class ConceptRules:
                 yield number
 
     def _in_part(self, number: int, symbols: str, start: int, stop: int, whole: int) -> bool:
-        return stop - start == whole or self._matches(number, symbols[start:stop])
-
-    def _matches(self, number: int, symbols: str) -> bool:
-        return bool(self._sets[number].Match(symbols.encode()))
-
-    def _matching(self, likely: Iterable[int], symbols: str) -> list[int]:
-        encoded = symbols.encode() if likely else b""
-        return [number for number in likely if self._sets[number].Match(encoded)]
+        return stop - start == whole or bool(self._matches[number](symbols[start:stop]))
 
 
-class Steps:
-    """How far rules have come: what each way through one needs, in its order, however far apart.
+def _matcher(part: Part) -> Callable[[str], object]:
+    """`re` is the quicker one over a few words, but goes back: RE2 is for what has many ways to read on."""
+    spelled = expression(part)
+    if tries(part) <= _TRIES_MAX:
+        return re.compile(spelled).search
+    compiled = automaton([spelled], _MEMORY_BYTES)
+    return lambda symbols: compiled.Match(symbols.encode())
 
-    A state has a bit for each way and need. A symbol that meets a need moves the ways on that wait for it.
+
+class Needs:
+    """What each way through a rule needs, wherever it stands in a sentence.
+
+    A symbol has a bit for each way and need that it meets.
     """
 
-    def __init__(self, patterns: Mapping[int, str], words: Lexicon) -> None:
-        every = [(number, way) for number, pattern in patterns.items() for way in ways(pattern, words)]
-        crossing = sum(1 << place for place, (number, _) in enumerate(every) if not stays(patterns[number]))
+    def __init__(self, parts: Mapping[int, Part], words: Lexicon) -> None:
+        every = [(number, way) for number, part in parts.items() for way in ways(part)]
         self._rules = [number for number, _ in every]
-        self._width = width = len(every)
-        self._shift = width * (_NEEDS - 1)
-        self._staying = (1 << width) - 1 & ~crossing
-        self._crossing = sum(crossing << step * width for step in range(_NEEDS))
-        self._entry = self._always = 0
-        self._met_by = dict.fromkeys((PLAIN, END, *chain.from_iterable(words.concepts.values())), 0)
+        self._cells = -(-len(every) // _WIDTH)
+        met_by = np.zeros((words.symbols_end, _NEEDS, self._cells * _WIDTH), np.uint8)
         for place, (_, way) in enumerate(every):
-            needed = rarest(way, _NEEDS)
-            first = _NEEDS - len(needed)
-            self._entry |= 1 << first * width + place if needed else 0
-            self._always |= 0 if needed else 1 << place
-            for step, symbols in enumerate(needed, first):
-                for symbol in map(chr, _numbers(symbols)):
-                    self._met_by[symbol] |= 1 << step * width + place
+            needed = sorted(way, key=len)[:_NEEDS]
+            for step, need in enumerate(needed):
+                met_by[[ord(symbol) for symbol in need], step, place] = 1
+            met_by[:, len(needed) :, place] = 1
+        self._met_by = _packed(met_by).reshape(len(met_by), -1)
+        crossing = np.zeros(self._cells * _WIDTH, np.uint8)
+        crossing[[place for place, (number, _) in enumerate(every) if not stays(parts[number])]] = 1
+        self._crossing = _packed(crossing)
 
-    def likely(self, symbols: str, each: Sequence[str]) -> tuple[list[tuple[int, int, list[int]]], list[int]]:
+    def likely(self, symbols: Numbers) -> tuple[list[tuple[int, int, list[int]]], list[int]]:
         """Start and stop of sentences, each with the rules that may match in it; and those that may match
-        over the end of a sentence. `each`: the symbols one by one, which a list gives quicker than a text.
+        over the end of a sentence.
         """
-        met_of, entry, always = self._met_by.__getitem__, self._entry, self._always
-        width, shift, staying, crossing = self._width, self._shift, self._staying, self._crossing
-        at_end = self._met_by[END]
-        found = []
-        start = state = 0
-        for sentence in symbols.split(END):
-            stop = start + len(sentence)
-            mets: Iterable[int] = map(met_of, each[start:stop])
-            if stop - start > _ORDERED_MAX:
-                mets = [reduce(or_, map(met_of, set(each[start:stop])))] * _NEEDS
-            for met in filter(None, mets):
-                state |= (state << width | entry) & met
-            done = (state >> shift | always) & staying
-            if done and sentence:
-                found.append((start, stop, self._rules_of(done)))
-            state &= crossing
-            state |= (state << width | entry) & at_end
-            start = stop + len(END)
-        return found, self._rules_of((state >> shift | always) & ~staying)
+        if not len(symbols):
+            return [], []
+        starts = [0, *np.flatnonzero(symbols == ord(END)).tolist()]
+        met = np.bitwise_or.reduceat(self._met_by[symbols], starts)
+        done = self._done(met) & ~self._crossing
+        across = self._done(np.bitwise_or.reduce(met)) & self._crossing
+        ends = [*starts[1:], len(symbols)]
+        sentences = [
+            (starts[row] + (row > 0), ends[row], self._rules_of(done[row]))
+            for row in np.flatnonzero(done.any(axis=1)).tolist()
+        ]
+        return sentences, self._rules_of(across)
 
-    def _rules_of(self, ways: int) -> list[int]:
-        return sorted({self._rules[place] for place in _numbers(ways)})
+    def _done(self, met: _Bits) -> _Bits:
+        cells = self._cells
+        return met[..., :cells] & met[..., cells : 2 * cells] & met[..., 2 * cells :]
+
+    def _rules_of(self, done: _Bits) -> list[int]:
+        return sorted({self._rules[place] for place in _places(int.from_bytes(done.tobytes(), "little"))})
 
 
-def _numbers(bits: int) -> Iterator[int]:
+def _packed(bits: NDArray[np.uint8]) -> _Bits:
+    return np.packbits(bits, axis=-1, bitorder="little").view("<u8")
+
+
+def _places(bits: int) -> Iterator[int]:
     while bits:
         lowest = bits & -bits
         yield lowest.bit_length() - 1

@@ -1,101 +1,224 @@
-"""The language of rules over concepts, as RE2 and as what must stand in a text for a rule to match."""
+"""The language of rules over concepts: what a pattern says, as a tree, and what follows from it."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import chain, product
+from math import prod
 
 import re2
 
 from broker.policy.injection.lexicon import END, PLAIN, Lexicon
 
-_ATOM = re.compile(r"<(?P<words>[^>]+)>|~(?P<gap>\d+)|(?P<any>\[\^\])|(?P<start>\^)|(?P<other>\S)|\s+")
-_GROUP = re.compile(r"\(([^()]*)\)")
-_OPTIONAL = re.compile(r"\s*(?:\{0,|[?*])")
-# Symbols are small numbers, two bytes of UTF-8 at most; saying so keeps the automata small.
-_ANY = r"[\x00-\x{7ff}]"
-_NO_END = r"[\x00-\x09\x0b-\x{7ff}]"
-_SYNTAX = frozenset("()|{}?*+,0123456789")
-_BEGINNING = re.compile(r"(?:\((?:[^()]*\|)?)?\s*")
+_TOKEN = re.compile(
+    r"<(?P<names>[^>]+)>|~(?P<gap>\d+)|(?P<count>\{\d+(?:,\d+)?\})|\[\^\]|[\^()|]|(?P<blank>\s+)"
+)
+_SPECIAL = {"END": frozenset({END}), "PLAIN": frozenset({PLAIN})}
+# Symbols are two bytes of UTF-8 at most; saying so keeps RE2's automata small.
+_ANY = "[\0-\u07ff]"
+_NO_END = "[\0-\x09\x0b-\u07ff]"
 
 
-def over_symbols(pattern: str, words: Lexicon) -> str:
-    """A pattern over concepts as RE2 over the text whose letters are the symbols."""
-    out = []
-    for atom in _ATOM.finditer(pattern):
-        if atom["words"]:
-            found = sorted(_symbols(atom["words"], words))
-            out.append("[" + "".join([f"\\x{{{ord(symbol):x}}}" for symbol in found]) + "]")
-        elif atom["gap"]:
-            out.append(rf"{_NO_END}{{0,{atom['gap']}}}")
-        elif atom["any"]:
-            out.append(_ANY)
-        elif atom["start"]:
-            out.append(r"(?:^|\n)")
-        else:
-            out.append(atom["other"] or "")
-    return "(?s)" + "".join(out)
+class PatternInvalid(ValueError):
+    """A pattern that the language does not have."""
 
 
-def stays(pattern: str) -> bool:
-    """No match goes over the end of a sentence: it asks for no end, and for a beginning at its own alone."""
-    for atom in _ATOM.finditer(pattern):
-        if atom["any"] or (atom["words"] and "END" in atom["words"].split("|")):
-            return False
-        if atom["start"] and not _BEGINNING.fullmatch(pattern, 0, atom.start()):
-            return False
-        if atom["other"] and atom["other"] not in _SYNTAX:
-            return False
-    return True
+@dataclass(frozen=True, slots=True)
+class Word:
+    """One word, by one of some symbols."""
+
+    symbols: frozenset[str]
 
 
-def begins(pattern: str) -> bool:
-    """It asks where a sentence begins."""
-    return any(atom["start"] for atom in _ATOM.finditer(pattern))
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """From `least` to `most` words of any kind, of one sentence unless `over_ends`."""
+
+    least: int
+    most: int
+    over_ends: bool
 
 
-def rarest(found: tuple[int, ...], count: int) -> tuple[int, ...]:
-    """The needs that the fewest symbols meet, in their order."""
-    places = sorted(range(len(found)), key=lambda place: found[place].bit_count())[:count]
-    return tuple(found[place] for place in sorted(places))
+@dataclass(frozen=True, slots=True)
+class Start:
+    """The beginning of the text, or an end of a sentence."""
 
 
-def ways(pattern: str, words: Lexicon) -> list[tuple[int, ...]]:
-    """The ways through the alternatives of a pattern. Of each what must stand in a text, in order, for it to
-    match: one of each set of symbols, as bits.
-    """
-    found: list[tuple[int, ...]] = [()]
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One part behind the other."""
+
+    parts: tuple["Part", ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Either:
+    """One of some parts."""
+
+    parts: tuple["Part", ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Repeat:
+    """A part from `least` to `most` times."""
+
+    part: "Part"
+    least: int
+    most: int
+
+
+Part = Word | Gap | Start | Row | Either | Repeat
+
+
+def parse(pattern: str, words: Lexicon) -> Part:
+    """Raises PatternInvalid; KeyError for a concept that the lexicon does not have."""
+    return _Reader(pattern, words).whole()
+
+
+class _Reader:
+    def __init__(self, pattern: str, words: Lexicon) -> None:
+        self._pattern = pattern
+        self._words = words
+        self._tokens = [token for token in _tokens(pattern) if not token["blank"]]
+
+    def whole(self) -> Part:
+        found = self._either()
+        if self._tokens:
+            raise PatternInvalid(f"{self._tokens[0][0]!r} ends what has not begun in {self._pattern!r}")
+        return found
+
+    def _either(self) -> Part:
+        rows = [self._row()]
+        while self._taken("|"):
+            rows.append(self._row())
+        return rows[0] if len(rows) == 1 else Either(tuple(rows))
+
+    def _row(self) -> Part:
+        parts = []
+        while self._tokens and self._tokens[0][0] not in "|)":
+            parts.append(self._repeated(self._part(self._tokens.pop(0))))
+        return parts[0] if len(parts) == 1 else Row(tuple(parts))
+
+    def _part(self, token: re.Match[str]) -> Part:
+        if token["names"]:
+            return Word(self._symbols(token["names"]))
+        if token["gap"]:
+            return Gap(0, int(token["gap"]), over_ends=False)
+        if token[0] == "[^]":
+            return Gap(1, 1, over_ends=True)
+        if token[0] == "^":
+            return Start()
+        return self._group(token)
+
+    def _group(self, token: re.Match[str]) -> Part:
+        if token[0] != "(":
+            raise PatternInvalid(f"{token[0]!r} stands behind nothing in {self._pattern!r}")
+        found = self._either()
+        if not self._taken(")"):
+            raise PatternInvalid(f"a group has no end in {self._pattern!r}")
+        return found
+
+    def _repeated(self, part: Part) -> Part:
+        if not self._tokens or not self._tokens[0]["count"]:
+            return part
+        least, _, most = self._tokens.pop(0)[0][1:-1].partition(",")
+        counts = int(least), int(most or least)
+        if not isinstance(part, Gap):
+            return Repeat(part, *counts)
+        if not part.over_ends:
+            raise PatternInvalid(f"a gap has its count already in {self._pattern!r}")
+        return Gap(*counts, over_ends=True)
+
+    def _taken(self, sign: str) -> bool:
+        return bool(self._tokens and self._tokens[0][0] == sign and self._tokens.pop(0))
+
+    def _symbols(self, names: str) -> frozenset[str]:
+        return frozenset().union(
+            *(_SPECIAL.get(name) or self._words.concepts[name] for name in names.split("|"))
+        )
+
+
+def _tokens(pattern: str) -> Iterator[re.Match[str]]:
     at = 0
-    for group in _GROUP.finditer(pattern):
-        found = _behind(found, [pattern[at : group.start()]], words)
-        if not _OPTIONAL.match(pattern, group.end()):
-            found = _behind(found, _branches(group[1]), words)
-        at = group.end()
-    return _behind(found, [pattern[at:]], words)
+    while at < len(pattern):
+        token = _TOKEN.match(pattern, at)
+        if token is None:
+            raise PatternInvalid(f"{pattern[at]!r} says nothing in {pattern!r}")
+        yield token
+        at = token.end()
 
 
-def _behind(found: list[tuple[int, ...]], branches: list[str], words: Lexicon) -> list[tuple[int, ...]]:
-    needed = [tuple(_bits(names, words) for names in _required(branch)) for branch in branches]
-    return [(*way, *each) for way in found for each in needed]
+def expression(part: Part) -> str:
+    """As a regular expression over a text of symbols, for RE2 as for Python's `re`."""
+    match part:
+        case Word(symbols):
+            return f"[{''.join(sorted(symbols))}]"
+        case Gap(least, most, over_ends):
+            return f"{_ANY if over_ends else _NO_END}{{{least},{most}}}"
+        case Start():
+            return f"(?:^|{END})"
+        case Row(parts):
+            return "".join(map(expression, parts))
+        case Either(parts):
+            return f"(?:{'|'.join(map(expression, parts))})"
+        case Repeat(inner, least, most):
+            return f"(?:{expression(inner)}){{{least},{most}}}"
 
 
-def _branches(group: str) -> list[str]:
-    return re.split(r"\|(?![^<]*>)", group)
+def ways(part: Part) -> list[tuple[frozenset[str], ...]]:
+    """The ways through the alternatives: the sets of which a text that matches by that way has one each."""
+    match part:
+        case Word(symbols) if PLAIN not in symbols:
+            return [(symbols,)]
+        case Row(parts):
+            return [tuple(chain.from_iterable(chosen)) for chosen in product(*map(ways, parts))]
+        case Either(parts):
+            return list(chain.from_iterable(map(ways, parts)))
+        case Repeat(inner, least) if least:
+            return ways(inner)
+    return [()]
 
 
-def _required(pattern: str) -> list[str]:
-    return [
-        atom["words"]
-        for atom in _ATOM.finditer(pattern)
-        if atom["words"] and not _OPTIONAL.match(pattern, atom.end()) and "PLAIN" not in atom["words"]
-    ]
+def stays(part: Part, *, first: bool = True) -> bool:
+    """No match goes over the end of a sentence: it asks for no end, and for a beginning at its own alone."""
+    match part:
+        case Word(symbols):
+            return END not in symbols
+        case Gap():
+            return not part.over_ends
+        case Row(parts):
+            return all(stays(each, first=first and not place) for place, each in enumerate(parts))
+        case Either(parts):
+            return all(stays(each, first=first) for each in parts)
+        case Repeat(inner):
+            return stays(inner, first=False)
+    return first
 
 
-def _bits(names: str, words: Lexicon) -> int:
-    return sum(1 << ord(symbol) for symbol in _symbols(names, words))
+def begins(part: Part) -> bool:
+    """It asks where a sentence begins."""
+    match part:
+        case Row(parts) | Either(parts):
+            return any(map(begins, parts))
+        case Repeat(inner):
+            return begins(inner)
+    return isinstance(part, Start)
 
 
-def _symbols(names: str, words: Lexicon) -> frozenset[str]:
-    special = {"END": frozenset({END}), "PLAIN": frozenset({PLAIN})}
-    return frozenset().union(*(special.get(name) or words.concepts[name] for name in names.split("|")))
+def tries(part: Part) -> int:
+    """How often at most a search that goes back, as `re` does, looks for what follows from one place."""
+    match part:
+        case Gap(least, most):
+            return most - least + 1
+        case Start():
+            return 2
+        case Row(parts):
+            return prod(map(tries, parts))
+        case Either(parts):
+            return sum(map(tries, parts))
+        case Repeat(inner, least, most):
+            return sum(tries(inner) ** count for count in range(least, most + 1))
+    return 1
 
 
 def automaton(patterns: Iterable[str], memory_bytes: int) -> re2.Set:
