@@ -85,9 +85,10 @@ def disguises(text: str) -> tuple[str, ...]:
 
 def _has_lookalikes(text: str, beyond: str) -> bool:
     """Words of two scripts; whole words of one other script are a language, not a disguise."""
-    if not _FOREIGN.search(beyond) or not _BESIDE.search(text):
+    first = _FOREIGN.search(beyond) and _BESIDE.search(text)
+    if not first:
         return False
-    found = _MIXED.finditer(text)
+    found = _MIXED.finditer(text, first.start() - 1)
     return all(next(found, None) for _ in range(_MIXED_MIN))
 
 
