@@ -23,6 +23,9 @@ _WITHOUT_SPACES = 0x2E80
 """From this code point on scripts do not set words apart by spaces."""
 _EDGES = (b"", b"a", b" ", b"\n\na aa  \n")
 """Every kind of place at which a pattern without characters may match."""
+_HINTS_MAX = 8
+_LITERALLY = re.compile(r"(?:\\b)?([0-9A-Za-z_-]+)(?![*+?{])")
+"""At the beginning of a pattern. What may be left out is none of it."""
 _ANCHOR = re.compile(r"[$^]|\\[Az]")
 _CONTINUATIONS = bytes(range(0x80, 0xC0))
 _UTF8_BYTES_MAX = 4
@@ -67,8 +70,14 @@ class Dictionary:
         self._behind_a_sign = (
             _compiled(name, begun, _DICTIONARY_MEMORY_BYTES, ignore_case=True) if signs else None
         )
+        self.hints = _hints(words)
+        """One stands, in small letters, in every text of ASCII in which a phrase does; empty: not known."""
 
     def find(self, utf8: Utf8) -> Iterator[Span]:
+        if self.hints and utf8.data.isascii():
+            lower = utf8.data.lower()
+            if not any(hint in lower for hint in self.hints):
+                return
         last, at = 0, 0
         for start_byte, end_byte in self._matches(utf8.data):
             start = at + utf8.characters(last, start_byte)
@@ -106,8 +115,11 @@ class Expression:
         self._pattern = _compiled(name, source, _PATTERN_MEMORY_BYTES)
         if any(match.start() == match.end() for text in _EDGES for match in self._pattern.finditer(text)):
             raise DlpRulesInvalid(f"pattern {name!r} matches where nothing stands: it would find every place")
+        self._hint = hint_of(source)
 
     def find(self, utf8: Utf8) -> Iterator[Span]:
+        if self._hint not in utf8.data:
+            return
         last, at = 0, 0
         for start_byte, end_byte in self._matches(utf8.data):
             start = at + utf8.characters(last, start_byte)
@@ -125,6 +137,19 @@ class Expression:
                 continue
             yield match.start(), match.end()
             at = max(match.end(), match.start() + 1)
+
+
+def _hints(words: Collection[str]) -> tuple[bytes, ...]:
+    """Of each phrase its longest word; none where they are many, or more than ASCII."""
+    if len(words) > _HINTS_MAX or not all(word.isascii() for word in words):
+        return ()
+    return tuple(max(word.lower().split(), key=len).encode() for word in words)
+
+
+def hint_of(source: str) -> bytes:
+    """What stands in every match of the pattern: what it begins with, as far as that says itself."""
+    begun = _LITERALLY.match(source)
+    return b"" if begun is None or "|" in source else begun[1].encode()
 
 
 def _last(data: bytes, stop: int) -> int:

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from broker.policy.dlp.customers import PHRASES_MAX
+from broker.policy.dlp.customers import PHRASES_MAX, Dictionary, hint_of, utf8
 from broker.policy.dlp.errors import DlpRulesInvalid
 from broker.policy.dlp.finder import Finder
 from tests.unit.broker.policy.dlp.marked import unmarked
@@ -100,3 +100,32 @@ def test_a_dictionary_out_of_bounds_is_refused(phrases: list[str]) -> None:
 def test_a_dictionary_and_a_pattern_are_named_differently() -> None:
     with pytest.raises(DlpRulesInvalid, match="OWN"):
         Finder([], dictionaries={"OWN": ["a"]}, patterns={"OWN": "a"})
+
+
+@pytest.mark.parametrize(
+    ("source", "hint"),
+    [
+        (r"\bSEC-[0-9]{4}\b", b"SEC-"),
+        ("E-[0-9]", b"E-"),
+        ("ab?c", b"a"),
+        ("a{2}", b""),
+        ("(ab)", b""),
+        ("(?i)ab", b""),
+        ("ab|c", b""),
+        ("a[|]", b""),
+        (r"\Babc", b""),
+    ],
+)
+def test_what_a_pattern_begins_with_is_looked_for_first(source: str, hint: bytes) -> None:
+    assert hint_of(source) == hint
+
+
+@pytest.mark.parametrize(
+    "text", ["acme", "ACME", "acme corp", "\u017fatu\u017f", "SATUS", "\u212aey", "Key", "é acme"]
+)
+def test_small_letters_hide_no_word(text: str) -> None:
+    words = ["acme", "acme corp", "satus", "key"]
+    few, many = (Dictionary("OWN", [*words, *(f"other {n}" for n in range(more))]) for more in (0, 50))
+    assert few.hints
+    assert not many.hints
+    assert list(few.find(utf8(text))) == list(many.find(utf8(text))) != []
