@@ -14,12 +14,17 @@ from broker.policy.dlp.spans import Kind, Span
 
 DIGITS_MIN = 1
 """Fewer are none."""
+_AS_CHAINS = bytes(
+    byte if byte == ord(".") else ord("0") if byte in DIGIT else ord(" ") for byte in range(256)
+)
+_CHAINED = b"0.0"
 _V4 = pattern(r"\b[0-9]+\.[0-9]+\.[0-9]+(?:\.[0-9]+)+\b")
 """Longer chains of numbers too: their parts are no addresses."""
 _QUAD_BYTES_MAX = 15
 _V6 = pattern(r"[0-9A-Fa-f]*:[0-9A-Fa-f]*:[0-9A-Fa-f:.]*")
 """Whole runs: a part of a longer one is no address."""
 _V6_BYTES_MAX = 45
+_HEXADECIMAL = b"0123456789ABCDEFabcdef"
 _POINT = ord(".")
 _SHORTEST_BYTES = 7
 """Four single digits are a version rather than an address, but for these."""
@@ -50,10 +55,11 @@ _NEAR_BYTES = 24
 
 
 def find(view: View) -> Iterator[Span]:
-    if view.digits >= 4 and view.data.count(b".") >= 3:
-        yield from _v4(view.data)
-    if view.data.count(b":") >= 2:
-        yield from _v6(view.data)
+    data = view.data
+    if view.digits >= 4 and data.count(b".") >= 3 and data.translate(_AS_CHAINS).count(_CHAINED) >= 2:
+        yield from _v4(data)
+    if data.count(b":") >= 2 and b"::" in data.translate(None, _HEXADECIMAL):
+        yield from _v6(data)
 
 
 def _v4(data: bytes) -> Iterator[Span]:

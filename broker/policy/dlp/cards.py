@@ -9,7 +9,7 @@ from broker.policy.dlp.scanning import View, begins_word, ends_word, pattern
 from broker.policy.dlp.spans import Kind, Span
 
 DIGITS_MIN = 12
-"""Fewer are none."""
+"""Fewer in a row are none."""
 CHECKED_MAX = 4_000
 """In one text; of what looks like a card beyond, the shape and the prefix decide."""
 _SEPARATORS = b" -."

@@ -18,7 +18,7 @@ CHECKED_MAX = 2_000
 """In one text; of what is written like a number beyond, nothing more is asked."""
 _NUMBER_BYTES = 28
 DIGITS_MIN, _DIGITS_MAX = 7, 18
-"""Fewer are none; the most are E.164's 15 and a prefix."""
+"""Fewer in a row are none; the most are E.164's 15 and a prefix."""
 _NATIONAL_DIGITS_MAX = 13
 """Plans such as Germany's allow more, which nobody has."""
 _USUAL_DIGITS_MIN = 9

@@ -26,11 +26,19 @@ _UNSEEN = (
     "\ufe00-\ufe0f\ufeff\U000e0000-\U000e01ef"
 )
 """Characters that nobody sees, and that a model reads over."""
+_ESCAPE = r"\\u[0-9A-Fa-f]{4}"
+_UNKNOWN = ord("?")
 _WRITTEN_OTHERWISE = re.compile(rf"[{_UNSEEN}]+|\\u([0-9A-Fa-f]{{4}})")
 """Those, and JSON's escapes, which stand in the arguments of tool calls."""
 _MARKS = frozenset("@.-_+:/()='\"")
 """What joins the parts of what is looked for."""
 _DIGITS = b"0123456789"
+ROW_MIN = 7
+"""Digits in a row, of what is told by them."""
+_WITHIN_NUMBERS = b" -./()+"
+_AS_ROWS = bytes(
+    ord("0") if byte in _DIGITS else ord("-") if byte in _WITHIN_NUMBERS else ord(" ") for byte in range(256)
+)
 
 WORD = frozenset(
     b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_" + bytes(range(0xC0, 0x100))
@@ -45,6 +53,12 @@ class View(NamedTuple):
     """As many bytes as the text has characters."""
     digits: int
     """How many of the bytes are decimal digits."""
+    rows: bytes
+    """The rows of digits, each digit a `0`; what may stand within a number parts no row. Empty where there
+    are too few digits for any that is looked for.
+    """
+    as_seen: bool
+    """Nobody sees the text otherwise than it is written (`seen`); False too where it takes a look to tell."""
 
 
 class Found(Protocol):
@@ -110,8 +124,10 @@ def _compiled(source: bytes, options: re2.Options) -> Pattern:
 
 
 def view(text: str) -> View:
-    data = _single_bytes(text)
-    return View(data, len(data) - len(data.translate(None, _DIGITS)))
+    data, as_seen = _single_bytes(text)
+    digits = len(data) - len(data.translate(None, _DIGITS))
+    rows = data.translate(_AS_ROWS).translate(None, b"-") if digits >= ROW_MIN else b""
+    return View(data, digits, rows, as_seen)
 
 
 class Seen(NamedTuple):
@@ -143,8 +159,6 @@ def seen(text: str) -> Seen | None:
 
 
 def _hides(text: str) -> bool:
-    if text.isascii() and ("\\" not in text or "\\u" not in text):
-        return False
     return _hiding().search(text.encode("utf-8", "replace")) is not None
 
 
@@ -154,23 +168,37 @@ def _escaped(digits: str) -> str:
     return "?" if 0xD800 <= code < 0xE000 else chr(code)
 
 
-def _single_bytes(text: str) -> bytes:
+def _single_bytes(text: str) -> tuple[bytes, bool]:
+    """A view's bytes, and whether it is as it is seen."""
     if text.isascii():
-        return text.encode("ascii")
+        return text.encode("ascii"), "\\" not in text or "\\u" not in text
+    folding = _folding()
+    if folding.far.search(text.encode("utf-8", "replace")) is None:
+        return text.encode("latin-1", "replace").translate(folding.near), True
     codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
-    return _folding().take(codes, mode="clip").tobytes()
+    return folding.every.take(codes, mode="clip").tobytes(), False
+
+
+class _Folding(NamedTuple):
+    every: NDArray[np.uint8]
+    """A byte for each code point; the last one is that of all that lie behind."""
+    near: bytes
+    """The same of Latin-1."""
+    far: Pattern
+    """What is beyond and yet no `?`, and what `seen` may leave out: in few texts there is any."""
 
 
 @cache
-def _folding() -> NDArray[np.uint8]:
-    """A byte for each code point; the last one is that of all that lie behind."""
-    folded = "".join(map(_folded, range(_FOLDED_BELOW)))
-    return np.frombuffer(folded.encode("latin-1"), np.uint8)
+def _folding() -> _Folding:
+    every = "".join(map(_folded, range(_FOLDED_BELOW))).encode("latin-1")
+    far = "".join(rf"\x{{{code:X}}}" for code in range(0x100, _FOLDED_BELOW) if every[code] != _UNKNOWN)
+    hiding = rf"[{far}{_UNSEEN}]|{_ESCAPE}"
+    return _Folding(np.frombuffer(every, np.uint8), every[:0x100], utf8_pattern(hiding, _SIGNS_BYTES))
 
 
 @cache
 def _hiding() -> Pattern:
-    return utf8_pattern(rf"[{_UNSEEN}]|\\u[0-9A-Fa-f]{{4}}", _SIGNS_BYTES)
+    return utf8_pattern(rf"[{_UNSEEN}]|{_ESCAPE}", _SIGNS_BYTES)
 
 
 def _folded(code: int) -> str:

@@ -9,7 +9,7 @@ from broker.policy.dlp.scanning import View, begins_word, ends_word, pattern
 from broker.policy.dlp.spans import Kind, Span
 
 DIGITS_MIN = 9
-"""Fewer are none."""
+"""Fewer in a row are none."""
 _HYPHENS = pattern(r"\b[0-9]{3}-[0-9]{2}-[0-9]{4}\b")
 _NAMED = pattern(r"\b[0-9]{3}[ .-]?[0-9]{2}[ .-]?[0-9]{4}\b")
 _CUES = Cues(

@@ -10,7 +10,7 @@ from broker.policy.dlp import addresses, cards, ibans, phones, ssns
 from broker.policy.dlp.errors import DlpRulesInvalid, TooMuchFound
 from broker.policy.dlp.finder import FOUND_MAX, REGIONS, Finder
 from broker.policy.dlp.replacing import redact, restore, tokenize
-from broker.policy.dlp.scanning import seen, view
+from broker.policy.dlp.scanning import ROW_MIN, seen, view
 from broker.policy.dlp.spans import Kind, Span, cover, settle, settle_by_type
 from tests.unit.broker.policy.dlp.marked import FINDER, FOUND
 
@@ -59,7 +59,7 @@ def test_nothing_that_was_found_is_left(text: str) -> None:
 
 
 @given(st.one_of(TEXTS, st.text(alphabet="0123456789+-.() :abDESN")))
-def test_with_fewer_digits_than_it_takes_nothing_is_found(text: str) -> None:
+def test_with_fewer_digits_in_a_row_than_it_takes_nothing_is_found(text: str) -> None:
     shown = view(text)
     for digits_min, find in (
         (addresses.DIGITS_MIN, addresses.find),
@@ -68,7 +68,8 @@ def test_with_fewer_digits_than_it_takes_nothing_is_found(text: str) -> None:
         (phones.DIGITS_MIN, phones.Phones(REGIONS).find),
         (ssns.DIGITS_MIN, ssns.find),
     ):
-        assert shown.digits >= digits_min or not list(find(shown))
+        row = b"0" * digits_min if digits_min >= ROW_MIN else b""
+        assert (shown.digits >= digits_min and row in shown.rows) or not list(find(shown))
 
 
 @given(TEXTS)
@@ -76,6 +77,11 @@ def test_a_view_has_a_byte_for_each_character(text: str) -> None:
     shown = view(text)
     assert len(shown.data) == len(text)
     assert shown.digits == sum(byte in string.digits.encode() for byte in shown.data)
+
+
+@given(TEXTS)
+def test_a_view_tells_what_is_as_it_is_seen(text: str) -> None:
+    assert not view(text).as_seen or seen(text) is None
 
 
 OVERLAPPING = st.lists(

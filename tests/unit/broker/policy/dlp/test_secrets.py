@@ -1,10 +1,15 @@
 """Keys are put together here, so that no line of this file looks like one to a scanner."""
 
 import random
+import re
 import string
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from broker.policy.dlp.credentials import readers
+from broker.policy.dlp.scanning import pattern
 from broker.policy.dlp.spans import Kind, Span
 from tests.unit.broker.policy.dlp.marked import FINDER, judge
 
@@ -236,3 +241,10 @@ def test_a_secret_is_found_whole(marked: str) -> None:
 )
 def test_what_only_resembles_a_secret_is_not_found(text: str) -> None:
     judge(text)
+
+
+@pytest.mark.parametrize("source", readers().sources)
+@given(data=st.data())
+def test_a_hint_stands_in_all_that_a_pattern_finds(source: str, data: st.DataObject) -> None:
+    text = data.draw(st.from_regex(re.compile(source.encode("latin-1"))))
+    assert pattern(source).search(text) is None or readers().hints.search(text) is not None
