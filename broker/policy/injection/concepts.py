@@ -5,7 +5,8 @@ each is asked of those alone, a few words long.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -45,31 +46,44 @@ class ConceptRules:
         """In the symbols of a text's words."""
         stretches: dict[int, list[_Stretch]] = {}
         text = symbols.astype("<u4").tobytes().decode("utf-32-le")
-        sentences, across = self._needs.likely(symbols)
-        for start, stop, likely in sentences:
-            sentence = text[start:stop]
-            for number in likely:
-                if self._matches[number](sentence):
-                    stretches.setdefault(number, []).append((start, stop))
+        likely, across = self._needs.likely(symbols)
+        for start, stop, number in likely:
+            if self._matches[number](text[start:stop]):
+                stretches.setdefault(number, []).append((start, stop))
         rules = sorted([*stretches, *(number for number in across if self._matches[number](text))])
         return Found(tuple(rules), text, stretches)
 
-    def within(self, found: Found, start: int, stop: int) -> Iterator[int]:
-        """Of what was found the rules that match in a part of the text, as if it were the whole."""
-        for number in found.rules:
-            if number in self._moving:
-                holds = bool(self._matches[number](found.symbols[start:stop]))
-            else:
-                holds = any(
-                    self._in_part(number, found.symbols, max(low, start), min(high, stop), high - low)
-                    for low, high in found.stretches[number]
-                    if low < stop and start < high
-                )
-            if holds:
-                yield number
+    def of_windows(self, found: Found, edges: Sequence[int]) -> list[list[int]]:
+        """Of what was found the rules that match in each two segments side by side.
 
-    def _in_part(self, number: int, symbols: str, start: int, stop: int, whole: int) -> bool:
-        return stop - start == whole or bool(self._matches[number](symbols[start:stop]))
+        They match as if the two were the whole. `edges`: the first symbol of each segment, and the end of the last.
+        """
+        holding: list[list[int]] = [[] for _ in edges[2:]]
+        for number in found.rules:
+            places = self._anywhere if number in self._moving else self._in_sentences
+            for place in sorted(places(number, found, edges)):
+                holding[place].append(number)
+        return holding
+
+    def _anywhere(self, number: int, found: Found, edges: Sequence[int]) -> set[int]:
+        match = self._matches[number]
+        return {
+            place
+            for place, (start, stop) in enumerate(zip(edges, edges[2:], strict=False))
+            if match(found.symbols[start:stop])
+        }
+
+    def _in_sentences(self, number: int, found: Found, edges: Sequence[int]) -> set[int]:
+        holding: set[int] = set()
+        for low, high in found.stretches[number]:
+            first, last = bisect_right(edges, low) - 2, bisect_left(edges, high)
+            for place in range(max(first, 0), min(last, len(edges) - 2)):
+                start, stop = max(low, edges[place]), min(high, edges[place + 2])
+                if stop - start == high - low or (
+                    place not in holding and start < stop and self._matches[number](found.symbols[start:stop])
+                ):
+                    holding.add(place)
+        return holding
 
 
 def _matcher(part: Part) -> Callable[[str], object]:
@@ -89,7 +103,7 @@ class Needs:
 
     def __init__(self, parts: Mapping[int, Part], words: Lexicon) -> None:
         every = [(number, way) for number, part in parts.items() for way in ways(part)]
-        self._rules = [number for number, _ in every]
+        self._rules = np.array([number for number, _ in every])
         self._cells = -(-len(every) // _WIDTH)
         met_by = np.zeros((words.symbols_end, _NEEDS, self._cells * _WIDTH), np.uint8)
         for place, (_, way) in enumerate(every):
@@ -102,37 +116,32 @@ class Needs:
         crossing[[place for place, (number, _) in enumerate(every) if not stays(parts[number])]] = 1
         self._crossing = _packed(crossing)
 
-    def likely(self, symbols: Numbers) -> tuple[list[tuple[int, int, list[int]]], list[int]]:
-        """Start and stop of sentences, each with the rules that may match in it; and those that may match
-        over the end of a sentence.
+    def likely(self, symbols: Numbers) -> tuple[list[tuple[int, int, int]], list[int]]:
+        """Start and stop of a sentence and the number of a rule that may match in it, one of each; and the
+        rules that may match over the end of a sentence.
         """
         if not len(symbols):
             return [], []
-        starts = [0, *np.flatnonzero(symbols == ord(END)).tolist()]
-        met = np.bitwise_or.reduceat(self._met_by[symbols], starts)
-        done = self._done(met) & ~self._crossing
-        across = self._done(np.bitwise_or.reduce(met)) & self._crossing
-        ends = [*starts[1:], len(symbols)]
-        sentences = [
-            (starts[row] + (row > 0), ends[row], self._rules_of(done[row]))
-            for row in np.flatnonzero(done.any(axis=1)).tolist()
-        ]
-        return sentences, self._rules_of(across)
+        ends = np.flatnonzero(symbols == ord(END))
+        met = np.bitwise_or.reduceat(self._met_by.take(symbols, 0), np.append(0, ends))
+        rows, rules = self._rules_of(self._done(met) & ~self._crossing)
+        starts, stops = np.append(0, ends + 1)[rows], np.append(ends, len(symbols))[rows]
+        _, across = self._rules_of(self._done(np.bitwise_or.reduce(met, keepdims=True)) & self._crossing)
+        return list(zip(starts.tolist(), stops.tolist(), rules.tolist(), strict=True)), across.tolist()
 
     def _done(self, met: _Bits) -> _Bits:
         cells = self._cells
-        return met[..., :cells] & met[..., cells : 2 * cells] & met[..., 2 * cells :]
+        return met[:, :cells] & met[:, cells : 2 * cells] & met[:, 2 * cells :]
 
-    def _rules_of(self, done: _Bits) -> list[int]:
-        return sorted({self._rules[place] for place in _places(int.from_bytes(done.tobytes(), "little"))})
+    def _rules_of(self, done: _Bits) -> tuple[Numbers, Numbers]:
+        """In which rows which. The ways of a rule stand side by side."""
+        bits = np.unpackbits(done.reshape(-1).view(np.uint8), bitorder="little").view(np.bool_)
+        rows, places = np.divmod(np.flatnonzero(bits), self._cells * _WIDTH)
+        rules = self._rules.take(places)
+        first = np.ones(len(rules), np.bool_)
+        first[1:] = (rows[1:] != rows[:-1]) | (rules[1:] != rules[:-1])
+        return rows[first], rules[first]
 
 
 def _packed(bits: NDArray[np.uint8]) -> _Bits:
     return np.packbits(bits, axis=-1, bitorder="little").view("<u8")
-
-
-def _places(bits: int) -> Iterator[int]:
-    while bits:
-        lowest = bits & -bits
-        yield lowest.bit_length() - 1
-        bits ^= lowest

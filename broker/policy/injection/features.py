@@ -38,9 +38,9 @@ class Weights:
         """Per part of a text, by family. `letters`: of each word, 0 for none; `edges`: where parts begin, and
         the end of the last.
         """
-        given = _running(self._words[numbers])[edges].tolist()
+        given = _running(self._words.take(numbers)).take(edges).tolist()
         lettered = letters != 0
-        cuts = _running(lettered)[edges].tolist()
+        cuts = _running(lettered).take(edges).tolist()
         rows = self._sequences.running(letters[lettered])
         found = []
         for part in range(len(edges) - 1):
@@ -76,9 +76,9 @@ class _Sequences:
 
     def running(self, letters: Numbers) -> Numbers:
         """What the sequences that begin before each letter give together."""
-        places = self._place[letters]
-        pairs = self._pairs[places[:-2] * self._used + places[1:-1]]
-        return _running(self._weights[pairs * self._used + places[2:]])
+        places = self._place.take(letters)
+        pairs = self._pairs.take(places[:-2] * self._used + places[1:-1])
+        return _running(self._weights.take(pairs * self._used + places[2:]))
 
 
 def _running(given: Numbers) -> Numbers:

@@ -5,6 +5,7 @@ import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
+from itertools import repeat
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +19,6 @@ PLAIN, END = "\0", "\n"
 _FIRST_SYMBOL = 128  # none has a meaning in a regular expression
 _STEM_CHARS = 6
 _CUTS_MAX = 50_000
-_KEPT_MAX = 16_384
-_KEPT_CHARS = 24
 _UNSPACED = re.compile("[\u0e00-\u0e7f\u1100-\u11ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 
 
@@ -36,7 +35,10 @@ class Lexicon:
     _symbols: Numbers
     """By number."""
     _cut: re.Pattern[str]
-    _numbers: "_Numbers"
+    _numbers: Mapping[str, int]
+    """By word."""
+    _stems: Mapping[str, int]
+    """By how other words begin."""
 
     @property
     def size(self) -> int:
@@ -56,28 +58,18 @@ class Lexicon:
 
     def numbers(self, words: Sequence[str]) -> Numbers:
         """One number a word; 0 for a word of which nothing is known."""
-        return np.fromiter(map(self._numbers.__getitem__, words), np.int64, len(words))
+        numbers = np.fromiter(map(self._numbers.get, words, repeat(-1)), np.int64, len(words))
+        unknown = np.flatnonzero(numbers < 0)
+        numbers[unknown] = [self._stems.get(words[place][:_STEM_CHARS], 0) for place in unknown.tolist()]
+        return numbers
 
     def symbols(self, numbers: Numbers) -> Numbers:
         """One symbol a word: PLAIN for a word without concept, END for the end of a sentence."""
-        return self._symbols[numbers]
+        return self._symbols.take(numbers)
 
     def letters(self, symbols: Numbers) -> Numbers:
         """One letter for the first concept of each symbol; 0 for a plain word."""
-        return self._letters[symbols]
-
-
-class _Numbers(dict[str, int]):
-    """By word. Of words that the lexicon does not have so many are kept as there is room for."""
-
-    def __init__(self, known: Mapping[str, int], stems: Mapping[str, int]) -> None:
-        super().__init__(known)
-        self._stems = stems
-        self._full = len(known) + _KEPT_MAX
-
-    def __missing__(self, word: str) -> int:
-        number = self._stems.get(word[:_STEM_CHARS], 0)
-        return self.setdefault(word, number) if len(self) < self._full and len(word) < _KEPT_CHARS else number
+        return self._letters.take(symbols)
 
 
 def load(literals: Iterable[str] = (), weighed: Iterable[str] = ()) -> Lexicon:
@@ -148,8 +140,6 @@ def _build(concepts_of: dict[str, list[str]], unspaced: set[str], weighed: Itera
         _letters=letters,
         _symbols=np.array([ord(PLAIN), *stems.values(), *known.values()]),
         _cut=re.compile(f"({cut})"),
-        _numbers=_Numbers(
-            {word: number for number, word in enumerate(known, 1 + len(stems))},
-            {stem: number for number, stem in enumerate(stems, 1)},
-        ),
+        _numbers={word: number for number, word in enumerate(known, 1 + len(stems))},
+        _stems={stem: number for number, stem in enumerate(stems, 1)},
     )

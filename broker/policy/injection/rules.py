@@ -2,9 +2,10 @@
 
 import re
 import tomllib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
+from itertools import pairwise
 from typing import NamedTuple
 
 from broker.policy.injection import concepts, lexicon
@@ -63,13 +64,19 @@ class RulePack:
         """In a folded text in lower case, given the symbols of its words."""
         return Found(self._over_concepts.find(symbols), self._over_text.find(_encoded(lower)))
 
-    def within(self, found: Found, lower: str, start: int, stop: int) -> tuple[int, ...]:
-        """Of the rules that were found in a text those that match in a part of it, as if it were the whole.
+    def of_windows(
+        self, found: Found, segments: Sequence[str], edges: Sequence[int]
+    ) -> tuple[tuple[int, ...], ...]:
+        """Of what was found in a text the rules that match in each two segments side by side.
 
-        `lower`: the part. `start`, `stop`: where its symbols are among the text's.
+        They match as if the two were the whole. `edges`: the first symbol of each segment, and the end of the last.
         """
-        over_text = self._over_text.among(found.over_text, _encoded(lower)) if found.over_text else ()
-        return *self._over_concepts.within(found.over_concepts, start, stop), *over_text
+        over_text = [
+            self._over_text.among(found.over_text, _encoded(one + other)) if found.over_text else ()
+            for one, other in pairwise(segments)
+        ]
+        over_concepts = self._over_concepts.of_windows(found.over_concepts, edges)
+        return tuple((*one, *other) for one, other in zip(over_concepts, over_text, strict=True))
 
 
 def _encoded(text: str) -> bytes:

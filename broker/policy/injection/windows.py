@@ -133,14 +133,6 @@ def _rules(block: Block, pack: RulePack) -> Sequence[tuple[int, ...]]:
         return (pack.find(text, block.symbols).rules,)
     rules = pack.rows.of(text)
     if rules is None:
-        rules = tuple(_asked(text, block, pack))
+        rules = pack.of_windows(pack.find(text, block.symbols), block.texts, block.edges)
         pack.rows.keep(text, rules)
     return rules
-
-
-def _asked(text: str, block: Block, pack: RulePack) -> Iterator[tuple[int, ...]]:
-    found = pack.find(text, block.symbols)
-    may_match = bool(found.rules)
-    for place, (one, other) in enumerate(pairwise(block.texts)):
-        start, stop = block.edges[place], block.edges[place + 2]
-        yield pack.within(found, one + other, start, stop) if may_match else ()

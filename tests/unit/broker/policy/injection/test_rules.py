@@ -123,15 +123,15 @@ def test_a_sentence_of_many_words_hides_no_rule(symbols: str, size: int) -> None
     assert sorted(pack.find("", numbered(long)).rules) == list(matching("", long))
 
 
-@given(texts_of_symbols(), st.integers(0, 60), st.integers(1, 60))
+@given(texts_of_symbols(), st.lists(st.integers(0, 90), min_size=1, max_size=8))
 @settings(deadline=None, max_examples=60)
-def test_within_a_part_those_match_that_match_the_part_alone(symbols: str, start: int, size: int) -> None:
+def test_in_each_two_segments_those_match_that_match_these_alone(symbols: str, cuts: list[int]) -> None:
     pack, _ = loaded()
-    stop = min(start + size, len(symbols))
-    start = min(start, stop)
+    edges = [0, *sorted(min(cut, len(symbols)) for cut in cuts), len(symbols)]
     found = pack.find("", numbered(symbols))
-    part = set(matching("", symbols[start:stop])) & set(found.rules)
-    assert set(pack.within(found, "", start, stop)) == part
+    parts = pack.of_windows(found, [""] * (len(edges) - 1), edges)
+    for rules_of_part, (start, stop) in zip(parts, zip(edges, edges[2:], strict=False), strict=True):
+        assert rules_of_part == tuple(n for n in matching("", symbols[start:stop]) if n in found.rules)
 
 
 @pytest.mark.parametrize(
