@@ -56,7 +56,8 @@ class ConceptRules:
     def of_windows(self, found: Found, edges: Sequence[int]) -> list[list[int]]:
         """Of what was found the rules that match in each two segments side by side.
 
-        They match as if the two were the whole. `edges`: the first symbol of each segment, and the end of the last.
+        They match as if the two were the whole. `edges`: the first symbol of each segment, and the end of the
+        last.
         """
         holding: list[list[int]] = [[] for _ in edges[2:]]
         for number in found.rules:

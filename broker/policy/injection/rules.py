@@ -69,7 +69,8 @@ class RulePack:
     ) -> tuple[tuple[int, ...], ...]:
         """Of what was found in a text the rules that match in each two segments side by side.
 
-        They match as if the two were the whole. `edges`: the first symbol of each segment, and the end of the last.
+        They match as if the two were the whole. `edges`: the first symbol of each segment, and the end of the
+        last.
         """
         over_text = [
             self._over_text.among(found.over_text, _encoded(one + other)) if found.over_text else ()
