@@ -12,7 +12,7 @@ from scipy import sparse
 from broker.policy.injection import rules
 from broker.policy.injection.features import FAMILIES, sequences
 from broker.policy.injection.lexicon import Lexicon
-from broker.policy.injection.windows import MARKS, Block, windows
+from broker.policy.injection.windows import MARKS, windows
 from training.rows import Row
 
 SCALES = {"word": 0.7, "sequence": 1.0}
@@ -55,9 +55,9 @@ def build(rows: Sequence[Row]) -> Windows:
         for window in windows(entry.text, pack, words):
             marks = (len(pack.rules) + MARKS.index(mark) for mark in window.marks)
             fixed.append([*window.rules, *marks])
-            counts["word"].append(_counted(window.block.words[place] for place in window.segments))
+            counts["word"].append(_counted(segment.words for segment in window.segments))
             counts["sequence"].append(
-                _counted(_spelled(window.block, place, words) for place in window.segments)
+                _counted(_spelled(segment.concepts, words) for segment in window.segments)
             )
             row.append(number)
     groups = [rows[number].group for number in row]
@@ -67,13 +67,11 @@ def build(rows: Sequence[Row]) -> Windows:
     return Windows(sparse.hstack(parts).tocsr(), np.array(row), pack.rules, features)
 
 
-def _spelled(block: Block, segment: int, words: Lexicon) -> list[str]:
-    start, stop = block.edges[segment : segment + 2]
-    concepts = [words.names[letter] for letter in words.letters(block.symbols[start:stop]) if letter]
-    return [" ".join(found) for found in sequences(concepts)]
+def _spelled(concepts: str, words: Lexicon) -> list[str]:
+    return [" ".join([words.names[letter] for letter in found]) for found in sequences(concepts)]
 
 
-def _counted(parts: Iterator[Sequence[str]]) -> Counter[str]:
+def _counted(parts: Iterator[list[str]]) -> Counter[str]:
     return Counter(chain.from_iterable(parts))
 
 

@@ -6,21 +6,18 @@ each is asked of those alone, a few words long.
 
 import re
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import reduce
+from itertools import chain
+from operator import or_
 from typing import NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
-from broker.policy.injection.lexicon import END, Lexicon, Numbers
+from broker.policy.injection.lexicon import END, PLAIN, Lexicon
 from broker.policy.injection.patterns import Part, automaton, begins, expression, parse, stays, tries, ways
 
 _MEMORY_BYTES = 8 << 20
 _TRIES_MAX = 64
-_NEEDS = 3
-_WIDTH = 64
 
-_Bits = NDArray[np.uint64]
 _Stretch = tuple[int, int]
 
 
@@ -42,16 +39,18 @@ class ConceptRules:
         self._needs = Needs(parts, words)
         self._moving = frozenset(n for n, part in parts.items() if not stays(part) or begins(part))
 
-    def find(self, symbols: Numbers) -> Found:
+    def find(self, each: Sequence[str]) -> Found:
         """In the symbols of a text's words."""
         stretches: dict[int, list[_Stretch]] = {}
-        text = symbols.astype("<u4").tobytes().decode("utf-32-le")
-        likely, across = self._needs.likely(symbols)
-        for start, stop, number in likely:
-            if self._matches[number](text[start:stop]):
-                stretches.setdefault(number, []).append((start, stop))
-        rules = sorted([*stretches, *(number for number in across if self._matches[number](text))])
-        return Found(tuple(rules), text, stretches)
+        symbols = "".join(each)
+        sentences, across = self._needs.likely(symbols, each)
+        for start, stop, likely in sentences:
+            sentence = symbols[start:stop]
+            for number in likely:
+                if self._matches[number](sentence):
+                    stretches.setdefault(number, []).append((start, stop))
+        rules = sorted([*stretches, *(number for number in across if self._matches[number](symbols))])
+        return Found(tuple(rules), symbols, stretches)
 
     def of_windows(self, found: Found, edges: Sequence[int]) -> list[list[int]]:
         """Of what was found the rules that match in each two segments side by side.
@@ -99,50 +98,51 @@ def _matcher(part: Part) -> Callable[[str], object]:
 class Needs:
     """What each way through a rule needs, wherever it stands in a sentence.
 
-    A symbol has a bit for each way and need that it meets.
+    A number has a bit for each need of each way, and one behind them. A symbol has the bits of the needs that
+    it meets. Where all of a way's are met, one more at the first of them is carried to the bit behind.
     """
 
     def __init__(self, parts: Mapping[int, Part], words: Lexicon) -> None:
-        every = [(number, way) for number, part in parts.items() for way in ways(part)]
-        self._rules = np.array([number for number, _ in every])
-        self._cells = -(-len(every) // _WIDTH)
-        met_by = np.zeros((words.symbols_end, _NEEDS, self._cells * _WIDTH), np.uint8)
-        for place, (_, way) in enumerate(every):
-            needed = sorted(way, key=len)[:_NEEDS]
-            for step, need in enumerate(needed):
-                met_by[[ord(symbol) for symbol in need], step, place] = 1
-            met_by[:, len(needed) :, place] = 1
-        self._met_by = _packed(met_by).reshape(len(met_by), -1)
-        crossing = np.zeros(self._cells * _WIDTH, np.uint8)
-        crossing[[place for place, (number, _) in enumerate(every) if not stays(parts[number])]] = 1
-        self._crossing = _packed(crossing)
+        self._met_by = dict.fromkeys((PLAIN, END, *chain.from_iterable(words.concepts.values())), 0)
+        self._rule_of: dict[int, int] = {}
+        self._firsts = self._staying = self._crossing = 0
+        place = 0
+        for number, part in parts.items():
+            for way in ways(part):
+                self._firsts |= 1 << place
+                for need in way:
+                    for symbol in need:
+                        self._met_by[symbol] |= 1 << place
+                    place += 1
+                self._rule_of[place] = number
+                if stays(part):
+                    self._staying |= 1 << place
+                else:
+                    self._crossing |= 1 << place
+                place += 1
 
-    def likely(self, symbols: Numbers) -> tuple[list[tuple[int, int, int]], list[int]]:
-        """Start and stop of a sentence and the number of a rule that may match in it, one of each; and the
-        rules that may match over the end of a sentence.
+    def likely(self, symbols: str, each: Sequence[str]) -> tuple[list[tuple[int, int, list[int]]], list[int]]:
+        """Start and stop of sentences, each with the rules that may match in it; and those that may match
+        over the end of a sentence. `each`: the symbols one by one, which a list gives quicker than a text.
         """
-        if not len(symbols):
-            return [], []
-        ends = np.flatnonzero(symbols == ord(END))
-        met = np.bitwise_or.reduceat(self._met_by.take(symbols, 0), np.append(0, ends))
-        rows, rules = self._rules_of(self._done(met) & ~self._crossing)
-        starts, stops = np.append(0, ends + 1)[rows], np.append(ends, len(symbols))[rows]
-        _, across = self._rules_of(self._done(np.bitwise_or.reduce(met, keepdims=True)) & self._crossing)
-        return list(zip(starts.tolist(), stops.tolist(), rules.tolist(), strict=True)), across.tolist()
+        met_of, firsts, staying = self._met_by.__getitem__, self._firsts, self._staying
+        found = []
+        start, every = 0, met_of(END)
+        for sentence in symbols.split(END):
+            stop = start + len(sentence)
+            met = reduce(or_, map(met_of, each[start:stop]), 0)
+            every |= met
+            if done := met + firsts & staying:
+                found.append((start, stop, self._rules_of(done)))
+            start = stop + len(END)
+        return found, self._rules_of(every + firsts & self._crossing)
 
-    def _done(self, met: _Bits) -> _Bits:
-        cells = self._cells
-        return met[:, :cells] & met[:, cells : 2 * cells] & met[:, 2 * cells :]
-
-    def _rules_of(self, done: _Bits) -> tuple[Numbers, Numbers]:
-        """In which rows which. The ways of a rule stand side by side."""
-        bits = np.unpackbits(done.reshape(-1).view(np.uint8), bitorder="little").view(np.bool_)
-        rows, places = np.divmod(np.flatnonzero(bits), self._cells * _WIDTH)
-        rules = self._rules.take(places)
-        first = np.ones(len(rules), np.bool_)
-        first[1:] = (rows[1:] != rows[:-1]) | (rules[1:] != rules[:-1])
-        return rows[first], rules[first]
+    def _rules_of(self, done: int) -> list[int]:
+        return sorted({self._rule_of[place] for place in _numbers(done)})
 
 
-def _packed(bits: NDArray[np.uint8]) -> _Bits:
-    return np.packbits(bits, axis=-1, bitorder="little").view("<u8")
+def _numbers(bits: int) -> Iterator[int]:
+    while bits:
+        lowest = bits & -bits
+        yield lowest.bit_length() - 1
+        bits ^= lowest

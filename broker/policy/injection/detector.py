@@ -1,18 +1,20 @@
 """How much a text looks like an injection, as a whole number, and what each rule gave to it."""
 
-from collections.abc import Iterator, Sequence
+from itertools import repeat
 from math import isqrt
 from typing import NamedTuple
 
 from broker.policy.injection import model, rules
-from broker.policy.injection.features import FAMILIES, Sum, Weights
+from broker.policy.injection.features import FAMILIES, sequences
 from broker.policy.injection.lexicon import Lexicon
 from broker.policy.injection.model import Model, ModelBroken
 from broker.policy.injection.rules import RulePack
-from broker.policy.injection.windows import MARKS, Block, Window, windows
+from broker.policy.injection.windows import MARKS, Segment, Window, windows
 from broker.policy.views import PLAIN
 
 _ROOT_SCALE = 1 << 10
+_Sums = tuple[tuple[int, int], ...]
+"""Of a segment, per family: the sum of its features' weights, and their number."""
 
 
 class RuleHit(NamedTuple):
@@ -33,13 +35,6 @@ class Detection(NamedTuple):
     """Where the window begins in that text, in characters."""
 
 
-class _Scored(NamedTuple):
-    score: int
-    window: Window
-    families: Sequence[int]
-    """What each gave."""
-
-
 class Detector:
     """Scores texts. Pure: the same text has the same score on every machine; time is linear in the text."""
 
@@ -52,13 +47,12 @@ class Detector:
         self.pack = pack
         self._words = words
         self._contributions = [learned.rules[name] for name in names]
-        self._weights = Weights(learned, words)
+        self._weights = learned.words.get, learned.sequences_of(words).get
 
     @classmethod
     def load(cls) -> "Detector":
         """The packaged rules and model. Takes about half a second; keep what it gives. Raises ModelBroken."""
-        learned = model.load()
-        return cls(*rules.load(learned.words), learned)
+        return cls(*rules.load(), model.load())
 
     @property
     def flag_threshold(self) -> int:
@@ -67,31 +61,42 @@ class Detector:
 
     def scan(self, text: str) -> Detection:
         """Never raises; linear in the length of `text`."""
-        scored = list(self._scored(text))
-        return self._explained(max(scored, key=lambda each: each.score), self._for_length(len(scored)))
-
-    def _scored(self, text: str) -> Iterator[_Scored]:
-        block: Block | None = None
-        sums: list[tuple[Sum, Sum]] = []
+        best: Window | None = None
+        best_score = number = 0
+        sums: dict[Segment, _Sums] = {}
         for window in windows(text, self.pack, self._words):
-            if window.block is not block:
-                block = window.block
-                sums = self._sums(block)
-            families = self._families([sums[segment] for segment in window.segments])
-            yield _Scored(self.model.bias + sum(families) + self._given(window), window, families)
+            number += 1
+            score = self.model.bias + sum(self._families(window, sums)) + self._given(window)
+            if best is None or score > best_score:
+                best, best_score = window, score
+            if len(sums) > len(window.segments):
+                last = window.segments[-1]  # the one that the next window has too
+                sums = {last: sums[last]}
+        if best is None:
+            return Detection(self.model.bias, ())
+        return self._explained(best, best_score, self._families(best, sums), self._for_length(number))
 
-    def _sums(self, block: Block) -> list[tuple[Sum, Sum]]:
-        return self._weights.sums(block.numbers, self._words.letters(block.symbols), block.edges)
-
-    def _families(self, sums: Sequence[tuple[Sum, Sum]]) -> list[int]:
+    def _families(self, window: Window, sums: dict[Segment, _Sums]) -> list[int]:
         """Per family: the weights of its features in the window over the root of their number, bounded."""
-        if len(sums) == 1:
-            return [self._bounded(total, count) for total, count in sums[0]]
-        one, other = sums
+        found = [sums.get(segment) or self._summed(segment, sums) for segment in window.segments]
+        if len(found) == 1:
+            return [self._bounded(total, count) for total, count in found[0]]
+        one, other = found
         return [
             self._bounded(total + further, count + more)
             for (total, count), (further, more) in zip(one, other, strict=True)
         ]
+
+    def _summed(self, segment: Segment, sums: dict[Segment, _Sums]) -> _Sums:
+        sums[segment] = self._sums(segment)
+        return sums[segment]
+
+    def _sums(self, segment: Segment) -> _Sums:
+        word, sequence = self._weights
+        return (
+            (sum(map(word, segment.words, repeat(0))), len(segment.words)),
+            (sum(map(sequence, sequences(segment.letters), repeat(0))), max(len(segment.letters) - 2, 0)),
+        )
 
     def _bounded(self, total: int, count: int) -> int:
         part = total * _ROOT_SCALE // isqrt(count * _ROOT_SCALE * _ROOT_SCALE) if count else 0
@@ -109,11 +114,10 @@ class Detector:
             given += self.model.marks[mark]
         return given
 
-    def _explained(self, scored: _Scored, length: int) -> Detection:
-        score, window, families = scored
+    def _explained(self, window: Window, score: int, families: list[int], length: int) -> Detection:
         hits = [RuleHit("model.bias", self.model.bias), RuleHit("model.length", length)]
         hits += [RuleHit(self.pack.rules[rule].id, self._contributions[rule]) for rule in window.rules]
         hits += [RuleHit(mark, self.model.marks[mark]) for mark in window.marks]
         hits += [RuleHit(f"model.{family}", part) for family, part in zip(FAMILIES, families, strict=True)]
         told = sorted((hit for hit in hits if hit.contribution), key=lambda hit: (-hit.contribution, hit.id))
-        return Detection(score + length, tuple(told), window.view.kind, window.start)
+        return Detection(score + length, tuple(told), window.view.kind, window.segments[0].start)

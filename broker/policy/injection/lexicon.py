@@ -5,50 +5,31 @@ import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
-from itertools import repeat
-
-import numpy as np
-from numpy.typing import NDArray
+from operator import itemgetter
 
 from broker.policy.injection import tokens
 from broker.policy.views import fold
-
-Numbers = NDArray[np.int64]
 
 PLAIN, END = "\0", "\n"
 _FIRST_SYMBOL = 128  # none has a meaning in a regular expression
 _STEM_CHARS = 6
 _CUTS_MAX = 50_000
+_KEPT_MAX = 16_384
+_KEPT_CHARS = 24
 _UNSPACED = re.compile("[\u0e00-\u0e7f\u1100-\u11ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 
 
 @dataclass(frozen=True, slots=True)
 class Lexicon:
-    """Each word has a number. Words of the same concepts share a symbol, one character of a small number."""
+    """Words of the same concepts share a symbol, one character of a small number."""
 
     concepts: Mapping[str, frozenset[str]]
     """The symbols of each concept."""
-    names: Sequence[str]
-    """The concept of each letter that `letters` gives; the letter 0 is none."""
-    _letters: Numbers
-    """By symbol."""
-    _symbols: Numbers
-    """By number."""
+    names: Mapping[str, str]
+    """The concept of each letter that `letters` gives."""
+    _letters: Mapping[str, str]
     _cut: re.Pattern[str]
-    _numbers: Mapping[str, int]
-    """By word."""
-    _stems: Mapping[str, int]
-    """By how other words begin."""
-
-    @property
-    def size(self) -> int:
-        """How many numbers there are."""
-        return len(self._symbols)
-
-    @property
-    def symbols_end(self) -> int:
-        """One more than the greatest symbol."""
-        return len(self._letters)
+    _symbols: "_Symbols"
 
     def parted(self, lower: str) -> str:
         """Known words of scripts without spaces set apart by spaces."""
@@ -56,32 +37,37 @@ class Lexicon:
             return lower
         return " ".join(self._cut.split(lower, _CUTS_MAX)) if _UNSPACED.search(lower) else lower
 
-    def numbers(self, words: Sequence[str]) -> Numbers:
-        """One number a word; 0 for a word of which nothing is known."""
-        numbers = np.fromiter(map(self._numbers.get, words, repeat(-1)), np.int64, len(words))
-        unknown = np.flatnonzero(numbers < 0)
-        numbers[unknown] = [self._stems.get(words[place][:_STEM_CHARS], 0) for place in unknown.tolist()]
-        return numbers
-
-    def symbols(self, numbers: Numbers) -> Numbers:
+    def symbols(self, words: Sequence[str]) -> Sequence[str]:
         """One symbol a word: PLAIN for a word without concept, END for the end of a sentence."""
-        return self._symbols.take(numbers)
+        if len(words) < 2:
+            return [self._symbols[word] for word in words]
+        symbols: tuple[str, ...] = itemgetter(*words)(self._symbols)  # `map` takes half as long again
+        return symbols
 
-    def letters(self, symbols: Numbers) -> Numbers:
-        """One letter for the first concept of each symbol; 0 for a plain word."""
-        return self._letters.take(symbols)
+    def letters(self, symbols: Iterable[str]) -> list[str]:
+        """One letter for the first concept of each symbol; plain words are passed over."""
+        return list(filter(None, map(self._letters.__getitem__, symbols)))
 
 
-def load(literals: Iterable[str] = (), weighed: Iterable[str] = ()) -> Lexicon:
-    """The packaged words; each literal of a rule is a concept of its own, named by the word in quotes.
+class _Symbols(dict[str, str]):
+    """By word. Of words that the lexicon does not have so many are kept as there is room for."""
 
-    `weighed`: words that have a number of their own, whether they have a concept or not.
-    """
+    def __init__(self, known: Mapping[str, str], stems: Mapping[str, str]) -> None:
+        super().__init__(known)
+        self._stems = stems
+
+    def __missing__(self, word: str) -> str:
+        symbol = self._stems.get(word[:_STEM_CHARS], PLAIN)
+        return self.setdefault(word, symbol) if len(self) < _KEPT_MAX and len(word) < _KEPT_CHARS else symbol
+
+
+def load(literals: Iterable[str] = ()) -> Lexicon:
+    """The packaged words; each literal of a rule is a concept of its own, named by the word in quotes."""
     concepts_of, unspaced = written(literals)
     for known, words in _read("lexicon_alike.toml")["alike"].items():
         for word in words.split():
             concepts_of.setdefault(word, concepts_of[known])
-    return _build(concepts_of, unspaced, weighed)
+    return _build(concepts_of, unspaced)
 
 
 def written(literals: Iterable[str] = ()) -> tuple[dict[str, list[str]], set[str]]:
@@ -119,27 +105,23 @@ def _enter(concepts_of: dict[str, list[str]], concept: str, words: str) -> list[
     return entered
 
 
-def _build(concepts_of: dict[str, list[str]], unspaced: set[str], weighed: Iterable[str]) -> Lexicon:
+def _build(concepts_of: dict[str, list[str]], unspaced: set[str]) -> Lexicon:
     groups = sorted({tuple(sorted(names)) for names in concepts_of.values()})
-    symbol_of = {group: _FIRST_SYMBOL + n for n, group in enumerate(groups)}
+    symbol_of = {group: chr(n) for n, group in enumerate(groups, _FIRST_SYMBOL)}
     names = sorted({name for group in groups for name in group})
-    letter_of = {name: n for n, name in enumerate(["", tokens.END, *names])}
-    letters = np.zeros(_FIRST_SYMBOL + len(groups), np.int64)
-    letters[ord(END)] = letter_of[tokens.END]
+    letter_of = {name: chr(n) for n, name in enumerate([tokens.END, *names])}
+    letters = {PLAIN: "", END: letter_of[tokens.END]}
     for found in concepts_of.values():
         letters[symbol_of[tuple(sorted(found))]] = letter_of[found[0]]
-    symbols = {word: symbol_of[tuple(sorted(found))] for word, found in concepts_of.items()}
-    stems = {word[:_STEM_CHARS]: symbol for word, symbol in symbols.items() if word[-1] == "*"}
-    others = {word: stems.get(word[:_STEM_CHARS], ord(PLAIN)) for word in weighed}
-    whole = {word: symbol for word, symbol in symbols.items() if word[-1] != "*"}
-    known = others | {tokens.END: ord(END)} | whole
     cut = "|".join(re.escape(word) for word in sorted(unspaced, key=lambda word: (-len(word), word)))
+    symbols = {word: symbol_of[tuple(sorted(found))] for word, found in concepts_of.items()}
     return Lexicon(
-        concepts={name: frozenset(chr(symbol_of[g]) for g in groups if name in g) for name in names},
-        names=tuple(letter_of),
+        concepts={name: frozenset(symbol_of[group] for group in groups if name in group) for name in names},
+        names={letter: name for name, letter in letter_of.items()},
         _letters=letters,
-        _symbols=np.array([ord(PLAIN), *stems.values(), *known.values()]),
         _cut=re.compile(f"({cut})"),
-        _numbers={word: number for number, word in enumerate(known, 1 + len(stems))},
-        _stems={stem: number for number, stem in enumerate(stems, 1)},
+        _symbols=_Symbols(
+            {tokens.END: END} | {word: symbol for word, symbol in symbols.items() if word[-1] != "*"},
+            {word[:_STEM_CHARS]: symbol for word, symbol in symbols.items() if word[-1] == "*"},
+        ),
     )

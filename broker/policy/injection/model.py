@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 
+from broker.policy.injection.lexicon import Lexicon
+
 
 class ModelBroken(ValueError):
     """The model file does not fit the code or the rules beside it."""
@@ -28,6 +30,17 @@ class Model:
     words: Mapping[str, int]
     sequences: Mapping[str, int]
     """By the names of three concepts with blanks between them."""
+
+    def sequences_of(self, words: Lexicon) -> dict[tuple[str, ...], int]:
+        """The weights by the letters of concepts. Raises ModelBroken."""
+        letters = {name: letter for letter, name in words.names.items()}
+        try:
+            return {
+                tuple([letters[name] for name in names.split(" ")]): weight
+                for names, weight in self.sequences.items()
+            }
+        except KeyError as missing:
+            raise ModelBroken(f"no concept {missing}") from None
 
 
 def load() -> Model:

@@ -2,7 +2,7 @@
 
 import re
 import tomllib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from itertools import pairwise
@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from broker.policy.injection import concepts, lexicon
 from broker.policy.injection.concepts import ConceptRules
-from broker.policy.injection.lexicon import Lexicon, Numbers
+from broker.policy.injection.lexicon import Lexicon
 from broker.policy.injection.text_rules import TextRules
 from broker.policy.memory import Memory
 
@@ -60,7 +60,7 @@ class RulePack:
         )
         self._over_text = TextRules({n: rule.raw for n, rule in enumerate(rules) if rule.raw})
 
-    def find(self, lower: str, symbols: Numbers) -> Found:
+    def find(self, lower: str, symbols: Sequence[str]) -> Found:
         """In a folded text in lower case, given the symbols of its words."""
         return Found(self._over_concepts.find(symbols), self._over_text.find(_encoded(lower)))
 
@@ -84,10 +84,10 @@ def _encoded(text: str) -> bytes:
     return text.encode(errors="replace")
 
 
-def load(weighed: Iterable[str] = ()) -> tuple[RulePack, Lexicon]:
-    """The packaged rules and the words that they speak of, or that the model has a weight for."""
+def load() -> tuple[RulePack, Lexicon]:
+    """The packaged rules and the words that they speak of."""
     rules = tuple(_read())
-    words = lexicon.load(sorted({word for rule in rules for word in _LITERAL.findall(rule.pattern)}), weighed)
+    words = lexicon.load(sorted({word for rule in rules for word in _LITERAL.findall(rule.pattern)}))
     return RulePack(rules, words), words
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import accumulate, chain, islice, pairwise
 from typing import NamedTuple
 
-from broker.policy.injection.lexicon import Lexicon, Numbers
+from broker.policy.injection.lexicon import Lexicon
 from broker.policy.injection.rules import RulePack
 from broker.policy.injection.tokens import tokenize
 from broker.policy.views import PLAIN, View, disguises, views
@@ -39,34 +39,31 @@ _BRACKET = re.compile(r"[][(){}](?<![:;][()])(?<![:;]-[()])(?<!(?<![\w(])\w\))(?
 
 
 @dataclass(slots=True, eq=False)
-class Block:
-    """A stretch of a folded text in lower case, in segments, with what the model reads in it."""
+class Segment:
+    """A stretch of a folded text in lower case, from `start`, with what the model reads in it."""
 
-    starts: Sequence[int]
-    """Of the segments, in characters of the text."""
-    texts: Sequence[str]
-    words: Sequence[Sequence[str]]
-    """Of each segment."""
-    edges: Sequence[int]
-    """Where each segment's words begin among all, and the end of the last."""
-    numbers: Numbers
-    """Of all words."""
-    symbols: Numbers
+    start: int
+    text: str
+    words: list[str]
+    symbols: Sequence[str]
+    """Of the words, one each."""
+    letters: list[str]
+    """Of the words that have a concept, one each. Lists: a character beyond Latin-1 is made, and hashed, each
+    time that it is read off a text.
+    """
+
+    @property
+    def concepts(self) -> str:
+        return "".join(self.letters)
 
 
 class Window(NamedTuple):
-    """One segment of a block or two. `rules`: places in the pack; `marks`: how the view was come by."""
+    """One segment or two. `rules`: places in the pack; `marks`: names of how the view was come by."""
 
     view: View
-    block: Block
-    segments: tuple[int, ...]
+    segments: tuple[Segment, ...]
     rules: tuple[int, ...]
     marks: tuple[str, ...]
-
-    @property
-    def start(self) -> int:
-        """Where it begins in the text of the view, in characters."""
-        return self.block.starts[self.segments[0]]
 
 
 def windows(text: str, pack: RulePack, words: Lexicon) -> Iterator[Window]:
@@ -102,37 +99,48 @@ def _of_view(
     marks = (*(f"view.{kind}" for kind in kinds), *hidden)
     lower = words.parted(view.text.lower())
     edges = _edges(lower)
-    for first in range(0, max(len(edges) - 2, 1), BLOCK_WINDOWS):
-        block = _block(lower, edges[first : first + BLOCK_WINDOWS + 2], words)
-        at_end = first + BLOCK_WINDOWS + 2 >= len(edges)
-        rules = _rules(block, pack)
-        for place, found in enumerate(rules):
-            segments = (place,) if len(block.starts) == 1 else (place, place + 1)
-            last = at_end and place + 1 == len(rules)
-            yield Window(view, block, segments, found, (*marks, *ending) if last else marks)
+    last = edges[-1][0]
+    for found, rules in _with_rules(lower, edges, pack, words):
+        yield Window(view, found, rules, (*marks, *ending) if found[-1].start == last else marks)
 
 
-def _edges(lower: str) -> list[int]:
-    """Where segments begin, and the end of the last."""
+def _segment(start: int, text: str, words: Lexicon) -> Segment:
+    found = tokenize(text)
+    symbols = words.symbols(found)
+    return Segment(start, text, found, symbols, words.letters(symbols))
+
+
+def _edges(lower: str) -> list[tuple[int, int]]:
     if len(lower) <= WHOLE_CHARS:
-        return [0, len(lower)]
-    return [*range(0, len(lower), SEGMENT_CHARS), len(lower)]
+        return [(0, len(lower))]
+    starts = range(0, len(lower), SEGMENT_CHARS)
+    return [(start, min(start + SEGMENT_CHARS, len(lower))) for start in starts]
 
 
-def _block(lower: str, edges: Sequence[int], words: Lexicon) -> Block:
-    texts = [lower[start:stop] for start, stop in pairwise(edges)]
-    found = [tokenize(text) for text in texts]
-    numbers = words.numbers(list(chain.from_iterable(found)))
-    return Block(edges[:-1], texts, found, [0, *accumulate(map(len, found))], numbers, words.symbols(numbers))
+def _with_rules(
+    lower: str, edges: Sequence[tuple[int, int]], pack: RulePack, words: Lexicon
+) -> Iterator[tuple[tuple[Segment, ...], tuple[int, ...]]]:
+    """Windows in rows of a few: what no rule finds in the whole row, none is asked to find in its windows."""
+    segment = _segment(0, lower[: edges[0][1]], words)
+    if len(edges) == 1:
+        yield (segment,), pack.find(segment.text, segment.symbols).rules
+        return
+    for first in range(0, len(edges) - 1, BLOCK_WINDOWS):
+        block = [segment]
+        for start, stop in edges[first + 1 : first + BLOCK_WINDOWS + 1]:
+            block.append(_segment(start, lower[start:stop], words))
+        yield from _of_block(block, pack)
+        segment = block[-1]
 
 
-def _rules(block: Block, pack: RulePack) -> Sequence[tuple[int, ...]]:
-    """Of each window. What no rule finds in the whole block, none is asked to find in its windows."""
-    text = "".join(block.texts)
-    if len(block.texts) == 1:
-        return (pack.find(text, block.symbols).rules,)
+def _of_block(
+    block: Sequence[Segment], pack: RulePack
+) -> Iterator[tuple[tuple[Segment, ...], tuple[int, ...]]]:
+    text = "".join([segment.text for segment in block])
     rules = pack.rows.of(text)
     if rules is None:
-        rules = pack.of_windows(pack.find(text, block.symbols), block.texts, block.edges)
+        symbols = list(chain.from_iterable([segment.symbols for segment in block]))
+        edges = [0, *accumulate([len(segment.symbols) for segment in block])]
+        rules = pack.of_windows(pack.find(text, symbols), [segment.text for segment in block], edges)
         pack.rows.keep(text, rules)
-    return rules
+    yield from zip(pairwise(block), rules, strict=True)

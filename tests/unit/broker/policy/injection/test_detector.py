@@ -155,11 +155,7 @@ def test_work_grows_no_faster_than_the_text(piece: str, length: int) -> None:
     text = (piece * length)[:length]
     pack, words = _pack()
     found = list(windows(text, pack, words))
-    plain = {
-        (id(window.block), place): len(window.block.texts[place])
-        for window in found
-        for place in window.segments
-    }
+    plain = {segment: len(segment.text) for window in found for segment in window.segments}
     assert len(found) <= sum(plain.values()) // SEGMENT_CHARS + 1 + DERIVED_WINDOWS_MAX
     assert max(plain.values()) <= WHOLE_CHARS
     assert all(len(window.segments) <= 2 for window in found)
@@ -195,6 +191,13 @@ def test_rules_keep_their_sign() -> None:
     for rule in pack.rules:
         given_by_model = detector().model.rules[rule.id]
         assert given_by_model <= 0 if rule.benign else given_by_model >= 0, rule.id
+
+
+def test_the_weights_are_of_words_and_of_known_concepts() -> None:
+    _, words = rules.load()
+    learned = model.load()
+    assert len(learned.words) > 1_000
+    assert len(learned.sequences_of(words)) == len(learned.sequences) > 1_000
 
 
 @pytest.mark.parametrize(

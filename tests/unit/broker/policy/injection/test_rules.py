@@ -1,16 +1,14 @@
 """Every rule against its own examples."""
 
-from collections.abc import Sequence
 from functools import cache
 
-import numpy as np
 import pytest
 import re2
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from broker.policy.injection import rules
-from broker.policy.injection.lexicon import END, PLAIN, Lexicon, Numbers
+from broker.policy.injection import lexicon, rules
+from broker.policy.injection.lexicon import END, PLAIN, Lexicon
 from broker.policy.injection.patterns import automaton
 from broker.policy.injection.rules import RulePack
 from broker.policy.injection.text_rules import loosened
@@ -25,22 +23,13 @@ def loaded() -> tuple[RulePack, Lexicon]:
 
 
 def symbols_of(lower: str) -> str:
-    return spelled(tokenize(lower))
-
-
-def spelled(words: Sequence[str]) -> str:
-    lexicon = loaded()[1]
-    return "".join(map(chr, lexicon.symbols(lexicon.numbers(words)).tolist()))
-
-
-def numbered(symbols: str) -> Numbers:
-    return np.array([ord(symbol) for symbol in symbols], np.int64)
+    return "".join(loaded()[1].symbols(tokenize(lower)))
 
 
 def hits(text: str) -> set[str]:
     pack, words = loaded()
     lower = words.parted(fold(text).lower())
-    return {pack.rules[n].id for n in pack.find(lower, numbered(symbols_of(lower))).rules}
+    return {pack.rules[n].id for n in pack.find(lower, symbols_of(lower)).rules}
 
 
 EXAMPLES = [(rule.id, text) for rule in loaded()[0].rules for text in rule.match]
@@ -94,24 +83,25 @@ def test_the_quick_looks_leave_out_no_rule_that_matches_the_whole_text() -> None
     for _, text in EXAMPLES:
         lower = words.parted(fold(text).lower())
         symbols = symbols_of(lower)
-        assert sorted(pack.find(lower, numbered(symbols)).rules) == list(matching(lower, symbols))
+        assert sorted(pack.find(lower, symbols).rules) == list(matching(lower, symbols))
 
 
 @st.composite
 def texts_of_symbols(draw: st.DrawFn) -> str:
     """Near to what the rules look for: examples cut, mixed and put in any order."""
+    _, words = loaded()
     known = [tokenize(fold(text).lower()) for _, text in EXAMPLES]
     cut = st.tuples(st.sampled_from(known), st.integers(0, 12), st.integers(1, 12))
     pieces = draw(st.lists(st.one_of(cut, st.just((["."], 0, 1))), min_size=1, max_size=12))
     chosen = [word for found, start, size in pieces for word in found[start : start + size]]
-    return spelled(chosen)
+    return "".join(words.symbols(chosen))
 
 
 @given(texts_of_symbols())
 @settings(deadline=None, max_examples=60)
 def test_sentence_by_sentence_finds_what_the_whole_text_holds(symbols: str) -> None:
     pack, _ = loaded()
-    assert sorted(pack.find("", numbered(symbols)).rules) == list(matching("", symbols))
+    assert sorted(pack.find("", symbols).rules) == list(matching("", symbols))
 
 
 @given(texts_of_symbols(), st.integers(90, 300))
@@ -120,7 +110,7 @@ def test_a_sentence_of_many_words_hides_no_rule(symbols: str, size: int) -> None
     pack, _ = loaded()
     one = symbols.replace(END, PLAIN)
     long = f"{symbols}{END}{one.ljust(size, PLAIN)}{one[::-1]}{END}{symbols}"
-    assert sorted(pack.find("", numbered(long)).rules) == list(matching("", long))
+    assert sorted(pack.find("", long).rules) == list(matching("", long))
 
 
 @given(texts_of_symbols(), st.lists(st.integers(0, 90), min_size=1, max_size=8))
@@ -128,10 +118,19 @@ def test_a_sentence_of_many_words_hides_no_rule(symbols: str, size: int) -> None
 def test_in_each_two_segments_those_match_that_match_these_alone(symbols: str, cuts: list[int]) -> None:
     pack, _ = loaded()
     edges = [0, *sorted(min(cut, len(symbols)) for cut in cuts), len(symbols)]
-    found = pack.find("", numbered(symbols))
+    found = pack.find("", symbols)
     parts = pack.of_windows(found, [""] * (len(edges) - 1), edges)
     for rules_of_part, (start, stop) in zip(parts, zip(edges, edges[2:], strict=False), strict=True):
         assert rules_of_part == tuple(n for n in matching("", symbols[start:stop]) if n in found.rules)
+
+
+def test_words_that_are_not_known_are_kept_within_bounds() -> None:
+    words = lexicon.load()
+    before = len(words._symbols)
+    assert list(words.symbols(["zzzz", "zzzz", "z" * 100])) == [PLAIN] * 3
+    assert len(words._symbols) == before + 1
+    words.symbols([f"z{number}" for number in range(20_000)])
+    assert len(words._symbols) < 20_000
 
 
 @pytest.mark.parametrize(
