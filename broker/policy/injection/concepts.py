@@ -13,10 +13,20 @@ from operator import or_
 from typing import NamedTuple
 
 from broker.policy.injection.lexicon import END, PLAIN, Lexicon
-from broker.policy.injection.patterns import Part, automaton, begins, expression, parse, stays, tries, ways
+from broker.policy.injection.patterns import (
+    Part,
+    automaton,
+    begins,
+    expression,
+    nearest,
+    parse,
+    stays,
+    tries,
+    ways,
+)
 
 _MEMORY_BYTES = 8 << 20
-_TRIES_MAX = 64
+_TRIES_MAX = 200
 
 _Stretch = tuple[int, int]
 
@@ -88,10 +98,9 @@ class ConceptRules:
 
 def _matcher(part: Part) -> Callable[[str], object]:
     """`re` is the quicker one over a few words, but goes back: RE2 is for what has many ways to read on."""
-    spelled = expression(part)
     if tries(part) <= _TRIES_MAX:
-        return re.compile(spelled).search
-    compiled = automaton([spelled], _MEMORY_BYTES)
+        return re.compile(nearest(part)).search
+    compiled = automaton([expression(part)], _MEMORY_BYTES)
     return lambda symbols: compiled.Match(symbols.encode())
 
 

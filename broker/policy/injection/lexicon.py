@@ -2,6 +2,7 @@
 
 import re
 import tomllib
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -50,15 +51,21 @@ class Lexicon:
 
 
 class _Symbols(dict[str, str]):
-    """By word. Of words that the lexicon does not have so many are kept as there is room for."""
+    """By word. Of words that the lexicon does not have the last ones asked for anew are kept."""
 
     def __init__(self, known: Mapping[str, str], stems: Mapping[str, str]) -> None:
         super().__init__(known)
         self._stems = stems
+        self._kept: deque[str] = deque()
 
     def __missing__(self, word: str) -> str:
         symbol = self._stems.get(word[:_STEM_CHARS], PLAIN)
-        return self.setdefault(word, symbol) if len(self) < _KEPT_MAX and len(word) < _KEPT_CHARS else symbol
+        if len(word) < _KEPT_CHARS:
+            if len(self._kept) >= _KEPT_MAX:
+                self.pop(self._kept.popleft(), None)  # another thread may have forgotten it
+            self._kept.append(word)
+            self[word] = symbol
+        return symbol
 
 
 def load(literals: Iterable[str] = ()) -> Lexicon:

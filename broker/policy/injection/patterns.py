@@ -165,6 +165,19 @@ def expression(part: Part) -> str:
             return f"(?:{expression(inner)}){{{least},{most}}}"
 
 
+def nearest(part: Part) -> str:
+    """The same for `re`, which does not go back into a chain of gaps and words at the end.
+
+    A chain can as well take the nearest word each time: one between two of its words is nearer to the next.
+    """
+    match part:
+        case Row((*before, last)):
+            return "".join(map(expression, before)) + nearest(last)
+        case Repeat(Row((Gap(0, most, over_ends), Word() as word)), least, count) if least == count:
+            return f"(?>{expression(Gap(0, most, over_ends))}?{expression(word)}){{{count}}}"
+    return expression(part)
+
+
 def ways(part: Part) -> list[tuple[frozenset[str], ...]]:
     """The ways through the alternatives: the sets of which a text that matches by that way has one each."""
     match part:
@@ -206,8 +219,10 @@ def begins(part: Part) -> bool:
 
 
 def tries(part: Part) -> int:
-    """How often at most a search that goes back, as `re` does, looks for what follows from one place."""
+    """How often at most a search that goes back looks for what follows from one place, `nearest` as it is."""
     match part:
+        case Row((*before, Repeat(Row((Gap(0, most), Word())), least, count))) if least == count:
+            return prod(map(tries, before)) * (most + 1) * count
         case Gap(least, most):
             return most - least + 1
         case Start():

@@ -45,6 +45,7 @@ def test_a_way_needs_what_is_not_optional() -> None:
         ("<now>", 1),
         ("<now> ~3 <you>", 4),
         ("<now> ([^]{0,4} <you>){2} <drop>", 25),
+        ("<now> ([^]{0,4} <you>){3}", 15),
         ("(^ | <i>) {0,1} ~1 <be>", 8),
     ],
 )

@@ -129,8 +129,11 @@ def test_words_that_are_not_known_are_kept_within_bounds() -> None:
     before = len(words._symbols)
     assert list(words.symbols(["zzzz", "zzzz", "z" * 100])) == [PLAIN] * 3
     assert len(words._symbols) == before + 1
-    words.symbols([f"z{number}" for number in range(20_000)])
-    assert len(words._symbols) < 20_000
+    known = words.symbols(["ignore", "anweisungsblatt"])
+    words.symbols([f"z{number}" for number in range(40_000)])
+    assert len(words._symbols) < before + 20_000
+    assert words._symbols.keys() >= {"z39999", "z30000"}
+    assert words.symbols(["ignore", "anweisungsblatt"]) == known
 
 
 @pytest.mark.parametrize(
