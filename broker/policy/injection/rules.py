@@ -1,4 +1,4 @@
-"""The rule pack: patterns over concepts and over text, as data, matched by RE2 in linear time."""
+"""The rule pack: patterns over concepts and over text, as data, matched in linear time."""
 
 import re
 import tomllib
