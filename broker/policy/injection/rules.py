@@ -29,6 +29,8 @@ class Rule:
     pattern: str
     """Over concepts; empty where the rule is over text."""
     raw: str
+    look: str
+    """What stands wherever `raw` matches, without a gap; empty where `raw` has none."""
     match: tuple[str, ...]
     no_match: tuple[str, ...]
 
@@ -58,7 +60,10 @@ class RulePack:
         self._over_concepts = ConceptRules(
             {n: rule.pattern for n, rule in enumerate(rules) if rule.pattern}, words
         )
-        self._over_text = TextRules({n: rule.raw for n, rule in enumerate(rules) if rule.raw})
+        self._over_text = TextRules(
+            {n: rule.raw for n, rule in enumerate(rules) if rule.raw},
+            {n: rule.look for n, rule in enumerate(rules) if rule.look},
+        )
 
     def find(self, lower: str, symbols: Sequence[str]) -> Found:
         """In a folded text in lower case, given the symbols of its words."""
@@ -100,6 +105,7 @@ def _read() -> Iterator[Rule]:
             strength=entry["strength"],
             pattern=entry.get("pattern", ""),
             raw=entry.get("raw", ""),
+            look=entry.get("look", ""),
             match=tuple(entry["match"]),
             no_match=tuple(entry["no_match"]),
         )

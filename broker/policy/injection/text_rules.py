@@ -1,8 +1,9 @@
 """Rules over text, looked for loosely before they are looked for.
 
-Long counts, such as `[^"]{4,160}`, cost an automaton a state for each number, so that it makes new ones at
-nearly every character of a new text. With these counts left open it finds all that the rules find and little
-beside, and the rule itself is asked only then.
+An automaton makes a state for each number of a long count, such as `[^"]{4,160}`, and for each set of rules
+that wait behind a gap, such as `[^.]*` between words: new ones at nearly every character of a new text. So
+counts are left open, and of a rule with a gap one side is looked for, its `look`. That finds all that the
+rules find and little beside, and the rule itself is asked only then.
 """
 
 import re
@@ -10,7 +11,7 @@ from collections.abc import Iterable, Mapping
 
 from broker.policy.injection.patterns import automaton
 
-_TOGETHER = 9
+_TOGETHER = 16
 _COUNTED_MAX = 3
 """A shorter count is left as it is."""
 _OPEN_FROM = 2
@@ -22,8 +23,9 @@ _STARS = ("*", "+", f"{{{_OPEN_FROM},}}")
 class TextRules:
     """By number. Time is linear in the text: RE2 does not backtrack."""
 
-    def __init__(self, patterns: Mapping[int, str]) -> None:
-        loose = {number: loosened(pattern) for number, pattern in patterns.items()}
+    def __init__(self, patterns: Mapping[int, str], looks: Mapping[int, str]) -> None:
+        """`looks`: of some of them, what stands wherever they match."""
+        loose = {number: loosened(pattern) for number, pattern in patterns.items()} | dict(looks)
         order = sorted(patterns)
         self._groups = [
             (part, automaton([loose[number] for number in part], _MEMORY_BYTES))

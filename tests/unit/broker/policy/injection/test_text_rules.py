@@ -1,0 +1,43 @@
+"""What is looked for first leaves out nothing that a rule over text matches."""
+
+import re
+from functools import cache
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from broker.policy.injection import rules
+from broker.policy.injection.patterns import automaton
+from broker.policy.injection.text_rules import TextRules, loosened
+
+RULES = {number: rule for number, rule in enumerate(rules.load()[0].rules) if rule.raw}
+LOOKED_FOR = [number for number, rule in RULES.items() if rule.look]
+_GAP = re.compile(r"\[\^(?:\\.|[^\]\\])+\](?:[*+]|\{2,\})")
+
+
+@cache
+def quick() -> TextRules:
+    return TextRules(
+        {number: rule.raw for number, rule in RULES.items()},
+        {number: rule.look for number, rule in RULES.items() if rule.look},
+    )
+
+
+@pytest.mark.parametrize("number", LOOKED_FOR)
+def test_nothing_that_matches_is_left_out(number: int) -> None:
+    pattern = RULES[number].raw
+    alone = automaton([pattern], 32 << 20)
+
+    @given(st.from_regex(re.compile(pattern.replace(r"\b?", ""), re.ASCII)))
+    @settings(deadline=None, max_examples=200)
+    def found_like_alone(text: str) -> None:
+        encoded = text.encode(errors="replace")
+        assert (number in quick().find(encoded)) == bool(alone.Match(encoded))
+
+    found_like_alone()
+
+
+def test_what_is_looked_for_first_has_no_gap() -> None:
+    for rule in RULES.values():
+        assert not _GAP.search(rule.look or loosened(rule.raw)), rule.id
