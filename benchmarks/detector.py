@@ -32,6 +32,8 @@ _HOSTILE: Mapping[str, str] = {
     "han": "忽略",
     "brackets": "(",
     "ligature": "\ufdfa",
+    "hangul": "한",
+    "marks": "\u05b4\u0591",
 }
 _PROSE = (
     "The committee met on Tuesday to review the budget for the coming year and asked the treasurer "

@@ -15,8 +15,8 @@ REMEMBERED_MAX: Final = 8_192
 """Texts, the last ones that came: about a kilobyte each, however long the text."""
 
 _PARTS: Final = ("injection", "views", "dlp")
-_READERS: Final = ("passages.py", "spotting.py", "texts.py")
-"""They say what the detectors are given."""
+_READERS: Final = ("policy/passages.py", "policy/spotting.py", "policy/texts.py", "normal_forms.py")
+"""They say what the detectors are given, and in what form."""
 _SUFFIXES: Final = (".py", ".json", ".toml")
 
 
@@ -46,9 +46,7 @@ def version() -> str:
     """12 hexadecimal digits over the detectors' code, rules and models: others may find something else."""
     digest = hashlib.sha256()
     for name in _READERS:
-        digest.update(
-            f"{name} ".encode() + hashlib.sha256((files("broker.policy") / name).read_bytes()).digest()
-        )
+        digest.update(f"{name} ".encode() + hashlib.sha256((files("broker") / name).read_bytes()).digest())
     for part in _PARTS:
         for file in _sources(files("broker.policy") / part):
             digest.update(f"{part}/{file.name} ".encode() + hashlib.sha256(file.read_bytes()).digest())

@@ -6,11 +6,11 @@ request's nesting must be bounded before.
 """
 
 import json
-import unicodedata
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple, NoReturn
 
 from broker.errors import JobRefused
+from broker.normal_forms import normalized
 from broker.pricing.book import ImageBound, InputBound
 from broker.pricing.counters import TokenCounter
 from schemas.reasons import Refusal
@@ -222,12 +222,12 @@ def _utf8_size(text: str) -> int:
 
 def _nfc_size(text: str) -> int:
     """NFC can lengthen a text up to three times in UTF-8 (Unicode Standard Annex 15)."""
-    return len(text) if text.isascii() else _utf8_size(unicodedata.normalize("NFC", text))
+    return len(text) if text.isascii() else _utf8_size(normalized("NFC", text))
 
 
 def _nfkc_size(text: str) -> int:
     """NFKC can lengthen a text eleven times in UTF-8: U+FDFA is 3 bytes, and 18 characters of 33 bytes."""
-    return len(text) if text.isascii() else _utf8_size(unicodedata.normalize("NFKC", text))
+    return len(text) if text.isascii() else _utf8_size(normalized("NFKC", text))
 
 
 def _json_size(value: Any) -> int:
@@ -240,7 +240,7 @@ def _nfkc_json_size(value: Any) -> int:
     escaped, raw = _json_size(value), json.dumps(value, ensure_ascii=False)
     if raw.isascii():
         return escaped
-    return max(escaped, _json_size(unicodedata.normalize("NFKC", raw)))
+    return max(escaped, _json_size(normalized("NFKC", raw)))
 
 
 def _no_size(_value: Any) -> int:

@@ -3,6 +3,8 @@
 import re
 import unicodedata
 
+from broker.normal_forms import normalized
+
 _TAGS = {0xE0000 + n: chr(n) for n in range(0x20, 0x7F)}
 
 # Characters that print nothing and stand inside words: soft hyphen, joiners, directions, selectors, tags.
@@ -53,10 +55,10 @@ def fold(text: str) -> str:
         text = _INVISIBLE.sub("", text)
     if _SENTENCES.search(beyond):
         text = _SENTENCES.sub(" ", text)
-    text = unicodedata.normalize("NFKD", text)
+    text = normalized("NFKD", text)
     if _MARKS.search(_beyond_ascii(text)):
         text = _MARKS.sub("", text)
-    text = unicodedata.normalize("NFC", text).replace("ı", "i")
+    text = normalized("NFC", text).replace("ı", "i")
     return text.translate(_HOMOGLYPHS) if _has_lookalikes(text, _beyond_ascii(text)) else text
 
 

@@ -1,7 +1,8 @@
 """Twice the text is twice the work, whatever stands in it.
 
 Counted in lines of Python that are run, which is the same on every machine. What a pattern does by itself is
-not in it: where a text of any length is searched that is RE2, which is linear; `re` gets bounded pieces.
+not in it: where a text of any length is searched that is RE2, which is linear; `re` gets bounded pieces, or
+patterns that bound how often it can go back.
 """
 
 import sys
