@@ -73,8 +73,8 @@ async def test_it_expires_in_front_of_every_pool_that_comes_too_late(
 async def test_it_expires_in_a_retry_topic(
     stack: RealStack, provider: SimulatorProcess, client: Client, name: str
 ) -> None:
-    """Nobody looks after the topic while it waits there. It waits longer than the verdict on the first attempt
-    takes to write: what is due by then goes on without the topic.
+    """Nobody looks after the topic while it waits there. It waits longer than the first verdict takes to
+    write: what is due by then goes on without the topic.
     """
     job_id = uuid.uuid4()
     provider.behave({"canned": [{"job_id": str(job_id), "status": 503, "attempt_max": None}]})
