@@ -118,14 +118,15 @@ _Read = Callable[[bytes, Iterable[Found]], Iterator[Span]]
 
 class Readers(NamedTuple):
     hints: Pattern
-    """What stands in all that one of `sources` finds."""
-    sources: tuple[str, ...]
+    """What stands in all that one of `patterns` finds."""
     signs: Signs
+    """`patterns` together."""
     patterns: tuple[tuple[Pattern, _Read], ...]
+    """Each by itself, with how what it finds is judged."""
 
 
 def find(view: View) -> Iterator[Span]:
-    hints, _, signs, patterns = readers()
+    hints, signs, patterns = readers()
     if hints.search(view.data) is None:
         return
     for place in signs.held(view.data):
@@ -135,7 +136,6 @@ def find(view: View) -> Iterator[Span]:
 
 @cache
 def readers() -> Readers:
-    """The patterns, once together and once each by itself, with how what they find is judged."""
     kinds: tuple[tuple[str, _Read], ...] = (
         (_KEYS, _keys),
         *((rf"\b({source})", _judged(bool)) for source in INFIX_KEYS),
@@ -147,11 +147,9 @@ def readers() -> Readers:
         (_AWS_PAIR, _judged(_is_token)),
         (_PEM_BEGIN, _private_keys),
     )
-    sources = tuple(source for source, _ in kinds)
     return Readers(
         pattern("|".join(_HINTS)),
-        sources,
-        Signs(sources),
+        Signs(source for source, _ in kinds),
         tuple((pattern(source), read) for source, read in kinds),
     )
 

@@ -8,7 +8,7 @@ from broker.policy.dlp import addresses, cards, credentials, emails, ibans, phon
 from broker.policy.dlp.customers import Dictionary, Expression, utf8
 from broker.policy.dlp.errors import DlpRulesInvalid, TooMuchFound
 from broker.policy.dlp.phones import Phones
-from broker.policy.dlp.scanning import ROW_MIN, View, seen, view
+from broker.policy.dlp.scanning import View, seen, view
 from broker.policy.dlp.spans import Kind, Span, settle, settle_by_type
 
 REGIONS = ("US", "GB", "DE", "FR")
@@ -86,8 +86,8 @@ class Finder:
 
     def _searched(self, shown: View) -> list[Span]:
         found: list[Span] = []
-        for digits_min, row, detector in self._detectors:
-            if shown.digits >= digits_min and row in shown.rows:
+        for digits_min, detector in self._detectors:
+            if shown.may_hold(digits_min):
                 found += _bounded(detector(shown))
         return found
 
@@ -99,8 +99,8 @@ def _bounded(spans: Iterator[Span]) -> list[Span]:
     return found
 
 
-def _detectors(kinds: frozenset[Kind], regions: Collection[str]) -> tuple[tuple[int, bytes, _Detector], ...]:
-    """Each with how many digits a text has at least in which it finds something, and in which row."""
+def _detectors(kinds: frozenset[Kind], regions: Collection[str]) -> tuple[tuple[int, _Detector], ...]:
+    """Each with how many digits a text has to hold at least for it to find something."""
     of_kind: tuple[tuple[Kind, int, _Detector], ...] = (
         (Kind.EMAIL, 0, emails.find),
         (Kind.IP_ADDRESS, addresses.DIGITS_MIN, addresses.find),
@@ -110,8 +110,4 @@ def _detectors(kinds: frozenset[Kind], regions: Collection[str]) -> tuple[tuple[
         (Kind.PHONE, phones.DIGITS_MIN, Phones(regions).find),
         (Kind.SECRET, 0, credentials.find),
     )
-    return tuple(
-        (digits, b"0" * digits if digits >= ROW_MIN else b"", detector)
-        for kind, digits, detector in of_kind
-        if kind in kinds
-    )
+    return tuple((digits_min, detector) for kind, digits_min, detector in of_kind if kind in kinds)

@@ -60,6 +60,10 @@ class View(NamedTuple):
     as_seen: bool
     """Nobody sees the text otherwise than it is written (`seen`); False too where it takes a look to tell."""
 
+    def may_hold(self, digits: int) -> bool:
+        """There are so many digits, and in one row if they are ROW_MIN or more."""
+        return self.digits >= digits and (digits < ROW_MIN or b"0" * digits in self.rows)
+
 
 class Found(Protocol):
     def start(self, group: int = 0, /) -> int: ...
@@ -70,6 +74,9 @@ class Found(Protocol):
 
 
 class Pattern(Protocol):
+    @property
+    def pattern(self) -> bytes: ...
+
     def search(self, text: bytes, pos: int = ..., endpos: int = ...) -> Found | None: ...
 
     def match(self, text: bytes, pos: int = ..., endpos: int = ...) -> Found | None: ...
@@ -142,7 +149,7 @@ class Seen(NamedTuple):
 
 def seen(text: str) -> Seen | None:
     """None where it is written as it is seen."""
-    if not _hides(text):
+    if _hiding().search(text.encode("utf-8", "replace")) is None:
         return None
     parts: list[str] = []
     places: list[int] = []
@@ -156,10 +163,6 @@ def seen(text: str) -> Seen | None:
         last = found.end()
     places += range(last, len(text) + 1)
     return Seen("".join((*parts, text[last:])), tuple(places))
-
-
-def _hides(text: str) -> bool:
-    return _hiding().search(text.encode("utf-8", "replace")) is not None
 
 
 def _escaped(digits: str) -> str:

@@ -46,7 +46,7 @@ class ConceptRules:
         """Raises PatternInvalid."""
         parts = {number: parse(pattern, words) for number, pattern in patterns.items()}
         self._matches = {number: _matcher(part) for number, part in parts.items()}
-        self._needs = Needs(parts, words)
+        self._needs = _Needs(parts, words)
         self._moving = frozenset(n for n, part in parts.items() if not stays(part) or begins(part))
 
     def find(self, each: Sequence[str]) -> Found:
@@ -76,6 +76,7 @@ class ConceptRules:
         return holding
 
     def _anywhere(self, number: int, found: Found, edges: Sequence[int]) -> set[int]:
+        """The windows, by place, that the rule matches when asked of each whole."""
         match = self._matches[number]
         return {
             place
@@ -84,16 +85,17 @@ class ConceptRules:
         }
 
     def _in_sentences(self, number: int, found: Found, edges: Sequence[int]) -> set[int]:
-        holding: set[int] = set()
+        """The same of a rule that stays in a sentence: asked again only of sentences that a window cuts."""
+        places: set[int] = set()
         for low, high in found.stretches[number]:
             first, last = bisect_right(edges, low) - 2, bisect_left(edges, high)
             for place in range(max(first, 0), min(last, len(edges) - 2)):
                 start, stop = max(low, edges[place]), min(high, edges[place + 2])
                 if stop - start == high - low or (
-                    place not in holding and start < stop and self._matches[number](found.symbols[start:stop])
+                    place not in places and start < stop and self._matches[number](found.symbols[start:stop])
                 ):
-                    holding.add(place)
-        return holding
+                    places.add(place)
+        return places
 
 
 def _matcher(part: Part) -> Callable[[str], object]:
@@ -104,7 +106,7 @@ def _matcher(part: Part) -> Callable[[str], object]:
     return lambda symbols: compiled.Match(symbols.encode())
 
 
-class Needs:
+class _Needs:
     """What each way through a rule needs, wherever it stands in a sentence.
 
     A number has a bit for each need of each way, and one behind them. A symbol has the bits of the needs that

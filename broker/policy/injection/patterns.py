@@ -166,15 +166,16 @@ def expression(part: Part) -> str:
 
 
 def nearest(part: Part) -> str:
-    """The same for `re`, which does not go back into a chain of gaps and words at the end.
+    """The same for `re`, written so that it does not go back into a chain of gaps and words at the end.
 
-    A chain can as well take the nearest word each time: one between two of its words is nearer to the next.
+    Nothing follows such a chain, so it may take the nearest word each time: one between two of its words is
+    nearer to the next.
     """
     match part:
         case Row((*before, last)):
             return "".join(map(expression, before)) + nearest(last)
-        case Repeat(Row((Gap(0, most, over_ends), Word() as word)), least, count) if least == count:
-            return f"(?>{expression(Gap(0, most, over_ends))}?{expression(word)}){{{count}}}"
+        case Repeat(Row((Gap(0) as gap, Word() as word)), least, count) if least == count:
+            return f"(?>{expression(gap)}?{expression(word)}){{{count}}}"
     return expression(part)
 
 
@@ -219,7 +220,7 @@ def begins(part: Part) -> bool:
 
 
 def tries(part: Part) -> int:
-    """How often at most a search that goes back looks for what follows from one place, `nearest` as it is."""
+    """How many ways at most there are to read on from one place, where a search with `nearest` goes back."""
     match part:
         case Row((*before, Repeat(Row((Gap(0, most), Word())), least, count))) if least == count:
             return prod(map(tries, before)) * (most + 1) * count
