@@ -66,9 +66,11 @@ async def test_a_process_in_which_pools_hand_over_may_be_killed(fleet: Fleet, na
     victim = fleet.stack.worker("admit", "reserve", "dispatch", extra=QUICK)
     async with fleet.stack.client(credential) as client, Load(client, chats(JOBS // 2), OPEN_MAX) as load:
         await load.reached(BEFORE // 2)
+        await calls_last(fleet)
         await is_calling(victim)
         died = victim.pid
         victim.kill()
+        fleet.provider.behave(ORDINARY)
         victim.start()
     account = await Account.of(fleet.stack, fleet.provider, name, load.job_ids)
     assert account.lost()

@@ -1,7 +1,7 @@
 """One stack for all tests of a session: topics are names of the whole cluster."""
 
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,6 +43,16 @@ async def stack(
             yield made
         finally:
             made.close()
+
+
+@pytest.fixture(autouse=True)
+def own_processes(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What a test starts takes no work of the next, for it ends with the test though that fails."""
+    if "stack" not in request.fixturenames:
+        yield
+        return
+    with request.getfixturevalue("stack").ending():
+        yield
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,8 @@
 
 import base64
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -148,9 +149,21 @@ class RealStack:
             **self.extra,
         }
 
+    @contextmanager
+    def ending(self) -> Iterator[None]:
+        """What is started inside ends with it, however it ends."""
+        before = len(self._processes)
+        try:
+            yield
+        finally:
+            self._close(before)
+
     def close(self) -> None:
-        for process in reversed(self._processes):
-            process.close()
+        self._close(0)
+
+    def _close(self, kept: int) -> None:
+        while len(self._processes) > kept:
+            self._processes.pop().close()
 
     def _log(self, name: str) -> Path:
         self._started += 1
