@@ -14,7 +14,7 @@ help: ## Say what each target does
 
 setup: $(STAMP) ## Make .venv from the lock; needs only Python 3.11 to 3.13
 
-$(STAMP): requirements/dev.txt pyproject.toml
+$(STAMP): requirements/dev.txt pyproject.toml broker/policy/injection/kernel.pyx
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
 		{ echo 'Headworks needs Python 3.11, 3.12 or 3.13; name one: make PYTHON=python3.12 setup' >&2; exit 1; }
 	$(PYTHON) -m venv .venv
@@ -69,4 +69,5 @@ schemas: $(STAMP) ## Write the JSON Schema and AsyncAPI documents and the test v
 
 clean: ## Remove the environment and what was built; servers kept in the cache stay
 	rm -rf .venv build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -f broker/policy/injection/kernel.c broker/policy/injection/kernel.*.so
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,7 +1,7 @@
 """All windows of all rows as one sparse matrix: rules, marks, then words and sequences of concepts."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
@@ -9,10 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from broker.policy.injection import rules
+from broker.policy.injection import rules, windows
 from broker.policy.injection.features import FAMILIES, sequences
 from broker.policy.injection.lexicon import Lexicon
-from broker.policy.injection.windows import MARKS, windows
+from broker.policy.injection.readers import quickest
+from broker.policy.injection.tokens import tokenize
+from broker.policy.injection.windows import MARKS
 from training.rows import Row
 
 SCALES = {"word": 0.7, "sequence": 1.0}
@@ -48,17 +50,17 @@ class Windows:
 
 def build(rows: Sequence[Row]) -> Windows:
     pack, words = rules.load()
+    reading = windows.Windows(pack, words, quickest()(pack.over_concepts, words, {}, {}))
     fixed: list[list[int]] = []
     counts: dict[str, list[Counter[str]]] = {family: [] for family in FAMILIES}
     row: list[int] = []
     for number, entry in enumerate(rows):
-        for window in windows(entry.text, pack, words):
+        for window in reading.of(entry.text):
+            said = [tokenize(segment.text) for segment in window.segments]
             marks = (len(pack.rules) + MARKS.index(mark) for mark in window.marks)
             fixed.append([*window.rules, *marks])
-            counts["word"].append(_counted(segment.words for segment in window.segments))
-            counts["sequence"].append(
-                _counted(_spelled(segment.concepts, words) for segment in window.segments)
-            )
+            counts["word"].append(_counted(said))
+            counts["sequence"].append(_counted(_spelled(found, words) for found in said))
             row.append(number)
     groups = [rows[number].group for number in row]
     features = {family: _features(counts[family], groups) for family in FAMILIES}
@@ -67,11 +69,12 @@ def build(rows: Sequence[Row]) -> Windows:
     return Windows(sparse.hstack(parts).tocsr(), np.array(row), pack.rules, features)
 
 
-def _spelled(concepts: str, words: Lexicon) -> list[str]:
-    return [" ".join([words.names[letter] for letter in found]) for found in sequences(concepts)]
+def _spelled(found: Sequence[str], words: Lexicon) -> list[str]:
+    letters = words.letters(words.symbols(found))
+    return [" ".join([words.names[letter] for letter in three]) for three in sequences(letters)]
 
 
-def _counted(parts: Iterator[list[str]]) -> Counter[str]:
+def _counted(parts: Iterable[list[str]]) -> Counter[str]:
     return Counter(chain.from_iterable(parts))
 
 

@@ -17,7 +17,7 @@ REMEMBERED_MAX: Final = 8_192
 _PARTS: Final = ("injection", "views", "dlp")
 _READERS: Final = ("policy/passages.py", "policy/spotting.py", "policy/texts.py", "normal_forms.py")
 """They say what the detectors are given, and in what form."""
-_SUFFIXES: Final = (".py", ".json", ".toml")
+_SUFFIXES: Final = (".py", ".pyx", ".json", ".toml")
 
 
 class Remembering:

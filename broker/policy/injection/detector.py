@@ -1,20 +1,18 @@
 """How much a text looks like an injection, as a whole number, and what each rule gave to it."""
 
-from itertools import repeat
 from math import isqrt
 from typing import NamedTuple
 
 from broker.policy.injection import model, rules
-from broker.policy.injection.features import FAMILIES, sequences
+from broker.policy.injection.features import FAMILIES
 from broker.policy.injection.lexicon import Lexicon
 from broker.policy.injection.model import Model, ModelBroken
+from broker.policy.injection.readers import Make, quickest
 from broker.policy.injection.rules import RulePack
-from broker.policy.injection.windows import MARKS, Segment, Window, windows
+from broker.policy.injection.windows import MARKS, Window, Windows
 from broker.policy.views import PLAIN
 
 _ROOT_SCALE = 1 << 10
-_Sums = tuple[tuple[int, int], ...]
-"""Of a segment, per family: the sum of its features' weights, and their number."""
 
 
 class RuleHit(NamedTuple):
@@ -38,16 +36,18 @@ class Detection(NamedTuple):
 class Detector:
     """Scores texts. Pure: the same text has the same score on every machine; time is linear in the text."""
 
-    def __init__(self, pack: RulePack, words: Lexicon, learned: Model) -> None:
-        """Raises ModelBroken when the model was not learned with these rules."""
+    def __init__(self, pack: RulePack, words: Lexicon, learned: Model, make: Make | None = None) -> None:
+        """`make`: a reader, if not the quickest here. Raises ModelBroken when the model was not learned with
+        these rules.
+        """
         names = [rule.id for rule in pack.rules]
         if sorted(names) != sorted(learned.rules) or sorted(MARKS) != sorted(learned.marks):
             raise ModelBroken("the model was learned with other rules")
         self.model = learned
         self.pack = pack
-        self._words = words
         self._contributions = [learned.rules[name] for name in names]
-        self._weights = learned.words.get, learned.sequences_of(words).get
+        reader = (make or quickest())(pack.over_concepts, words, learned.words, learned.sequences_of(words))
+        self._windows = Windows(pack, words, reader)
 
     @classmethod
     def load(cls) -> "Detector":
@@ -63,40 +63,24 @@ class Detector:
         """Never raises; linear in the length of `text`."""
         best: Window | None = None
         best_score = number = 0
-        sums: dict[Segment, _Sums] = {}
-        for window in windows(text, self.pack, self._words):
+        for window in self._windows.of(text):
             number += 1
-            score = self.model.bias + sum(self._families(window, sums)) + self._given(window)
+            score = self.model.bias + sum(self._families(window)) + self._given(window)
             if best is None or score > best_score:
                 best, best_score = window, score
-            if len(sums) > len(window.segments):
-                last = window.segments[-1]  # the one that the next window has too
-                sums = {last: sums[last]}
         if best is None:
             return Detection(self.model.bias, ())
-        return self._explained(best, best_score, self._families(best, sums), self._for_length(number))
+        return self._explained(best, best_score, self._for_length(number))
 
-    def _families(self, window: Window, sums: dict[Segment, _Sums]) -> list[int]:
+    def _families(self, window: Window) -> list[int]:
         """Per family: the weights of its features in the window over the root of their number, bounded."""
-        found = [sums.get(segment) or self._summed(segment, sums) for segment in window.segments]
-        if len(found) == 1:
-            return [self._bounded(total, count) for total, count in found[0]]
-        one, other = found
+        one, *others = window.segments
+        if not others:
+            return [self._bounded(total, count) for total, count in one.sums]
         return [
             self._bounded(total + further, count + more)
-            for (total, count), (further, more) in zip(one, other, strict=True)
+            for (total, count), (further, more) in zip(one.sums, others[0].sums, strict=True)
         ]
-
-    def _summed(self, segment: Segment, sums: dict[Segment, _Sums]) -> _Sums:
-        sums[segment] = self._sums(segment)
-        return sums[segment]
-
-    def _sums(self, segment: Segment) -> _Sums:
-        word, sequence = self._weights
-        return (
-            (sum(map(word, segment.words, repeat(0))), len(segment.words)),
-            (sum(map(sequence, sequences(segment.letters), repeat(0))), max(len(segment.letters) - 2, 0)),
-        )
 
     def _bounded(self, total: int, count: int) -> int:
         part = total * _ROOT_SCALE // isqrt(count * _ROOT_SCALE * _ROOT_SCALE) if count else 0
@@ -114,10 +98,11 @@ class Detector:
             given += self.model.marks[mark]
         return given
 
-    def _explained(self, window: Window, score: int, families: list[int], length: int) -> Detection:
+    def _explained(self, window: Window, score: int, length: int) -> Detection:
         hits = [RuleHit("model.bias", self.model.bias), RuleHit("model.length", length)]
         hits += [RuleHit(self.pack.rules[rule].id, self._contributions[rule]) for rule in window.rules]
         hits += [RuleHit(mark, self.model.marks[mark]) for mark in window.marks]
-        hits += [RuleHit(f"model.{family}", part) for family, part in zip(FAMILIES, families, strict=True)]
+        families = zip(FAMILIES, self._families(window), strict=True)
+        hits += [RuleHit(f"model.{family}", part) for family, part in families]
         told = sorted((hit for hit in hits if hit.contribution), key=lambda hit: (-hit.contribution, hit.id))
         return Detection(score + length, tuple(told), window.view.kind, window.segments[0].start)

@@ -13,7 +13,7 @@ from broker.policy.views import fold
 
 PLAIN, END = "\0", "\n"
 _FIRST_SYMBOL = 128  # none has a meaning in a regular expression
-_STEM_CHARS = 6
+STEM_CHARS = 6
 _CUTS_MAX = 50_000
 _KEPT_MAX = 16_384
 _KEPT_CHARS = 24
@@ -28,7 +28,12 @@ class Lexicon:
     """The symbols of each concept."""
     names: Mapping[str, str]
     """The concept of each letter that `letters` gives."""
-    _letters: Mapping[str, str]
+    letter_of: Mapping[str, str]
+    """The letter of the first concept of each symbol; empty for PLAIN."""
+    known: Mapping[str, str]
+    """The symbol of each word."""
+    stems: Mapping[str, str]
+    """Of words that are not known, by how they begin."""
     _cut: re.Pattern[str]
     _symbols: "_Symbols"
 
@@ -37,6 +42,10 @@ class Lexicon:
         if lower.isascii():
             return lower
         return " ".join(self._cut.split(lower, _CUTS_MAX)) if _UNSPACED.search(lower) else lower
+
+    def symbol(self, word: str) -> str:
+        """Of one word."""
+        return self.known.get(word) or self.stems.get(word[:STEM_CHARS], PLAIN)
 
     def symbols(self, words: Sequence[str]) -> Sequence[str]:
         """One symbol a word: PLAIN for a word without concept, END for the end of a sentence."""
@@ -47,7 +56,7 @@ class Lexicon:
 
     def letters(self, symbols: Iterable[str]) -> list[str]:
         """One letter for the first concept of each symbol; plain words are passed over."""
-        return list(filter(None, map(self._letters.__getitem__, symbols)))
+        return list(filter(None, map(self.letter_of.__getitem__, symbols)))
 
 
 class _Symbols(dict[str, str]):
@@ -59,7 +68,7 @@ class _Symbols(dict[str, str]):
         self._kept: deque[str] = deque()
 
     def __missing__(self, word: str) -> str:
-        symbol = self._stems.get(word[:_STEM_CHARS], PLAIN)
+        symbol = self._stems.get(word[:STEM_CHARS], PLAIN)
         if len(word) < _KEPT_CHARS:
             if len(self._kept) >= _KEPT_MAX:
                 self.pop(self._kept.popleft(), None)  # another thread may have forgotten it
@@ -97,7 +106,7 @@ def written(literals: Iterable[str] = ()) -> tuple[dict[str, list[str]], set[str
 
 
 def stem_of(word: str) -> str:
-    return f"{word[:_STEM_CHARS]}*"
+    return f"{word[:STEM_CHARS]}*"
 
 
 def _read(name: str) -> dict[str, dict[str, str]]:
@@ -122,13 +131,14 @@ def _build(concepts_of: dict[str, list[str]], unspaced: set[str]) -> Lexicon:
         letters[symbol_of[tuple(sorted(found))]] = letter_of[found[0]]
     cut = "|".join(re.escape(word) for word in sorted(unspaced, key=lambda word: (-len(word), word)))
     symbols = {word: symbol_of[tuple(sorted(found))] for word, found in concepts_of.items()}
+    known = {tokens.END: END} | {word: symbol for word, symbol in symbols.items() if word[-1] != "*"}
+    stems = {word[:STEM_CHARS]: symbol for word, symbol in symbols.items() if word[-1] == "*"}
     return Lexicon(
         concepts={name: frozenset(symbol_of[group] for group in groups if name in group) for name in names},
         names={letter: name for name, letter in letter_of.items()},
-        _letters=letters,
+        letter_of=letters,
+        known=known,
+        stems=stems,
         _cut=re.compile(f"({cut})"),
-        _symbols=_Symbols(
-            {tokens.END: END} | {word: symbol for word, symbol in symbols.items() if word[-1] != "*"},
-            {word[:_STEM_CHARS]: symbol for word, symbol in symbols.items() if word[-1] == "*"},
-        ),
+        _symbols=_Symbols(known, stems),
     )

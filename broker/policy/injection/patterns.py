@@ -96,7 +96,8 @@ class _Reader:
     def _row(self) -> Part:
         parts = []
         while self._tokens and self._tokens[0][0] not in "|)":
-            parts.append(self._repeated(self._part(self._tokens.pop(0))))
+            token = self._tokens.pop(0)
+            parts.append(self._repeated(self._part(token), token))
         return parts[0] if len(parts) == 1 else Row(tuple(parts))
 
     def _part(self, token: re.Match[str]) -> Part:
@@ -118,16 +119,15 @@ class _Reader:
             raise PatternInvalid(f"a group has no end in {self._pattern!r}")
         return found
 
-    def _repeated(self, part: Part) -> Part:
+    def _repeated(self, part: Part, token: re.Match[str]) -> Part:
+        """`token`: what the part begins with."""
         if not self._tokens or not self._tokens[0]["count"]:
             return part
         least, _, most = self._tokens.pop(0)[0][1:-1].partition(",")
         counts = int(least), int(most or least)
-        if not isinstance(part, Gap):
-            return Repeat(part, *counts)
-        if not part.over_ends:
+        if token["gap"]:
             raise PatternInvalid(f"a gap has its count already in {self._pattern!r}")
-        return Gap(*counts, over_ends=True)
+        return Gap(*counts, over_ends=True) if token[0] == "[^]" else Repeat(part, *counts)
 
     def _taken(self, sign: str) -> bool:
         return bool(self._tokens and self._tokens[0][0] == sign and self._tokens.pop(0))

@@ -2,19 +2,15 @@
 
 import re
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.resources import files
-from itertools import pairwise
-from typing import NamedTuple
 
-from broker.policy.injection import concepts, lexicon
-from broker.policy.injection.concepts import ConceptRules
+from broker.policy.injection import lexicon
 from broker.policy.injection.lexicon import Lexicon
+from broker.policy.injection.patterns import parse
 from broker.policy.injection.text_rules import TextRules
-from broker.policy.memory import Memory
 
-_ROWS_MAX = 4_096
 _LITERAL = re.compile(r"'([^']+)'")
 
 
@@ -39,54 +35,17 @@ class Rule:
         return self.id.startswith("benign.")
 
 
-class Found(NamedTuple):
-    """The rules that match in a text, by their places in the pack."""
-
-    over_concepts: concepts.Found
-    over_text: tuple[int, ...]
-
-    @property
-    def rules(self) -> tuple[int, ...]:
-        return self.over_concepts.rules + self.over_text
-
-
 class RulePack:
     """All rules."""
 
     def __init__(self, rules: tuple[Rule, ...], words: Lexicon) -> None:
+        """Raises PatternInvalid."""
         self.rules = rules
-        self.rows = Memory[tuple[tuple[int, ...], ...]](_ROWS_MAX)
-        """Of rows of windows, by their text, the rules of each: texts that grow begin as they did."""
-        self._over_concepts = ConceptRules(
-            {n: rule.pattern for n, rule in enumerate(rules) if rule.pattern}, words
-        )
-        self._over_text = TextRules(
+        self.over_concepts = {n: parse(rule.pattern, words) for n, rule in enumerate(rules) if rule.pattern}
+        self.over_text = TextRules(
             {n: rule.raw for n, rule in enumerate(rules) if rule.raw},
             {n: rule.look for n, rule in enumerate(rules) if rule.look},
         )
-
-    def find(self, lower: str, symbols: Sequence[str]) -> Found:
-        """In a folded text in lower case, given the symbols of its words."""
-        return Found(self._over_concepts.find(symbols), self._over_text.find(_encoded(lower)))
-
-    def of_windows(
-        self, found: Found, segments: Sequence[str], edges: Sequence[int]
-    ) -> tuple[tuple[int, ...], ...]:
-        """Of what was found in a text the rules that match in each two segments side by side.
-
-        They match as if the two were the whole. `edges`: the first symbol of each segment, and the end of the
-        last.
-        """
-        over_text = [
-            self._over_text.among(found.over_text, _encoded(one + other)) if found.over_text else ()
-            for one, other in pairwise(segments)
-        ]
-        over_concepts = self._over_concepts.of_windows(found.over_concepts, edges)
-        return tuple((*one, *other) for one, other in zip(over_concepts, over_text, strict=True))
-
-
-def _encoded(text: str) -> bytes:
-    return text.encode(errors="replace")
 
 
 def load() -> tuple[RulePack, Lexicon]:

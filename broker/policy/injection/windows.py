@@ -1,14 +1,14 @@
 """A text as overlapping windows, each with its rules and marks: what training and the detector read."""
 
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from itertools import accumulate, chain, islice, pairwise
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice, pairwise, repeat
 from typing import NamedTuple
 
 from broker.policy.injection.lexicon import Lexicon
+from broker.policy.injection.reading import Reader, Reading, Sums
 from broker.policy.injection.rules import RulePack
-from broker.policy.injection.tokens import tokenize
+from broker.policy.memory import Memory
 from broker.policy.views import PLAIN, View, disguises, views
 
 WHOLE_CHARS = 1280
@@ -16,6 +16,7 @@ WHOLE_CHARS = 1280
 SEGMENT_CHARS = 320
 BLOCK_WINDOWS = 10
 DERIVED_WINDOWS_MAX = 160
+_ROWS_MAX = 4_096
 
 MARKS = (
     "view.decoded",
@@ -38,23 +39,12 @@ _PROSE = re.compile("(?:[A-Za-z]{1,12}[ ,]{1,2}){3}")
 _BRACKET = re.compile(r"[][(){}](?<![:;][()])(?<![:;]-[()])(?<!(?<![\w(])\w\))(?<!(?<![\w(])\w\w\))")
 
 
-@dataclass(slots=True, eq=False)
-class Segment:
-    """A stretch of a folded text in lower case, from `start`, with what the model reads in it."""
+class Segment(NamedTuple):
+    """A stretch of a folded text in lower case, from `start`, and what the model gives to its words."""
 
     start: int
     text: str
-    words: list[str]
-    symbols: Sequence[str]
-    """Of the words, one each."""
-    letters: list[str]
-    """Of the words that have a concept, one each. Lists: a character beyond Latin-1 is made, and hashed, each
-    time that it is read off a text.
-    """
-
-    @property
-    def concepts(self) -> str:
-        return "".join(self.letters)
+    sums: Sums
 
 
 class Window(NamedTuple):
@@ -66,13 +56,70 @@ class Window(NamedTuple):
     marks: tuple[str, ...]
 
 
-def windows(text: str, pack: RulePack, words: Lexicon) -> Iterator[Window]:
-    """The windows of the text itself, all of them, then those of the texts hidden in it, up to a limit."""
-    hidden = tuple(f"hidden.{kind}" for kind in disguises(text))
-    plain, *derived = views(text)
-    yield from _of_view(plain, hidden, unpaired(plain.text), pack, words)
-    found = (window for view in derived for window in _of_view(view, hidden, (), pack, words))
-    yield from islice(found, DERIVED_WINDOWS_MAX)
+class Windows:
+    """Reads texts by some rules."""
+
+    def __init__(self, pack: RulePack, words: Lexicon, reader: Reader) -> None:
+        self._pack = pack
+        self._words = words
+        self._reader = reader
+        self._rows = Memory[tuple[tuple[int, ...], ...]](_ROWS_MAX)
+        """Of rows of windows, by their text, the rules of each: texts that grow begin as they did."""
+
+    def of(self, text: str) -> Iterator[Window]:
+        """The windows of the text itself, all, then those of the texts hidden in it, up to a limit."""
+        hidden = tuple(f"hidden.{kind}" for kind in disguises(text))
+        plain, *derived = views(text)
+        yield from self._of_view(plain, hidden, unpaired(plain.text))
+        found = (window for view in derived for window in self._of_view(view, hidden, ()))
+        yield from islice(found, DERIVED_WINDOWS_MAX)
+
+    def _of_view(self, view: View, hidden: tuple[str, ...], ending: tuple[str, ...]) -> Iterator[Window]:
+        """`ending` marks the last window alone."""
+        kinds = {} if view.kind == PLAIN else dict.fromkeys(view.kind.split("+"))
+        marks = (*(f"view.{kind}" for kind in kinds), *hidden)
+        lower = self._words.parted(view.text.lower())
+        edges = _edges(lower)
+        last = edges[-1][0]
+        for found, rules in self._with_rules(lower, edges):
+            yield Window(view, found, rules, (*marks, *ending) if found[-1].start == last else marks)
+
+    def _with_rules(
+        self, lower: str, edges: Sequence[tuple[int, int]]
+    ) -> Iterator[tuple[tuple[Segment, ...], tuple[int, ...]]]:
+        """In rows of a few: what no rule finds in the whole row, none is asked to find in its windows."""
+        for first in range(0, max(len(edges) - 1, 1), BLOCK_WINDOWS):
+            row = edges[first : first + BLOCK_WINDOWS + 1]
+            texts = [lower[start:stop] for start, stop in row]
+            reading = self._reader.read(texts)
+            segments = [
+                Segment(start, text, sums)
+                for (start, _), text, sums in zip(row, texts, reading.sums, strict=True)
+            ]
+            sides = tuple(pairwise(segments)) or (tuple(segments),)
+            yield from zip(sides, self._rules(texts, reading), strict=True)
+
+    def _rules(self, texts: Sequence[str], reading: Reading) -> tuple[tuple[int, ...], ...]:
+        """Of each window in a row, in order; those over text behind those over concepts."""
+        if len(texts) == 1:
+            return ((*reading.rules()[0], *self._pack.over_text.find(_encoded(texts[0]))),)
+        whole = "".join(texts)
+        rules = self._rows.of(whole)
+        if rules is None:
+            over_text = self._over_text(whole, texts)
+            rules = tuple((*one, *other) for one, other in zip(reading.rules(), over_text, strict=True))
+            self._rows.keep(whole, rules)
+        return rules
+
+    def _over_text(self, whole: str, texts: Sequence[str]) -> Iterator[Iterable[int]]:
+        found = self._pack.over_text.find(_encoded(whole))
+        if not found:
+            return repeat((), len(texts) - 1)
+        return (self._pack.over_text.among(found, _encoded(one + other)) for one, other in pairwise(texts))
+
+
+def _encoded(text: str) -> bytes:
+    return text.encode(errors="replace")
 
 
 def unpaired(text: str) -> tuple[str, ...]:
@@ -91,56 +138,8 @@ def unpaired(text: str) -> tuple[str, ...]:
     return tuple(f"shape.unpaired_{step}" for step in _UNPAIRED if lone >= step)
 
 
-def _of_view(
-    view: View, hidden: tuple[str, ...], ending: tuple[str, ...], pack: RulePack, words: Lexicon
-) -> Iterator[Window]:
-    """`ending` marks the last window alone."""
-    kinds = {} if view.kind == PLAIN else dict.fromkeys(view.kind.split("+"))
-    marks = (*(f"view.{kind}" for kind in kinds), *hidden)
-    lower = words.parted(view.text.lower())
-    edges = _edges(lower)
-    last = edges[-1][0]
-    for found, rules in _with_rules(lower, edges, pack, words):
-        yield Window(view, found, rules, (*marks, *ending) if found[-1].start == last else marks)
-
-
-def _segment(start: int, text: str, words: Lexicon) -> Segment:
-    found = tokenize(text)
-    symbols = words.symbols(found)
-    return Segment(start, text, found, symbols, words.letters(symbols))
-
-
 def _edges(lower: str) -> list[tuple[int, int]]:
     if len(lower) <= WHOLE_CHARS:
         return [(0, len(lower))]
     starts = range(0, len(lower), SEGMENT_CHARS)
     return [(start, min(start + SEGMENT_CHARS, len(lower))) for start in starts]
-
-
-def _with_rules(
-    lower: str, edges: Sequence[tuple[int, int]], pack: RulePack, words: Lexicon
-) -> Iterator[tuple[tuple[Segment, ...], tuple[int, ...]]]:
-    """Windows in rows of a few: what no rule finds in the whole row, none is asked to find in its windows."""
-    segment = _segment(0, lower[: edges[0][1]], words)
-    if len(edges) == 1:
-        yield (segment,), pack.find(segment.text, segment.symbols).rules
-        return
-    for first in range(0, len(edges) - 1, BLOCK_WINDOWS):
-        block = [segment]
-        for start, stop in edges[first + 1 : first + BLOCK_WINDOWS + 1]:
-            block.append(_segment(start, lower[start:stop], words))
-        yield from _of_block(block, pack)
-        segment = block[-1]
-
-
-def _of_block(
-    block: Sequence[Segment], pack: RulePack
-) -> Iterator[tuple[tuple[Segment, ...], tuple[int, ...]]]:
-    text = "".join([segment.text for segment in block])
-    rules = pack.rows.of(text)
-    if rules is None:
-        symbols = list(chain.from_iterable([segment.symbols for segment in block]))
-        edges = [0, *accumulate([len(segment.symbols) for segment in block])]
-        rules = pack.of_windows(pack.find(text, symbols), [segment.text for segment in block], edges)
-        pack.rows.keep(text, rules)
-    yield from zip(pairwise(block), rules, strict=True)

@@ -9,15 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from broker.policy.injection import Detection, Detector, ModelBroken, model, rules
-from broker.policy.injection.lexicon import Lexicon
-from broker.policy.injection.rules import RulePack
-from broker.policy.injection.windows import (
-    DERIVED_WINDOWS_MAX,
-    SEGMENT_CHARS,
-    WHOLE_CHARS,
-    unpaired,
-    windows,
-)
+from broker.policy.injection.interpreted import InterpretedReader
+from broker.policy.injection.windows import DERIVED_WINDOWS_MAX, SEGMENT_CHARS, WHOLE_CHARS, unpaired
 from broker.policy.memory import Memory
 
 ATTACKS = (
@@ -122,13 +115,13 @@ def test_never_raises_and_gives_the_same_whole_number(text: str) -> None:
 
 @given(st.text(st.characters(), max_size=80))
 @settings(deadline=None, max_examples=50)
-def test_another_detector_gives_the_same(text: str) -> None:
+def test_a_detector_of_which_nothing_was_compiled_gives_the_same(text: str) -> None:
     assert _other().scan(text) == detector().scan(text)
 
 
 @cache
 def _other() -> Detector:
-    return Detector.load()
+    return Detector(*rules.load(), model.load(), InterpretedReader)
 
 
 @given(st.lists(st.sampled_from([*ATTACKS, *(text * 15 for text in HONEST)]), min_size=2, max_size=6))
@@ -141,7 +134,7 @@ def test_a_text_that_grows_is_scanned_as_if_it_were_new(pieces: list[str]) -> No
 @cache
 def _forgetful() -> Detector:
     found = Detector.load()
-    found.pack.rows = Memory(0)
+    found._windows._rows = Memory(0)
     return found
 
 
@@ -153,17 +146,11 @@ def _forgetful() -> Detector:
 def test_work_grows_no_faster_than_the_text(piece: str, length: int) -> None:
     """Windows are counted: so many a character of the folded text, and a limited number beside."""
     text = (piece * length)[:length]
-    pack, words = _pack()
-    found = list(windows(text, pack, words))
+    found = list(detector()._windows.of(text))
     plain = {segment: len(segment.text) for window in found for segment in window.segments}
     assert len(found) <= sum(plain.values()) // SEGMENT_CHARS + 1 + DERIVED_WINDOWS_MAX
     assert max(plain.values()) <= WHOLE_CHARS
     assert all(len(window.segments) <= 2 for window in found)
-
-
-@cache
-def _pack() -> tuple[RulePack, Lexicon]:
-    return rules.load()
 
 
 def test_lone_surrogates_are_text_too() -> None:

@@ -1,6 +1,7 @@
 """Every rule against its own examples."""
 
 from functools import cache
+from itertools import pairwise
 
 import pytest
 import re2
@@ -8,13 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from broker.policy.injection import lexicon, rules
-from broker.policy.injection.lexicon import END, PLAIN, Lexicon
+from broker.policy.injection.lexicon import PLAIN, Lexicon
 from broker.policy.injection.patterns import automaton
+from broker.policy.injection.reading import Reader
 from broker.policy.injection.rules import RulePack
 from broker.policy.injection.text_rules import loosened
 from broker.policy.injection.tokens import tokenize
 from broker.policy.views import fold
-from tests.unit.broker.policy.injection.reading import over_symbols
+from tests.unit.broker.policy.injection.kinds import KINDS
+from tests.unit.broker.policy.injection.over_symbols import over_symbols
 
 
 @cache
@@ -26,24 +29,38 @@ def symbols_of(lower: str) -> str:
     return "".join(loaded()[1].symbols(tokenize(lower)))
 
 
-def hits(text: str) -> set[str]:
+@cache
+def readers() -> dict[str, Reader]:
+    pack, words = loaded()
+    return {kind: make(pack.over_concepts, words, {}, {}) for kind, make in KINDS.items()}
+
+
+def found_by(reader: Reader, lower: str) -> tuple[int, ...]:
+    """In a folded text in lower case, as if it were one segment."""
+    over_text = loaded()[0].over_text.find(lower.encode(errors="replace"))
+    return (*reader.read([lower]).rules()[0], *over_text)
+
+
+def hits(text: str, reader: Reader | None = None) -> set[str]:
     pack, words = loaded()
     lower = words.parted(fold(text).lower())
-    return {pack.rules[n].id for n in pack.find(lower, symbols_of(lower)).rules}
+    return {pack.rules[n].id for n in found_by(reader or readers()["interpreted"], lower)}
 
 
 EXAMPLES = [(rule.id, text) for rule in loaded()[0].rules for text in rule.match]
 COUNTER_EXAMPLES = [(rule.id, text) for rule in loaded()[0].rules for text in rule.no_match]
 
 
+@pytest.mark.parametrize("reader", KINDS)
 @pytest.mark.parametrize(("rule", "text"), EXAMPLES)
-def test_matches(rule: str, text: str) -> None:
-    assert rule in hits(text)
+def test_matches(rule: str, text: str, reader: str) -> None:
+    assert rule in hits(text, readers()[reader])
 
 
+@pytest.mark.parametrize("reader", KINDS)
 @pytest.mark.parametrize(("rule", "text"), COUNTER_EXAMPLES)
-def test_does_not_match(rule: str, text: str) -> None:
-    assert rule not in hits(text)
+def test_does_not_match(rule: str, text: str, reader: str) -> None:
+    assert rule not in hits(text, readers()[reader])
 
 
 def test_each_rule_has_examples_a_description_and_one_pattern() -> None:
@@ -78,50 +95,56 @@ def matching(lower: str, symbols: str) -> tuple[int, ...]:
     return tuple(n for n, (rule, over_concepts) in alone().items() if rule.Match(encoded[over_concepts]))
 
 
-def test_the_quick_looks_leave_out_no_rule_that_matches_the_whole_text() -> None:
-    pack, words = loaded()
+@pytest.mark.parametrize("reader", KINDS)
+def test_the_quick_looks_leave_out_no_rule_that_matches_the_whole_text(reader: str) -> None:
+    _, words = loaded()
     for _, text in EXAMPLES:
         lower = words.parted(fold(text).lower())
-        symbols = symbols_of(lower)
-        assert sorted(pack.find(lower, symbols).rules) == list(matching(lower, symbols))
+        assert sorted(found_by(readers()[reader], lower)) == list(matching(lower, symbols_of(lower)))
 
 
 @st.composite
-def texts_of_symbols(draw: st.DrawFn) -> str:
+def rows_of_words(draw: st.DrawFn) -> list[str]:
     """Near to what the rules look for: examples cut, mixed and put in any order."""
-    _, words = loaded()
     known = [tokenize(fold(text).lower()) for _, text in EXAMPLES]
     cut = st.tuples(st.sampled_from(known), st.integers(0, 12), st.integers(1, 12))
     pieces = draw(st.lists(st.one_of(cut, st.just((["."], 0, 1))), min_size=1, max_size=12))
-    chosen = [word for found, start, size in pieces for word in found[start : start + size]]
-    return "".join(words.symbols(chosen))
+    return [word for found, start, size in pieces for word in found[start : start + size]]
 
 
-@given(texts_of_symbols())
+def concept_rules(words: list[str]) -> tuple[int, ...]:
+    """Those that match, by RE2 over all the words at once."""
+    return tuple(n for n in matching("", symbols_of(" ".join(words))) if loaded()[0].rules[n].pattern)
+
+
+@pytest.mark.parametrize("reader", KINDS)
+@given(rows_of_words())
 @settings(deadline=None, max_examples=60)
-def test_sentence_by_sentence_finds_what_the_whole_text_holds(symbols: str) -> None:
-    pack, _ = loaded()
-    assert sorted(pack.find("", symbols).rules) == list(matching("", symbols))
+def test_sentence_by_sentence_finds_what_the_whole_text_holds(reader: str, words: list[str]) -> None:
+    assert readers()[reader].read([" ".join(words)]).rules() == (concept_rules(words),)
 
 
-@given(texts_of_symbols(), st.integers(90, 300))
+@pytest.mark.parametrize("reader", KINDS)
+@given(rows_of_words(), st.integers(90, 300))
 @settings(deadline=None, max_examples=60)
-def test_a_sentence_of_many_words_hides_no_rule(symbols: str, size: int) -> None:
-    pack, _ = loaded()
-    one = symbols.replace(END, PLAIN)
-    long = f"{symbols}{END}{one.ljust(size, PLAIN)}{one[::-1]}{END}{symbols}"
-    assert sorted(pack.find("", long).rules) == list(matching("", long))
+def test_a_sentence_of_many_words_hides_no_rule(reader: str, words: list[str], size: int) -> None:
+    one = [word for word in words if word != "."]
+    long = [*words, ".", *one, *["zzzz"] * (size - len(one)), *reversed(one), ".", *words]
+    assert readers()[reader].read([" ".join(long)]).rules() == (concept_rules(long),)
 
 
-@given(texts_of_symbols(), st.lists(st.integers(0, 90), min_size=1, max_size=8))
+@pytest.mark.parametrize("reader", KINDS)
+@given(rows_of_words(), st.lists(st.integers(0, 90), min_size=1, max_size=8))
 @settings(deadline=None, max_examples=60)
-def test_in_each_two_segments_those_match_that_match_these_alone(symbols: str, cuts: list[int]) -> None:
-    pack, _ = loaded()
-    edges = [0, *sorted(min(cut, len(symbols)) for cut in cuts), len(symbols)]
-    found = pack.find("", symbols)
-    parts = pack.of_windows(found, [""] * (len(edges) - 1), edges)
+def test_in_each_two_segments_those_match_that_match_these_alone(
+    reader: str, words: list[str], cuts: list[int]
+) -> None:
+    edges = [0, *sorted(min(cut, len(words)) for cut in cuts), len(words)]
+    segments = [" ".join(words[start:stop]) for start, stop in pairwise(edges)]
+    parts = readers()[reader].read(segments).rules()
+    whole = concept_rules(words)
     for rules_of_part, (start, stop) in zip(parts, zip(edges, edges[2:], strict=False), strict=True):
-        assert rules_of_part == tuple(n for n in matching("", symbols[start:stop]) if n in found.rules)
+        assert rules_of_part == tuple(n for n in concept_rules(words[start:stop]) if n in whole)
 
 
 def test_words_that_are_not_known_are_kept_within_bounds() -> None:

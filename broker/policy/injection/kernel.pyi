@@ -1,0 +1,13 @@
+from collections.abc import Sequence
+
+from broker.policy.injection.compiled import Tables
+from broker.policy.injection.reading import Sums
+
+class Kernel:
+    def __init__(self, tables: Tables) -> None: ...
+    def read(self, segments: Sequence[bytes]) -> Reading: ...
+
+class Reading:
+    @property
+    def sums(self) -> Sequence[Sums]: ...
+    def rules(self) -> tuple[tuple[int, ...], ...]: ...

@@ -1,0 +1,348 @@
+# cython: language_level=3, boundscheck=True, wraparound=False, initializedcheck=False
+"""Words, weights and rules over concepts in one pass over bytes: what `interpreted` does, compiled.
+
+It reads what `tokens.signs` gives, by tables that `compiled` makes. Every table is read with its bounds checked.
+"""
+
+from array import array
+
+from cpython cimport array as carray
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memcmp
+
+cdef extern from *:
+    """
+    #if defined(_MSC_VER)
+    #include <intrin.h>
+    static int lowest_bit(unsigned long long bits) { unsigned long at; _BitScanForward64(&at, bits); return (int)at; }
+    #else
+    static int lowest_bit(unsigned long long bits) { return __builtin_ctzll(bits); }
+    #endif
+    """
+    int lowest_bit(unsigned long long bits) noexcept nogil
+
+cdef enum:
+    WIDTH_MAX = 32
+    BLANK = 32
+    STOP = 46  # the sign of an end
+    PLAIN = 0
+    END = 1  # the symbol of one
+    STEM_CHARS = 6
+    SPREAD = 2654435769
+
+cdef uint32_t _FIRST = 2166136261
+cdef uint32_t _PRIME = 16777619
+
+
+cdef inline uint32_t _mixed(uint32_t code, unsigned char sign) noexcept:
+    """FNV-1a."""
+    return (code ^ sign) * _PRIME
+
+
+cdef uint32_t _code(bytes word) except? 0:
+    cdef uint32_t code = _FIRST
+    for sign in word:
+        code = _mixed(code, sign)
+    return code
+
+
+cdef class Spellings:
+    """Which of some words a row of bytes is. Filled once: whoever chooses words cannot make it slow."""
+
+    cdef bytes _joined
+    cdef uint32_t[::1] _begins
+    cdef uint64_t[::1] _slots
+    """The code of a word above, its number and one below; 0 where there is none."""
+    cdef int _shift
+
+    def __init__(self, words):
+        cdef uint32_t code, at, number
+        self._joined = b"".join(words)
+        bits = max((3 * len(words)).bit_length(), 4)
+        self._shift = 32 - bits
+        self._slots = array("Q", bytes(8 << bits))
+        self._begins = array("I", bytes(4 * (len(words) + 1)))
+        for number, word in enumerate(words):
+            self._begins[number + 1] = self._begins[number] + len(word)
+            code = _code(word)
+            at = self._place(code)
+            while self._slots[at]:
+                at = (at + 1) % <uint32_t>self._slots.shape[0]
+            self._slots[at] = <uint64_t>code << 32 | (number + 1)
+
+    cdef inline uint32_t _place(self, uint32_t code) noexcept:
+        return <uint32_t>(code * <uint32_t>SPREAD) >> self._shift
+
+    cdef int find(self, uint32_t code, const unsigned char *word, Py_ssize_t size) except -2:
+        """Its number, or -1."""
+        cdef uint32_t at = self._place(code)
+        cdef uint32_t number, begin
+        cdef uint64_t slot
+        cdef const unsigned char *joined = self._joined
+        while True:
+            slot = self._slots[at]
+            if not slot:
+                return -1
+            if slot >> 32 == code:
+                number = <uint32_t>slot - 1
+                begin = self._begins[number]
+                if self._begins[number + 1] - begin == size and not memcmp(joined + begin, word, size):
+                    return <int>number
+            at += 1
+            if at == self._slots.shape[0]:
+                at = 0
+
+
+cdef class Kernel:
+    """Tables over symbols, which are numbers here: 0 for a plain word, 1 for an end, then the others."""
+
+    cdef Spellings _words, _stems
+    cdef uint16_t[::1] _symbols, _stem_symbols, _letters
+    cdef int32_t[::1] _weights
+    cdef int32_t _end_weight
+    cdef uint64_t[::1] _threes
+    """Three letters of 13 bits, then their weight; 0 where there is none."""
+    cdef int _threes_shift
+    cdef uint64_t[::1] _met, _firsts, _staying, _crossing
+    cdef uint16_t[::1] _rule_of
+    cdef Py_ssize_t _width
+    cdef uint16_t[::1] _numbers
+    cdef uint8_t[::1] _moving, _classes
+    cdef uint64_t[::1] _first, _first_at_start, _last, _follow, _masks
+    cdef uint32_t[::1] _masks_from
+
+    def __init__(self, tables):
+        """`tables`: see `compiled.Tables`."""
+        self._words = Spellings(tables.words)
+        self._symbols, self._weights = array("H", tables.symbols), array("i", tables.weights)
+        self._end_weight = tables.end_weight
+        self._stems, self._stem_symbols = Spellings(tables.stems), array("H", tables.stem_symbols)
+        self._letters = array("H", tables.letters)
+        self._fill_threes(tables.sequences)
+        self._width = tables.width
+        if self._width > WIDTH_MAX:
+            raise OverflowError("rules have too many needs")
+        self._met, self._firsts = array("Q", tables.met), array("Q", tables.firsts)
+        self._staying, self._crossing = array("Q", tables.staying), array("Q", tables.crossing)
+        self._rule_of = array("H", tables.rule_of)
+        self._numbers = array("H", tables.numbers)
+        self._moving = array("B", tables.moving)
+        self._first, self._first_at_start = array("Q", tables.first), array("Q", tables.first_at_start)
+        self._last, self._follow = array("Q", tables.last), array("Q", tables.follow)
+        self._classes = array("B", tables.classes)
+        self._masks, self._masks_from = array("Q", tables.masks), array("I", tables.masks_from)
+
+    cdef _fill_threes(self, sequences):
+        cdef uint64_t key
+        cdef uint32_t at
+        bits = max((3 * len(sequences)).bit_length(), 4)
+        self._threes_shift = 64 - bits
+        self._threes = array("Q", bytes(8 << bits))
+        for (one, two, three), weight in sequences:
+            if max(one, two, three) >= 1 << 13 or not -1 << 23 <= weight < 1 << 23:
+                raise OverflowError("a sequence's letters or weight are too large")
+            key = <uint64_t>one << 26 | <uint64_t>two << 13 | <uint64_t>three
+            at = self._place_of_three(key)
+            while self._threes[at]:
+                at = (at + 1) % <uint32_t>self._threes.shape[0]
+            self._threes[at] = key << 24 | <uint64_t>(weight & 0xFFFFFF)
+
+    cdef inline uint32_t _place_of_three(self, uint64_t key) noexcept:
+        return <uint32_t>(key * <uint64_t>0x9E3779B97F4A7C15 >> self._threes_shift)
+
+    cdef int32_t _weight_of_three(self, uint64_t key) except? -1:
+        cdef uint32_t at = self._place_of_three(key)
+        cdef uint64_t slot
+        while True:
+            slot = self._threes[at]
+            if not slot:
+                return 0
+            if slot >> 24 == key:
+                return <int32_t>(<uint32_t>slot << 8) >> 8
+            at += 1
+            if at == self._threes.shape[0]:
+                at = 0
+
+    def read(self, segments):
+        """What stands in the bytes of segments side by side."""
+        cdef Reading reading = Reading.__new__(Reading)
+        cdef Py_ssize_t size = 0
+        for signs in segments:
+            size += len(signs)
+        reading._kernel = self
+        reading._symbols = carray.clone(_SYMBOLS, size, zero=False)
+        reading.edges = [0]
+        reading.sums = []
+        for signs in segments:
+            self._read(signs, reading)
+        return reading
+
+    cdef int _read(self, bytes signs, Reading reading) except -1:
+        cdef const unsigned char *text = signs
+        cdef Py_ssize_t size = len(signs), at = 0, begin, stem_size, chars
+        cdef Py_ssize_t place = reading._size, words, letters = 0
+        cdef uint32_t code, stem_code
+        cdef int64_t word_sum = 0, sequence_sum = 0
+        cdef uint64_t three = 0
+        cdef uint16_t symbol, letter
+        cdef unsigned char sign
+        cdef bint ended = False
+        cdef int number
+        while at < size:
+            sign = text[at]
+            if sign == BLANK:
+                ended = False
+                at += 1
+                continue
+            if sign == STOP:
+                at += 1
+                if ended:
+                    continue
+                ended = True
+                symbol = END
+                word_sum += self._end_weight
+            else:
+                ended = False
+                begin, code, chars, stem_code, stem_size = at, _FIRST, 0, 0, 0
+                while sign != BLANK and sign != STOP:
+                    if sign & 0xC0 != 0x80:  # the first byte of a character
+                        if chars == STEM_CHARS:
+                            stem_code, stem_size = code, at - begin
+                        chars += 1
+                    code = _mixed(code, sign)
+                    at += 1
+                    if at == size:
+                        break
+                    sign = text[at]
+                number = self._words.find(code, text + begin, at - begin)
+                if number >= 0:
+                    symbol = self._symbols[number]
+                    word_sum += self._weights[number]
+                else:
+                    if chars <= STEM_CHARS:
+                        stem_code, stem_size = code, at - begin
+                    number = self._stems.find(stem_code, text + begin, stem_size)
+                    symbol = self._stem_symbols[number] if number >= 0 else PLAIN
+            reading._symbols[place] = symbol
+            place += 1
+            letter = self._letters[symbol]
+            if letter:
+                letters += 1
+                three = (three << 13 | letter) & (<uint64_t>1 << 39) - 1
+                if letters > 2:
+                    sequence_sum += self._weight_of_three(three)
+        words = place - reading._size
+        reading._size = place
+        reading.edges.append(place)
+        reading.sums.append(((word_sum, words), (sequence_sum, letters - 2 if letters > 2 else 0)))
+        return 0
+
+    cdef bint _holds(self, Py_ssize_t rule, uint16_t[::1] symbols, Py_ssize_t start, Py_ssize_t stop) except -1:
+        """Whether a rule matches somewhere in a stretch, as if it were the whole text."""
+        cdef Py_ssize_t at, symbols_of_all = self._letters.shape[0]
+        cdef uint64_t states = 0, reached, rest, last = self._last[rule], first = self._first_at_start[rule]
+        cdef uint32_t masks_from = self._masks_from[rule]
+        for at in range(start, stop):
+            reached, rest = first, states
+            while rest:
+                reached |= self._follow[rule * 64 + lowest_bit(rest)]
+                rest &= rest - 1
+            states = reached & self._masks[masks_from + self._classes[rule * symbols_of_all + symbols[at]]]
+            if states & last:
+                return True
+            if at == start:
+                first = self._first[rule]
+        return False
+
+
+cdef carray.array _SYMBOLS = array("H")
+
+
+cdef class Reading:
+    """The symbols of some segments, and what they say."""
+
+    cdef Kernel _kernel
+    cdef uint16_t[::1] _symbols
+    cdef Py_ssize_t _size
+    cdef list edges
+    cdef readonly list sums
+
+    def rules(self):
+        """Of each two segments side by side, or of the only one, the rules that match in them."""
+        found = self._found()
+        if len(self.edges) == 2:
+            return (tuple([self._kernel._numbers[rule] for rule in sorted(found)]),)
+        holding = [[] for _ in self.edges[2:]]
+        for rule in sorted(found):
+            number = self._kernel._numbers[rule]
+            for place in self._windows_of(rule, found[rule]):
+                holding[place].append(number)
+        return tuple(map(tuple, holding))
+
+    cdef dict _found(self):
+        """Of each rule that matches the sentences that it matches in, if it stays in one."""
+        cdef Kernel kernel = self._kernel
+        cdef Py_ssize_t at, start = 0, word, width = kernel._width
+        cdef uint64_t met[WIDTH_MAX]
+        cdef uint64_t every[WIDTH_MAX]
+        cdef uint16_t symbol
+        cdef dict found = {}
+        for word in range(width):
+            met[word], every[word] = 0, kernel._met[END * width + word]
+        for at in range(self._size + 1):
+            symbol = self._symbols[at] if at < self._size else END
+            if symbol == END:
+                self._ask(met, kernel._staying, start, at, True, found)
+                for word in range(width):
+                    every[word] |= met[word]
+                    met[word] = 0
+                start = at + 1
+            elif symbol:
+                for word in range(width):
+                    met[word] |= kernel._met[symbol * width + word]
+        self._ask(every, kernel._crossing, 0, self._size, False, found)
+        return found
+
+    cdef int _ask(
+        self, uint64_t *met, uint64_t[::1] behind, Py_ssize_t start, Py_ssize_t stop, bint stays, dict found
+    ) except -1:
+        """Ask the rules that have all that they need whether they match."""
+        cdef Kernel kernel = self._kernel
+        cdef Py_ssize_t word, asked = -1, rule
+        cdef uint64_t total, done, carried = 0
+        for word in range(kernel._width):
+            total = met[word] + carried
+            carried = total < carried
+            done = total + kernel._firsts[word]
+            carried |= done < total
+            done &= behind[word]
+            while done:
+                rule = kernel._rule_of[word * 64 + lowest_bit(done)]
+                done &= done - 1
+                if rule != asked:  # the ways through a rule stand side by side
+                    asked = rule
+                    if kernel._holds(rule, self._symbols, start, stop):
+                        if not stays:
+                            found.setdefault(rule, [])
+                        else:
+                            found.setdefault(rule, []).append((start, stop))
+        return 0
+
+    def _windows_of(self, rule, stretches):
+        cdef Kernel kernel = self._kernel
+        cdef Py_ssize_t low, high, start, stop
+        moving = kernel._moving[rule]
+        for place in range(len(self.edges) - 2):
+            low, high = self.edges[place], self.edges[place + 2]
+            if moving:
+                if kernel._holds(rule, self._symbols, low, high):
+                    yield place
+                continue
+            for start, stop in stretches:
+                if start >= high:
+                    break
+                if stop <= low:
+                    continue
+                if low <= start and stop <= high or kernel._holds(rule, self._symbols, max(low, start), min(high, stop)):
+                    yield place
+                    break
