@@ -23,6 +23,7 @@ _LOOKALIKES = str.maketrans(
 )
 _SQUARED = {first + n: chr(65 + n) for first in (0x1F130, 0x1F150, 0x1F170, 0x1F1E6) for n in range(26)}
 _HOMOGLYPHS: dict[int, str | int] = {**_LOOKALIKES, **_SQUARED}
+_LOOKALIKE_RUN = re.compile(f"[{''.join(map(chr, _HOMOGLYPHS))}]+")
 _ALIKE = "\u0370-\u052f\u0262-\u029fᴀ-ᴢ"
 _FRAMED = "\U0001f130-\U0001f1ff"
 _MIXED = re.compile(f"[A-Za-z][{_ALIKE}]|[{_ALIKE}][A-Za-z]|[{_FRAMED}]{{3}}|[ᴀ-ᴢ]{{3}}")
@@ -31,6 +32,9 @@ _MIXED_MIN = 2
 _BESIDE = re.compile(f"[{_ALIKE}{_FRAMED}](?:(?<=[A-Za-z].)|[A-Za-z{_FRAMED}ᴀ-ᴢ])")
 # A look at single characters, many times quicker than what it stands before.
 _FOREIGN = re.compile(f"[{_ALIKE}{_FRAMED}]")
+_BEYOND = re.compile("[^\\x00-\\x7f]+")
+_FEW = 8
+"""Where it is less than one character in so many, what is beyond ASCII is looked at run by run."""
 _CHANGED = re.compile(f"[{_UNSEEN}{_ALIKE}{_FRAMED}\u0300-\u036fı]")
 _HIDDEN = re.compile("[\u00ad\u200b-\u200d\u2060\ufeff]")
 _TAG = re.compile("[\U000e0020-\U000e007e]")
@@ -49,17 +53,42 @@ def fold(text: str) -> str:
     beyond = _beyond_ascii(text)
     if _stands(beyond):
         return text
-    if _TAG.search(beyond):
+    few = len(beyond) * _FEW <= len(text)
+    text = _spelled_by_runs(text) if few else _spelled(text)
+    return _LOOKALIKE_RUN.sub(_as_latin, text) if _has_lookalikes(text, _beyond_ascii(text)) else text
+
+
+def _spelled_by_runs(text: str) -> str:
+    """As `_spelled`, but only what is beyond ASCII is looked at, and the same run once."""
+    known: dict[str, str] = {}
+
+    def spelled(run: re.Match[str]) -> str:
+        found = known.get(run[0])
+        if found is None:
+            found = known[run[0]] = _spelled(run[0])
+        return found
+
+    return _BEYOND.sub(spelled, text)
+
+
+def _spelled(text: str) -> str:
+    """All of it but the lookalikes. ASCII neither changes nor changes what is beside it: what composes with it
+    are marks, which are taken off.
+    """
+    if _TAG.search(text):
         text = text.translate(_TAGS)
-    if _INVISIBLE.search(beyond):
+    if _INVISIBLE.search(text):
         text = _INVISIBLE.sub("", text)
-    if _SENTENCES.search(beyond):
+    if _SENTENCES.search(text):
         text = _SENTENCES.sub(" ", text)
     text = normalized("NFKD", text)
     if _MARKS.search(_beyond_ascii(text)):
         text = _MARKS.sub("", text)
-    text = normalized("NFC", text).replace("ı", "i")
-    return text.translate(_HOMOGLYPHS) if _has_lookalikes(text, _beyond_ascii(text)) else text
+    return normalized("NFC", text).replace("ı", "i")
+
+
+def _as_latin(run: re.Match[str]) -> str:
+    return run[0].translate(_HOMOGLYPHS)
 
 
 def _stands(beyond: str) -> bool:

@@ -64,6 +64,18 @@ def test_only_marks_compose_with_ascii() -> None:
     assert all("0300" <= mark <= "036F" for mark in marks)
 
 
+_BEYOND = (
+    st.sampled_from([*"\u0301\u0327\u0300\u200b\u00adıаéﬁ²…’\u1161\u11a8\uac00\U000e0041🅸\ufdfa\u0f73"])
+    | st.characters()
+)
+
+
+@given(st.lists(st.text("aZ .", max_size=9) | st.text(_BEYOND, max_size=4), max_size=9).map("".join))
+def test_run_by_run_is_spelled_like_the_whole(text: str) -> None:
+    """Texts of mostly ASCII are read the one way, others the other."""
+    assert fold(f"{text}{'a' * 8 * len(text)}") == fold(text) + "a" * 8 * len(text)
+
+
 @given(st.text(max_size=200))
 def test_folding_twice_hides_no_ascii(text: str) -> None:
     assert fold(fold(text)).encode(errors="replace") is not None
