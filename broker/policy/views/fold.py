@@ -72,8 +72,8 @@ def _spelled_by_runs(text: str) -> str:
 
 
 def _spelled(text: str) -> str:
-    """All of it but the lookalikes. ASCII neither changes nor changes what is beside it: what composes with it
-    are marks, which are taken off.
+    """All of it but the lookalikes. ASCII stays, and changes nothing beside it: what composes with it are
+    marks, which are taken off.
     """
     if _TAG.search(text):
         text = text.translate(_TAGS)
