@@ -39,7 +39,7 @@ class Tables(NamedTuple):
     rule_of: Sequence[int]
     """Of each bit, the place of the rule among these."""
     numbers: Sequence[int]
-    """Of each rule; so are all that follow."""
+    """Of each rule, in order; so are all that follow."""
     moving: Sequence[bool]
     """It has to be asked of each window."""
     first: Sequence[int]
@@ -64,7 +64,7 @@ class CompiledReader:
         sequence_weights: Mapping[tuple[str, ...], int],
     ) -> None:
         """Raises PatternInvalid, OverflowError where a number is too large for its table."""
-        self._kernel = Kernel(_tables(parts, words, word_weights, sequence_weights))
+        self._kernel = Kernel(_tables(dict(sorted(parts.items())), words, word_weights, sequence_weights))
 
     def read(self, segments: Sequence[str]) -> Reading:
         return self._kernel.read([signs(segment) for segment in segments])

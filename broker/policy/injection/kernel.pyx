@@ -28,6 +28,7 @@ cdef enum:
     PLAIN = 0
     END = 1  # the symbol of one
     STEM_CHARS = 6
+    LETTER_BITS = 13
     SPREAD = 2654435769
 
 cdef uint32_t _FIRST = 2166136261
@@ -55,7 +56,7 @@ cdef class Spellings:
     """The code of a word above, its number and one below; 0 where there is none."""
     cdef int _shift
 
-    def __init__(self, words):
+    def __cinit__(self, words):
         cdef uint32_t code, at, number
         self._joined = b"".join(words)
         bits = max((3 * len(words)).bit_length(), 4)
@@ -111,13 +112,15 @@ cdef class Kernel:
     cdef uint64_t[::1] _first, _first_at_start, _last, _follow, _masks
     cdef uint32_t[::1] _masks_from
 
-    def __init__(self, tables):
-        """`tables`: see `compiled.Tables`."""
+    def __cinit__(self, tables):
+        """`tables`: see `compiled.Tables`. Made here, a kernel is never without them."""
         self._words = Spellings(tables.words)
         self._symbols, self._weights = array("H", tables.symbols), array("i", tables.weights)
         self._end_weight = tables.end_weight
         self._stems, self._stem_symbols = Spellings(tables.stems), array("H", tables.stem_symbols)
         self._letters = array("H", tables.letters)
+        if max(tables.letters) >= 1 << LETTER_BITS:
+            raise OverflowError("a letter is too large")
         self._fill_threes(tables.sequences)
         self._width = tables.width
         if self._width > WIDTH_MAX:
@@ -139,9 +142,9 @@ cdef class Kernel:
         self._threes_shift = 64 - bits
         self._threes = array("Q", bytes(8 << bits))
         for (one, two, three), weight in sequences:
-            if max(one, two, three) >= 1 << 13 or not -1 << 23 <= weight < 1 << 23:
+            if max(one, two, three) >= 1 << LETTER_BITS or not -1 << 23 <= weight < 1 << 23:
                 raise OverflowError("a sequence's letters or weight are too large")
-            key = <uint64_t>one << 26 | <uint64_t>two << 13 | <uint64_t>three
+            key = <uint64_t>one << 2 * LETTER_BITS | <uint64_t>two << LETTER_BITS | <uint64_t>three
             at = self._place_of_three(key)
             while self._threes[at]:
                 at = (at + 1) % <uint32_t>self._threes.shape[0]
@@ -163,16 +166,9 @@ cdef class Kernel:
             if at == self._threes.shape[0]:
                 at = 0
 
-    def read(self, segments):
+    def read(self, list segments not None):
         """What stands in the bytes of segments side by side."""
-        cdef Reading reading = Reading.__new__(Reading)
-        cdef Py_ssize_t size = 0
-        for signs in segments:
-            size += len(signs)
-        reading._kernel = self
-        reading._symbols = carray.clone(_SYMBOLS, size, zero=False)
-        reading.edges = [0]
-        reading.sums = []
+        cdef Reading reading = Reading(self, sum(map(len, segments)))
         for signs in segments:
             self._read(signs, reading)
         return reading
@@ -228,7 +224,7 @@ cdef class Kernel:
             letter = self._letters[symbol]
             if letter:
                 letters += 1
-                three = (three << 13 | letter) & (<uint64_t>1 << 39) - 1
+                three = (three << LETTER_BITS | letter) & (<uint64_t>1 << 3 * LETTER_BITS) - 1
                 if letters > 2:
                     sequence_sum += self._weight_of_three(three)
         words = place - reading._size
@@ -266,6 +262,12 @@ cdef class Reading:
     cdef Py_ssize_t _size
     cdef list edges
     cdef readonly list sums
+
+    def __cinit__(self, Kernel kernel not None, Py_ssize_t size):
+        """`size`: of symbols, at most."""
+        self._kernel = kernel
+        self._symbols = carray.clone(_SYMBOLS, size, zero=False)
+        self.edges, self.sums = [0], []
 
     def rules(self):
         """Of each two segments side by side, or of the only one, the rules that match in them."""
@@ -328,21 +330,32 @@ cdef class Reading:
                             found.setdefault(rule, []).append((start, stop))
         return 0
 
-    def _windows_of(self, rule, stretches):
-        cdef Kernel kernel = self._kernel
-        cdef Py_ssize_t low, high, start, stop
-        moving = kernel._moving[rule]
+    def _windows_of(self, rule, list stretches):
+        """In order, the places of windows that a rule matches in; `stretches`: the sentences, if it stays in one."""
+        cdef Py_ssize_t low, high, first = 0
+        moving = self._kernel._moving[rule]
         for place in range(len(self.edges) - 2):
             low, high = self.edges[place], self.edges[place + 2]
             if moving:
-                if kernel._holds(rule, self._symbols, low, high):
+                if self._kernel._holds(rule, self._symbols, low, high):
                     yield place
                 continue
-            for start, stop in stretches:
-                if start >= high:
-                    break
-                if stop <= low:
-                    continue
-                if low <= start and stop <= high or kernel._holds(rule, self._symbols, max(low, start), min(high, stop)):
-                    yield place
-                    break
+            while first < len(stretches) and stretches[first][1] <= low:
+                first += 1
+            if self._in_one_of(rule, stretches, first, low, high):
+                yield place
+
+    cdef bint _in_one_of(
+        self, Py_ssize_t rule, list stretches, Py_ssize_t first, Py_ssize_t low, Py_ssize_t high
+    ) except -1:
+        """Whether a rule matches in what a window has of a sentence. Only one that it cuts has to be asked again."""
+        cdef Py_ssize_t place, start, stop
+        for place in range(first, len(stretches)):
+            start, stop = stretches[place]
+            if start >= high:
+                return False
+            if low <= start and stop <= high:
+                return True
+            if self._kernel._holds(rule, self._symbols, max(low, start), min(high, stop)):
+                return True
+        return False
