@@ -13,6 +13,7 @@ from broker.policy.injection import rules, windows
 from broker.policy.injection.features import FAMILIES, sequences
 from broker.policy.injection.lexicon import Lexicon
 from broker.policy.injection.readers import quickest
+from broker.policy.injection.reading import Weights
 from broker.policy.injection.tokens import tokenize
 from broker.policy.injection.windows import MARKS
 from training.rows import Row
@@ -50,13 +51,13 @@ class Windows:
 
 def build(rows: Sequence[Row]) -> Windows:
     pack, words = rules.load()
-    reading = windows.Windows(pack, words, quickest()(pack.over_concepts, words, {}, {}))
+    reading = windows.Windows(pack, words, quickest()(pack.over_concepts, words, Weights()))
     fixed: list[list[int]] = []
     counts: dict[str, list[Counter[str]]] = {family: [] for family in FAMILIES}
     row: list[int] = []
     for number, entry in enumerate(rows):
         for window in reading.of(entry.text):
-            said = [tokenize(segment.text) for segment in window.segments]
+            said = [tokenize(segment) for segment in window.segments]
             marks = (len(pack.rules) + MARKS.index(mark) for mark in window.marks)
             fixed.append([*window.rules, *marks])
             counts["word"].append(_counted(said))

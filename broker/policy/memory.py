@@ -26,7 +26,7 @@ class Memory(Generic[Found]):
         self._texts_max = texts_max if _is_random() else 0
         self._found: OrderedDict[tuple[int, int], Found] = OrderedDict()
 
-    def of(self, text: str) -> Found | None:
+    def of(self, text: str | bytes) -> Found | None:
         key = _key(text)
         found = self._found.get(key)
         if found is not None:
@@ -34,7 +34,7 @@ class Memory(Generic[Found]):
                 self._found.move_to_end(key)
         return found
 
-    def keep(self, text: str, found: Found) -> None:
+    def keep(self, text: str | bytes, found: Found) -> None:
         if not self._texts_max:
             return
         self._found[_key(text)] = found
@@ -42,7 +42,7 @@ class Memory(Generic[Found]):
             self._found.popitem(last=False)
 
 
-def _key(text: str) -> tuple[int, int]:
+def _key(text: str | bytes) -> tuple[int, int]:
     return hash(text), len(text)
 
 

@@ -6,11 +6,11 @@ from typing import NamedTuple
 
 from broker.policy.injection import tokens
 from broker.policy.injection.automata import PLACES_MAX, Automaton, automaton
-from broker.policy.injection.kernel import Kernel, Reading
+from broker.policy.injection.kernel import Kernel
 from broker.policy.injection.lexicon import Lexicon
 from broker.policy.injection.needs import Needs
 from broker.policy.injection.patterns import Part, begins, stays
-from broker.policy.injection.tokens import signs
+from broker.policy.injection.reading import Weights
 
 _BITS = 64
 
@@ -18,6 +18,8 @@ _BITS = 64
 class Tables(NamedTuple):
     """A symbol is its place among all: a plain word has the first, an end of a sentence the second."""
 
+    signs: bytes
+    """Of each byte below 128 what it counts as; 0 where it is dropped."""
     words: Sequence[bytes]
     symbols: Sequence[int]
     """Of each word."""
@@ -29,6 +31,8 @@ class Tables(NamedTuple):
     """Of each symbol; 0 where it has none."""
     sequences: Sequence[tuple[tuple[int, ...], int]]
     """Three letters, and their weight."""
+    family_min: int
+    family_max: int
     width: int
     """How many times 64 bits tell which needs are met."""
     met: Sequence[int]
@@ -56,46 +60,36 @@ class Tables(NamedTuple):
 class CompiledReader:
     """See `reading.Reader`."""
 
-    def __init__(
-        self,
-        parts: Mapping[int, Part],
-        words: Lexicon,
-        word_weights: Mapping[str, int],
-        sequence_weights: Mapping[tuple[str, ...], int],
-    ) -> None:
+    def __init__(self, parts: Mapping[int, Part], words: Lexicon, weights: Weights) -> None:
         """Raises PatternInvalid, OverflowError where a number is too large for its table."""
-        self._kernel = Kernel(_tables(dict(sorted(parts.items())), words, word_weights, sequence_weights))
-
-    def read(self, segments: Sequence[str]) -> Reading:
-        return self._kernel.read([signs(segment) for segment in segments])
+        self._kernel = Kernel(_tables(dict(sorted(parts.items())), words, weights))
+        self.read = self._kernel.read
 
 
-def _tables(
-    parts: Mapping[int, Part],
-    words: Lexicon,
-    word_weights: Mapping[str, int],
-    sequence_weights: Mapping[tuple[str, ...], int],
-) -> Tables:
+def _tables(parts: Mapping[int, Part], words: Lexicon, weights: Weights) -> Tables:
     alphabet = sorted(words.letter_of)
     place = {symbol: n for n, symbol in enumerate(alphabet)}
     letter = {letter: n for n, letter in enumerate(sorted(words.names), 1)} | {"": 0}
-    known = sorted({*words.known, *word_weights} - {tokens.END})
+    known = sorted({*words.known, *weights.words} - {tokens.END})
     needs = Needs(parts, words)
     width = max(needs.rule_of, default=0) // _BITS + 1
     rules = {number: n for n, number in enumerate(parts)}
     made = [automaton(part, frozenset(alphabet)) for part in parts.values()]
     taking = [_classes(each, alphabet) for each in made]
-    sequences = {tuple(letter[each] for each in three): weight for three, weight in sequence_weights.items()}
+    sequences = {tuple(letter[each] for each in three): weight for three, weight in weights.sequences.items()}
     follow = [(*each.follow, *[0] * (PLACES_MAX - len(each.follow))) for each in made]
     return Tables(
+        signs=bytes(0 if n in tokens.DROPPED else tokens.SIGNS[n] for n in range(128)),
         words=[word.encode() for word in known],
         symbols=[place[words.symbol(word)] for word in known],
-        weights=[word_weights.get(word, 0) for word in known],
-        end_weight=word_weights.get(tokens.END, 0),
+        weights=[weights.words.get(word, 0) for word in known],
+        end_weight=weights.words.get(tokens.END, 0),
         stems=[stem.encode() for stem in words.stems],
         stem_symbols=[place[symbol] for symbol in words.stems.values()],
         letters=[letter[words.letter_of[symbol]] for symbol in alphabet],
         sequences=list(sequences.items()),
+        family_min=weights.family_min,
+        family_max=weights.family_max,
         width=width,
         met=list(chain.from_iterable(_cut(needs.met_by[symbol], width) for symbol in alphabet)),
         firsts=_cut(needs.firsts, width),

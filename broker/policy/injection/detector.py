@@ -1,6 +1,5 @@
 """How much a text looks like an injection, as a whole number, and what each rule gave to it."""
 
-from math import isqrt
 from typing import NamedTuple
 
 from broker.policy.injection import model, rules
@@ -11,8 +10,6 @@ from broker.policy.injection.readers import Make, quickest
 from broker.policy.injection.rules import RulePack
 from broker.policy.injection.windows import MARKS, Window, Windows
 from broker.policy.views import PLAIN
-
-_ROOT_SCALE = 1 << 10
 
 
 class RuleHit(NamedTuple):
@@ -46,7 +43,7 @@ class Detector:
         self.model = learned
         self.pack = pack
         self._contributions = [learned.rules[name] for name in names]
-        reader = (make or quickest())(pack.over_concepts, words, learned.words, learned.sequences_of(words))
+        reader = (make or quickest())(pack.over_concepts, words, learned.weights(words))
         self._windows = Windows(pack, words, reader)
 
     @classmethod
@@ -65,26 +62,12 @@ class Detector:
         best_score = number = 0
         for window in self._windows.of(text):
             number += 1
-            score = self.model.bias + sum(self._families(window)) + self._given(window)
+            score = self.model.bias + sum(window.families) + self._given(window)
             if best is None or score > best_score:
                 best, best_score = window, score
         if best is None:
             return Detection(self.model.bias, ())
         return self._explained(best, best_score, self._for_length(number))
-
-    def _families(self, window: Window) -> list[int]:
-        """Per family: the weights of its features in the window over the root of their number, bounded."""
-        one, *others = window.segments
-        if not others:
-            return [self._bounded(total, count) for total, count in one.sums]
-        return [
-            self._bounded(total + further, count + more)
-            for (total, count), (further, more) in zip(one.sums, others[0].sums, strict=True)
-        ]
-
-    def _bounded(self, total: int, count: int) -> int:
-        part = total * _ROOT_SCALE // isqrt(count * _ROOT_SCALE * _ROOT_SCALE) if count else 0
-        return max(self.model.family_min, min(self.model.family_max, part))
 
     def _for_length(self, windows_read: int) -> int:
         """The more windows, the higher the strongest of them by chance: an allowance by doubling."""
@@ -102,7 +85,7 @@ class Detector:
         hits = [RuleHit("model.bias", self.model.bias), RuleHit("model.length", length)]
         hits += [RuleHit(self.pack.rules[rule].id, self._contributions[rule]) for rule in window.rules]
         hits += [RuleHit(mark, self.model.marks[mark]) for mark in window.marks]
-        families = zip(FAMILIES, self._families(window), strict=True)
+        families = zip(FAMILIES, window.families, strict=True)
         hits += [RuleHit(f"model.{family}", part) for family, part in families]
         told = sorted((hit for hit in hits if hit.contribution), key=lambda hit: (-hit.contribution, hit.id))
-        return Detection(score + length, tuple(told), window.view.kind, window.segments[0].start)
+        return Detection(score + length, tuple(told), window.view.kind, window.start)

@@ -1,7 +1,6 @@
 from collections.abc import Sequence
 
 from broker.policy.injection.compiled import Tables
-from broker.policy.injection.reading import Sums
 
 class Kernel:
     def __init__(self, tables: Tables) -> None: ...
@@ -9,5 +8,5 @@ class Kernel:
 
 class Reading:
     @property
-    def sums(self) -> Sequence[Sums]: ...
+    def families(self) -> Sequence[tuple[int, ...]]: ...
     def rules(self) -> tuple[tuple[int, ...], ...]: ...

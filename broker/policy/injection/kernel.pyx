@@ -1,13 +1,14 @@
 # cython: language_level=3, boundscheck=True, wraparound=False, initializedcheck=False
 """Words, weights and rules over concepts in one pass over bytes: what `interpreted` does, compiled.
 
-It reads what `tokens.signs` gives, by tables that `compiled` makes. Every table is read with its bounds checked.
+It reads texts by tables that `compiled` makes. Every table is read with its bounds checked.
 """
 
 from array import array
 
 from cpython cimport array as carray
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.math cimport sqrt
 from libc.string cimport memcmp
 
 cdef extern from *:
@@ -45,6 +46,31 @@ cdef uint32_t _code(bytes word) except? 0:
     for sign in word:
         code = _mixed(code, sign)
     return code
+
+
+cdef int64_t _root(int64_t square) noexcept:
+    """The whole part of a root."""
+    cdef int64_t root = <int64_t>sqrt(<double>square)
+    while root * root > square:
+        root -= 1
+    while (root + 1) * (root + 1) <= square:
+        root += 1
+    return root
+
+
+cdef unsigned char _wide_sign(const unsigned char *at, Py_ssize_t more) noexcept:
+    """What a character beyond ASCII counts as, if not as a part of a word; `more` bytes follow the first."""
+    cdef uint32_t code
+    if more == 1:
+        code = (at[0] & 0x1F) << 6 | (at[1] & 0x3F)
+        return BLANK if code < 0xC0 else STOP if code == 0x6D4 else 0
+    if more == 2:
+        code = (at[0] & 0x0F) << 12 | (at[1] & 0x3F) << 6 | (at[2] & 0x3F)
+        if code == 0x3002 or code == 0x964:
+            return STOP
+        if 0x2000 <= code <= 0x2BFF or 0x3000 <= code <= 0x302F or code == 0x1680:
+            return BLANK
+    return 0
 
 
 cdef class Spellings:
@@ -101,6 +127,8 @@ cdef class Kernel:
     cdef uint16_t[::1] _symbols, _stem_symbols, _letters
     cdef int32_t[::1] _weights
     cdef int32_t _end_weight
+    cdef bytes _signs
+    cdef int64_t _family_min, _family_max
     cdef uint64_t[::1] _threes
     """Three letters of 13 bits, then their weight; 0 where there is none."""
     cdef int _threes_shift
@@ -114,6 +142,10 @@ cdef class Kernel:
 
     def __cinit__(self, tables):
         """`tables`: see `compiled.Tables`. Made here, a kernel is never without them."""
+        self._signs = tables.signs
+        if len(self._signs) != 128:
+            raise ValueError("a sign for each byte below 128")
+        self._family_min, self._family_max = tables.family_min, tables.family_max
         self._words = Spellings(tables.words)
         self._symbols, self._weights = array("H", tables.symbols), array("i", tables.weights)
         self._end_weight = tables.end_weight
@@ -168,14 +200,50 @@ cdef class Kernel:
 
     def read(self, list segments not None):
         """What stands in the bytes of segments side by side."""
-        cdef Reading reading = Reading(self, sum(map(len, segments)))
-        for signs in segments:
-            self._read(signs, reading)
+        cdef Py_ssize_t size = sum(map(len, segments))
+        cdef Reading reading = Reading(self, size)
+        cdef uint8_t[::1] signs = carray.clone(_BYTES, size, zero=False)
+        for text in segments:
+            self._read(signs, self._written(text, signs), reading)
+        reading._weigh()
         return reading
 
-    cdef int _read(self, bytes signs, Reading reading) except -1:
-        cdef const unsigned char *text = signs
-        cdef Py_ssize_t size = len(signs), at = 0, begin, stem_size, chars
+    cdef Py_ssize_t _written(self, bytes text, uint8_t[::1] signs) except -1:
+        """Write the words of a text with a blank between them and a stop for each sign that ends a sentence; how
+        many bytes those are.
+        """
+        cdef const unsigned char *read = text
+        cdef const unsigned char *table = self._signs
+        cdef Py_ssize_t size = len(text), at = 0, written = 0, more  # bytes of a character behind its first
+        cdef unsigned char sign
+        while at < size:
+            sign = read[at]
+            if sign < 128:
+                at += 1
+                sign = table[sign]
+                if sign:
+                    signs[written] = sign
+                    written += 1
+                continue
+            more = 1 + (sign >= 0xE0) + (sign >= 0xF0)
+            if at + more >= size:
+                more = size - at - 1
+            sign = _wide_sign(read + at, more)
+            if sign:
+                signs[written] = sign
+                written += 1
+                at += more + 1
+                continue
+            more += at + 1
+            while at < more:
+                signs[written] = read[at]
+                written += 1
+                at += 1
+        return written
+
+    cdef int _read(self, const uint8_t[::1] signs, Py_ssize_t size, Reading reading) except -1:
+        cdef const unsigned char *text = &signs[0] if size else NULL
+        cdef Py_ssize_t at = 0, begin, stem_size, chars
         cdef Py_ssize_t place = reading._size, words, letters = 0
         cdef uint32_t code, stem_code
         cdef int64_t word_sum = 0, sequence_sum = 0
@@ -229,9 +297,16 @@ cdef class Kernel:
                     sequence_sum += self._weight_of_three(three)
         words = place - reading._size
         reading._size = place
-        reading.edges.append(place)
-        reading.sums.append(((word_sum, words), (sequence_sum, letters - 2 if letters > 2 else 0)))
+        reading._edges.append(place)
+        reading._sums.append((word_sum, words, sequence_sum, letters - 2 if letters > 2 else 0))
         return 0
+
+    cdef int64_t _bounded(self, int64_t total, int64_t count) except? -1:
+        """A sum of weights over the root of their number."""
+        cdef int64_t part = 0
+        if count:
+            part = (total << 10) // _root(count << 20)
+        return max(self._family_min, min(self._family_max, part))
 
     cdef bint _holds(self, Py_ssize_t rule, uint16_t[::1] symbols, Py_ssize_t start, Py_ssize_t stop) except -1:
         """Whether a rule matches somewhere in a stretch, as if it were the whole text."""
@@ -252,6 +327,7 @@ cdef class Kernel:
 
 
 cdef carray.array _SYMBOLS = array("H")
+cdef carray.array _BYTES = array("B")
 
 
 cdef class Reading:
@@ -260,21 +336,33 @@ cdef class Reading:
     cdef Kernel _kernel
     cdef uint16_t[::1] _symbols
     cdef Py_ssize_t _size
-    cdef list edges
-    cdef readonly list sums
+    cdef list _edges, _sums
+    cdef readonly list families
 
     def __cinit__(self, Kernel kernel not None, Py_ssize_t size):
         """`size`: of symbols, at most."""
         self._kernel = kernel
         self._symbols = carray.clone(_SYMBOLS, size, zero=False)
-        self.edges, self.sums = [0], []
+        self._edges, self._sums, self.families = [0], [], []
+
+    cdef int _weigh(self) except -1:
+        """Of each two segments side by side, or of the only one, what each family gives."""
+        cdef tuple one, other = (0, 0, 0, 0)
+        for place in range(max(len(self._sums) - 1, 1)):
+            one = self._sums[place]
+            if len(self._sums) > 1:
+                other = self._sums[place + 1]
+            word = self._kernel._bounded(one[0] + other[0], one[1] + other[1])
+            sequence = self._kernel._bounded(one[2] + other[2], one[3] + other[3])
+            self.families.append((word, sequence))
+        return 0
 
     def rules(self):
         """Of each two segments side by side, or of the only one, the rules that match in them."""
         found = self._found()
-        if len(self.edges) == 2:
+        if len(self._edges) == 2:
             return (tuple([self._kernel._numbers[rule] for rule in sorted(found)]),)
-        holding = [[] for _ in self.edges[2:]]
+        holding = [[] for _ in self._edges[2:]]
         for rule in sorted(found):
             number = self._kernel._numbers[rule]
             for place in self._windows_of(rule, found[rule]):
@@ -334,8 +422,8 @@ cdef class Reading:
         """In order, the places of windows that a rule matches in; `stretches`: the sentences, if it stays in one."""
         cdef Py_ssize_t low, high, first = 0
         moving = self._kernel._moving[rule]
-        for place in range(len(self.edges) - 2):
-            low, high = self.edges[place], self.edges[place + 2]
+        for place in range(len(self._edges) - 2):
+            low, high = self._edges[place], self._edges[place + 2]
             if moving:
                 if self._kernel._holds(rule, self._symbols, low, high):
                     yield place

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 
 from broker.policy.injection.lexicon import Lexicon
+from broker.policy.injection.reading import Weights
 
 
 class ModelBroken(ValueError):
@@ -30,6 +31,10 @@ class Model:
     words: Mapping[str, int]
     sequences: Mapping[str, int]
     """By the names of three concepts with blanks between them."""
+
+    def weights(self, words: Lexicon) -> Weights:
+        """What readers give. Raises ModelBroken."""
+        return Weights(self.words, self.sequences_of(words), self.family_min, self.family_max)
 
     def sequences_of(self, words: Lexicon) -> dict[tuple[str, ...], int]:
         """The weights by the letters of concepts. Raises ModelBroken."""

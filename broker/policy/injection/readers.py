@@ -7,7 +7,7 @@ from typing import Final, Protocol
 from broker.policy.injection.interpreted import InterpretedReader
 from broker.policy.injection.lexicon import Lexicon
 from broker.policy.injection.patterns import Part
-from broker.policy.injection.reading import Reader
+from broker.policy.injection.reading import Reader, Weights
 
 COMPILED: Final = find_spec("broker.policy.injection.kernel") is not None
 
@@ -17,10 +17,9 @@ class Make(Protocol):
         self,
         parts: Mapping[int, Part],
         words: Lexicon,
-        word_weights: Mapping[str, int],
-        sequence_weights: Mapping[tuple[str, ...], int],
+        weights: Weights,
     ) -> Reader:
-        """`parts`: rules over concepts by number. The weights of words, and of three letters in a row."""
+        """`parts`: rules over concepts by number."""
 
 
 def quickest() -> Make:

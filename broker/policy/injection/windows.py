@@ -6,8 +6,9 @@ from itertools import islice, pairwise, repeat
 from typing import NamedTuple
 
 from broker.policy.injection.lexicon import Lexicon
-from broker.policy.injection.reading import Reader, Reading, Sums
+from broker.policy.injection.reading import Reader, Reading
 from broker.policy.injection.rules import RulePack
+from broker.policy.injection.tokens import encoded
 from broker.policy.memory import Memory
 from broker.policy.views import PLAIN, View, disguises, views
 
@@ -39,20 +40,18 @@ _PROSE = re.compile("(?:[A-Za-z]{1,12}[ ,]{1,2}){3}")
 _BRACKET = re.compile(r"[][(){}](?<![:;][()])(?<![:;]-[()])(?<!(?<![\w(])\w\))(?<!(?<![\w(])\w\w\))")
 
 
-class Segment(NamedTuple):
-    """A stretch of a folded text in lower case, from `start`, and what the model gives to its words."""
-
-    start: int
-    text: str
-    sums: Sums
-
-
 class Window(NamedTuple):
-    """One segment or two. `rules`: places in the pack; `marks`: names of how the view was come by."""
+    """Of a view that was folded and set in lower case. `marks`: names of how the view was come by."""
 
     view: View
-    segments: tuple[Segment, ...]
+    start: int
+    """In characters."""
+    segments: tuple[bytes, ...]
+    """One or two."""
+    families: tuple[int, ...]
+    """What the model's families of features give."""
     rules: tuple[int, ...]
+    """Places in the pack."""
     marks: tuple[str, ...]
 
 
@@ -60,7 +59,7 @@ class Windows:
     """Reads texts by some rules."""
 
     def __init__(self, pack: RulePack, words: Lexicon, reader: Reader) -> None:
-        self._pack = pack
+        self._over_text = pack.over_text
         self._words = words
         self._reader = reader
         self._rows = Memory[tuple[tuple[int, ...], ...]](_ROWS_MAX)
@@ -80,46 +79,36 @@ class Windows:
         marks = (*(f"view.{kind}" for kind in kinds), *hidden)
         lower = self._words.parted(view.text.lower())
         edges = _edges(lower)
-        last = edges[-1][0]
-        for found, rules in self._with_rules(lower, edges):
-            yield Window(view, found, rules, (*marks, *ending) if found[-1].start == last else marks)
-
-    def _with_rules(
-        self, lower: str, edges: Sequence[tuple[int, int]]
-    ) -> Iterator[tuple[tuple[Segment, ...], tuple[int, ...]]]:
-        """In rows of a few: what no rule finds in the whole row, none is asked to find in its windows."""
+        last = max(len(edges) - 2, 0)
         for first in range(0, max(len(edges) - 1, 1), BLOCK_WINDOWS):
             row = edges[first : first + BLOCK_WINDOWS + 1]
-            texts = [lower[start:stop] for start, stop in row]
-            reading = self._reader.read(texts)
-            segments = [
-                Segment(start, text, sums)
-                for (start, _), text, sums in zip(row, texts, reading.sums, strict=True)
-            ]
+            segments = [encoded(lower[start:stop]) for start, stop in row]
             sides = tuple(pairwise(segments)) or (tuple(segments),)
-            yield from zip(sides, self._rules(texts, reading), strict=True)
+            reading = self._reader.read(segments)
+            found = zip(sides, reading.families, self._rules(segments, reading), strict=True)
+            for place, (side, families, rules) in enumerate(found, first):
+                seen = (*marks, *ending) if place == last else marks
+                yield Window(view, edges[place][0], side, families, rules, seen)
 
-    def _rules(self, texts: Sequence[str], reading: Reading) -> tuple[tuple[int, ...], ...]:
-        """Of each window in a row, in order; those over text behind those over concepts."""
-        if len(texts) == 1:
-            return ((*reading.rules()[0], *self._pack.over_text.find(_encoded(texts[0]))),)
-        whole = "".join(texts)
+    def _rules(self, segments: Sequence[bytes], reading: Reading) -> tuple[tuple[int, ...], ...]:
+        """Of each window in a row, in order; those over text behind those over concepts. A rule that does not
+        match in the whole row is not asked about its windows.
+        """
+        if len(segments) == 1:
+            return ((*reading.rules()[0], *self._over_text.find(segments[0])),)
+        whole = b"".join(segments)
         rules = self._rows.of(whole)
         if rules is None:
-            over_text = self._over_text(whole, texts)
+            over_text = self._of_windows(whole, segments)
             rules = tuple((*one, *other) for one, other in zip(reading.rules(), over_text, strict=True))
             self._rows.keep(whole, rules)
         return rules
 
-    def _over_text(self, whole: str, texts: Sequence[str]) -> Iterator[Iterable[int]]:
-        found = self._pack.over_text.find(_encoded(whole))
+    def _of_windows(self, whole: bytes, segments: Sequence[bytes]) -> Iterator[Iterable[int]]:
+        found = self._over_text.find(whole)
         if not found:
-            return repeat((), len(texts) - 1)
-        return (self._pack.over_text.among(found, _encoded(one + other)) for one, other in pairwise(texts))
-
-
-def _encoded(text: str) -> bytes:
-    return text.encode(errors="replace")
+            return repeat((), len(segments) - 1)
+        return (self._over_text.among(found, one + other) for one, other in pairwise(segments))
 
 
 def unpaired(text: str) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ import pytest
 from broker.policy.injection import lexicon
 from broker.policy.injection.detector import Detector
 from broker.policy.injection.lexicon import PLAIN
-from broker.policy.injection.tokens import tokenize
+from broker.policy.injection.tokens import encoded, tokenize
 from broker.policy.views import fold
 
 
@@ -37,7 +37,7 @@ def test_none_stands_beside_two() -> None:
 
 def test_each_is_as_the_detector_reads_it() -> None:
     every = " ".join(alike().values())
-    assert tokenize(fold(every).lower()) == every.split()
+    assert tokenize(encoded(fold(every).lower())) == every.split()
 
 
 def test_it_has_the_symbol_of_the_word_that_it_stands_beside() -> None:

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from broker.policy.injection import lexicon, rules
 from broker.policy.injection.lexicon import PLAIN, Lexicon
 from broker.policy.injection.patterns import automaton
-from broker.policy.injection.reading import Reader
+from broker.policy.injection.reading import Reader, Weights
 from broker.policy.injection.rules import RulePack
 from broker.policy.injection.text_rules import loosened
-from broker.policy.injection.tokens import tokenize
+from broker.policy.injection.tokens import encoded, tokenize
 from broker.policy.views import fold
 from tests.unit.broker.policy.injection.kinds import KINDS
 from tests.unit.broker.policy.injection.over_symbols import over_symbols
@@ -26,19 +26,19 @@ def loaded() -> tuple[RulePack, Lexicon]:
 
 
 def symbols_of(lower: str) -> str:
-    return "".join(loaded()[1].symbols(tokenize(lower)))
+    return "".join(loaded()[1].symbols(tokenize(encoded(lower))))
 
 
 @cache
 def readers() -> dict[str, Reader]:
     pack, words = loaded()
-    return {kind: make(pack.over_concepts, words, {}, {}) for kind, make in KINDS.items()}
+    return {kind: make(pack.over_concepts, words, Weights()) for kind, make in KINDS.items()}
 
 
 def found_by(reader: Reader, lower: str) -> tuple[int, ...]:
     """In a folded text in lower case, as if it were one segment."""
-    over_text = loaded()[0].over_text.find(lower.encode(errors="replace"))
-    return (*reader.read([lower]).rules()[0], *over_text)
+    segment = encoded(lower)
+    return (*reader.read([segment]).rules()[0], *loaded()[0].over_text.find(segment))
 
 
 def hits(text: str, reader: Reader | None = None) -> set[str]:
@@ -91,8 +91,8 @@ def alone() -> dict[int, tuple[re2.Set, bool]]:
 
 
 def matching(lower: str, symbols: str) -> tuple[int, ...]:
-    encoded = {True: symbols.encode(), False: lower.encode(errors="replace")}
-    return tuple(n for n, (rule, over_concepts) in alone().items() if rule.Match(encoded[over_concepts]))
+    texts = {True: symbols.encode(), False: encoded(lower)}
+    return tuple(n for n, (rule, over_concepts) in alone().items() if rule.Match(texts[over_concepts]))
 
 
 @pytest.mark.parametrize("reader", KINDS)
@@ -106,7 +106,7 @@ def test_the_quick_looks_leave_out_no_rule_that_matches_the_whole_text(reader: s
 @st.composite
 def rows_of_words(draw: st.DrawFn) -> list[str]:
     """Near to what the rules look for: examples cut, mixed and put in any order."""
-    known = [tokenize(fold(text).lower()) for _, text in EXAMPLES]
+    known = [tokenize(encoded(fold(text).lower())) for _, text in EXAMPLES]
     cut = st.tuples(st.sampled_from(known), st.integers(0, 12), st.integers(1, 12))
     pieces = draw(st.lists(st.one_of(cut, st.just((["."], 0, 1))), min_size=1, max_size=12))
     return [word for found, start, size in pieces for word in found[start : start + size]]
@@ -121,7 +121,7 @@ def concept_rules(words: list[str]) -> tuple[int, ...]:
 @given(rows_of_words())
 @settings(deadline=None, max_examples=60)
 def test_sentence_by_sentence_finds_what_the_whole_text_holds(reader: str, words: list[str]) -> None:
-    assert readers()[reader].read([" ".join(words)]).rules() == (concept_rules(words),)
+    assert readers()[reader].read([encoded(" ".join(words))]).rules() == (concept_rules(words),)
 
 
 @pytest.mark.parametrize("reader", KINDS)
@@ -130,7 +130,7 @@ def test_sentence_by_sentence_finds_what_the_whole_text_holds(reader: str, words
 def test_a_sentence_of_many_words_hides_no_rule(reader: str, words: list[str], size: int) -> None:
     one = [word for word in words if word != "."]
     long = [*words, ".", *one, *["zzzz"] * (size - len(one)), *reversed(one), ".", *words]
-    assert readers()[reader].read([" ".join(long)]).rules() == (concept_rules(long),)
+    assert readers()[reader].read([encoded(" ".join(long))]).rules() == (concept_rules(long),)
 
 
 @pytest.mark.parametrize("reader", KINDS)
@@ -140,7 +140,7 @@ def test_in_each_two_segments_those_match_that_match_these_alone(
     reader: str, words: list[str], cuts: list[int]
 ) -> None:
     edges = [0, *sorted(min(cut, len(words)) for cut in cuts), len(words)]
-    segments = [" ".join(words[start:stop]) for start, stop in pairwise(edges)]
+    segments = [encoded(" ".join(words[start:stop])) for start, stop in pairwise(edges)]
     parts = readers()[reader].read(segments).rules()
     whole = concept_rules(words)
     for rules_of_part, (start, stop) in zip(parts, zip(edges, edges[2:], strict=False), strict=True):
