@@ -159,6 +159,13 @@ def test_the_image_is_built_in_stages_from_the_lock_and_is_not_root() -> None:
     assert "pip" not in run
 
 
+def test_the_image_is_built_where_a_c_compiler_is() -> None:
+    """On the same release of the system as it runs on, and not left unbuilt in silence."""
+    build, run = re.findall(r"^FROM python:(\S+)", DOCKERFILE, re.MULTILINE)
+    assert run.replace("-slim", "") == build != run
+    assert "-I -c 'import broker.policy.injection.kernel'" in DOCKERFILE
+
+
 def test_the_image_is_given_what_it_is_built_from() -> None:
     allowed = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
     packages = {"schemas", "broker", "workers", "headworks", "migrations", "config"}
