@@ -59,7 +59,8 @@ def build(rows: Sequence[Row]) -> Windows:
         for window in reading.of(entry.text):
             said = [tokenize(segment) for segment in window.segments]
             marks = (len(pack.rules) + MARKS.index(mark) for mark in window.marks)
-            fixed.append([*window.rules, *marks])
+            over_text = (rule for rule in window.row.likely if window.row.matches(window.place, rule))
+            fixed.append([*window.rules, *over_text, *marks])
             counts["word"].append(_counted(said))
             counts["sequence"].append(_counted(_spelled(found, words) for found in said))
             row.append(number)

@@ -1,5 +1,7 @@
 """How much a text looks like an injection, as a whole number, and what each rule gave to it."""
 
+from collections.abc import Sequence
+from math import inf
 from typing import NamedTuple
 
 from broker.policy.injection import model, rules
@@ -43,6 +45,7 @@ class Detector:
         self.model = learned
         self.pack = pack
         self._contributions = [learned.rules[name] for name in names]
+        self._gains = [max(given, 0) for given in self._contributions]
         reader = (make or quickest())(pack.over_concepts, words, learned.weights(words))
         self._windows = Windows(pack, words, reader)
 
@@ -58,16 +61,51 @@ class Detector:
 
     def scan(self, text: str) -> Detection:
         """Never raises; linear in the length of `text`."""
-        best: Window | None = None
-        best_score = number = 0
-        for window in self._windows.of(text):
-            number += 1
-            score = self.model.bias + sum(window.families) + self._given(window)
-            if best is None or score > best_score:
-                best, best_score = window, score
-        if best is None:
-            return Detection(self.model.bias, ())
-        return self._explained(best, best_score, self._for_length(number))
+        windows = list(self._windows.of(text))
+        score, place, over_text = self._strongest(windows)
+        length = self._for_length(len(windows))
+        return self._explained(windows[place], over_text, score, length)
+
+    def _strongest(self, windows: Sequence[Window]) -> tuple[int, int, tuple[int, ...]]:
+        """The highest score, the first window that has it, and the rules over text that match there.
+
+        Windows are asked for these by how much they may score at most, until none of the others can win.
+        """
+        sure = [self._surely(window) for window in windows]
+        gains = {row: sum([self._gains[rule] for rule in row.likely]) for row in {w.row for w in windows}}
+        most = [score + gains[window.row] for score, window in zip(sure, windows, strict=True)]
+        best: tuple[float, int, tuple[int, ...]] = (-inf, 0, ())
+        for place in sorted(range(len(windows)), key=lambda place: -most[place]):
+            if most[place] < best[0]:
+                break
+            found = self._over_text(windows[place], most[place], best[0])
+            if found is not None:
+                score = sure[place] + sum([self._contributions[rule] for rule in found])
+                best = max(best, (score, -place, found))
+        return int(best[0]), -best[1], best[2]
+
+    def _surely(self, window: Window) -> int:
+        """Its score, but for rules over text."""
+        score = self.model.bias + sum(window.families)
+        for rule in window.rules:
+            score += self._contributions[rule]
+        for mark in window.marks:
+            score += self.model.marks[mark]
+        return score
+
+    def _over_text(self, window: Window, most: int, least: float) -> tuple[int, ...] | None:
+        """The rules over text that match; None as soon as the window, which may score `most`, cannot score
+        `least`.
+        """
+        found = []
+        for rule in sorted(window.row.likely, key=self._gains.__getitem__, reverse=True):
+            if window.row.matches(window.place, rule):
+                found.append(rule)
+                continue
+            most -= self._gains[rule]
+            if most < least:
+                return None
+        return tuple(found)
 
     def _for_length(self, windows_read: int) -> int:
         """The more windows, the higher the strongest of them by chance: an allowance by doubling."""
@@ -81,9 +119,10 @@ class Detector:
             given += self.model.marks[mark]
         return given
 
-    def _explained(self, window: Window, score: int, length: int) -> Detection:
+    def _explained(self, window: Window, over_text: tuple[int, ...], score: int, length: int) -> Detection:
+        found = (*window.rules, *over_text)
         hits = [RuleHit("model.bias", self.model.bias), RuleHit("model.length", length)]
-        hits += [RuleHit(self.pack.rules[rule].id, self._contributions[rule]) for rule in window.rules]
+        hits += [RuleHit(self.pack.rules[rule].id, self._contributions[rule]) for rule in found]
         hits += [RuleHit(mark, self.model.marks[mark]) for mark in window.marks]
         families = zip(FAMILIES, window.families, strict=True)
         hits += [RuleHit(f"model.{family}", part) for family, part in families]

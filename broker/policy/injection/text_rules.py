@@ -7,7 +7,7 @@ rules find and little beside, and the rule itself is asked only then.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from broker.policy.injection.patterns import automaton
 
@@ -34,13 +34,17 @@ class TextRules:
         self._exact = {number: automaton([pattern], _MEMORY_BYTES) for number, pattern in patterns.items()}
         self._loosened = frozenset(number for number in order if loose[number] != patterns[number])
 
-    def find(self, text: bytes) -> tuple[int, ...]:
-        found = [part[place] for part, loose in self._groups for place in loose.Match(text) or ()]
-        return tuple(sorted(n for n in found if n not in self._loosened or self._exact[n].Match(text)))
+    def likely(self, text: bytes) -> tuple[int, ...]:
+        """Those that match, and some that may not."""
+        return tuple([part[place] for part, loose in self._groups for place in loose.Match(text) or ()])
 
-    def among(self, numbers: Iterable[int], text: bytes) -> list[int]:
-        """Those that match."""
-        return [number for number in numbers if self._exact[number].Match(text)]
+    def match(self, number: int, text: bytes) -> bool:
+        """Whether a likely one does."""
+        return number not in self._loosened or self.match_part(number, text)
+
+    def match_part(self, number: int, part: bytes) -> bool:
+        """Whether one that is likely in a text matches in a part of it."""
+        return self._exact[number].Match(part) is not None
 
 
 def loosened(pattern: str) -> str:

@@ -1,12 +1,13 @@
 """A text as overlapping windows, each with its rules and marks: what training and the detector read."""
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice, pairwise, repeat
+from collections.abc import Iterator, Sequence
+from itertools import islice, pairwise
 from typing import NamedTuple
 
 from broker.policy.injection.lexicon import Lexicon
 from broker.policy.injection.reading import Reader, Reading
+from broker.policy.injection.rows import Known, Row
 from broker.policy.injection.rules import RulePack
 from broker.policy.injection.tokens import encoded
 from broker.policy.memory import Memory
@@ -51,8 +52,11 @@ class Window(NamedTuple):
     families: tuple[int, ...]
     """What the model's families of features give."""
     rules: tuple[int, ...]
-    """Places in the pack."""
+    """Places in the pack of the rules over concepts that match."""
     marks: tuple[str, ...]
+    row: Row
+    place: int
+    """In the row."""
 
 
 class Windows:
@@ -62,8 +66,7 @@ class Windows:
         self._over_text = pack.over_text
         self._words = words
         self._reader = reader
-        self._rows = Memory[tuple[tuple[int, ...], ...]](_ROWS_MAX)
-        """Of rows of windows, by their text, the rules of each: texts that grow begin as they did."""
+        self._rows = Memory[Known](_ROWS_MAX)
 
     def of(self, text: str) -> Iterator[Window]:
         """The windows of the text itself, all, then those of the texts hidden in it, up to a limit."""
@@ -81,34 +84,26 @@ class Windows:
         edges = _edges(lower)
         last = max(len(edges) - 2, 0)
         for first in range(0, max(len(edges) - 1, 1), BLOCK_WINDOWS):
-            row = edges[first : first + BLOCK_WINDOWS + 1]
-            segments = [encoded(lower[start:stop]) for start, stop in row]
+            stretches = edges[first : first + BLOCK_WINDOWS + 1]
+            segments = [encoded(lower[start:stop]) for start, stop in stretches]
             sides = tuple(pairwise(segments)) or (tuple(segments),)
             reading = self._reader.read(segments)
-            found = zip(sides, reading.families, self._rules(segments, reading), strict=True)
-            for place, (side, families, rules) in enumerate(found, first):
-                seen = (*marks, *ending) if place == last else marks
-                yield Window(view, edges[place][0], side, families, rules, seen)
+            row, over_concepts = self._row(segments, reading)
+            found = zip(sides, reading.families, over_concepts, strict=True)
+            for place, (side, families, rules) in enumerate(found):
+                number = first + place
+                seen = (*marks, *ending) if number == last else marks
+                yield Window(view, edges[number][0], side, families, rules, seen, row, place)
 
-    def _rules(self, segments: Sequence[bytes], reading: Reading) -> tuple[tuple[int, ...], ...]:
-        """Of each window in a row, in order; those over text behind those over concepts. A rule that does not
-        match in the whole row is not asked about its windows.
-        """
-        if len(segments) == 1:
-            return ((*reading.rules()[0], *self._over_text.find(segments[0])),)
+    def _row(self, segments: Sequence[bytes], reading: Reading) -> tuple[Row, tuple[tuple[int, ...], ...]]:
+        """And the rules over concepts of each of its windows."""
         whole = b"".join(segments)
-        rules = self._rows.of(whole)
-        if rules is None:
-            over_text = self._of_windows(whole, segments)
-            rules = tuple((*one, *other) for one, other in zip(reading.rules(), over_text, strict=True))
-            self._rows.keep(whole, rules)
-        return rules
-
-    def _of_windows(self, whole: bytes, segments: Sequence[bytes]) -> Iterator[Iterable[int]]:
-        found = self._over_text.find(whole)
-        if not found:
-            return repeat((), len(segments) - 1)
-        return (self._over_text.among(found, one + other) for one, other in pairwise(segments))
+        known = self._rows.of(whole) if len(segments) > 1 else None
+        if known is None:
+            known = Known(reading.rules(), self._over_text.likely(whole), {}, {})
+            if len(segments) > 1:
+                self._rows.keep(whole, known)
+        return Row(segments, whole, known, self._over_text), known.over_concepts
 
 
 def unpaired(text: str) -> tuple[str, ...]:

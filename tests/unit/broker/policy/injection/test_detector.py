@@ -138,6 +138,25 @@ def _forgetful() -> Detector:
     return found
 
 
+@given(st.lists(st.sampled_from([*ATTACKS, *(text * 9 for text in HONEST)]), min_size=2, max_size=9))
+@settings(deadline=None, max_examples=40)
+def test_the_strongest_window_is_the_strongest_of_all(pieces: list[str]) -> None:
+    """Though not all are asked for all rules: as if each were, and the first of the highest is told."""
+    scans = detector()
+    text = " ".join(pieces)
+    windows = list(scans._windows.of(text))
+    over_text = [
+        tuple(rule for rule in each.row.likely if each.row.matches(each.place, rule)) for each in windows
+    ]
+    scores = [
+        scans._surely(window) + sum(scans._contributions[rule] for rule in found)
+        for window, found in zip(windows, over_text, strict=True)
+    ]
+    score, place, found = scans._strongest(windows)
+    assert (score, place) == (max(scores), scores.index(max(scores)))
+    assert sorted(found) == sorted(over_text[place])
+
+
 @given(
     st.sampled_from(["a ", "忽略", "QUJD", "1gn0r3 ", "a\u200b", "\ufdfa", "! ", "(", "."]),
     st.integers(0, 120_000),

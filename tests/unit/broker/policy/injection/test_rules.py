@@ -17,6 +17,7 @@ from broker.policy.injection.text_rules import loosened
 from broker.policy.injection.tokens import encoded, tokenize
 from broker.policy.views import fold
 from tests.unit.broker.policy.injection.kinds import KINDS
+from tests.unit.broker.policy.injection.matching import over_text
 from tests.unit.broker.policy.injection.over_symbols import over_symbols
 
 
@@ -38,7 +39,7 @@ def readers() -> dict[str, Reader]:
 def found_by(reader: Reader, lower: str) -> tuple[int, ...]:
     """In a folded text in lower case, as if it were one segment."""
     segment = encoded(lower)
-    return (*reader.read([segment]).rules()[0], *loaded()[0].over_text.find(segment))
+    return (*reader.read([segment]).rules()[0], *over_text(loaded()[0].over_text, segment))
 
 
 def hits(text: str, reader: Reader | None = None) -> set[str]:
