@@ -12,6 +12,7 @@ from broker.ops.check_database import check_database
 from broker.ops.check_kafka import check_kafka
 from broker.ops.check_redis import check_redis
 from broker.ops.checks import Check, attempt
+from broker.policy.injection import readers
 from broker.pricing.book import SHIPPED, PriceBook
 from broker.pricing.counters import load_counters
 from broker.providers.openai import constant_headers, url_of
@@ -20,6 +21,11 @@ from broker.settings import ProviderTarget, Settings, config_path
 _SECRETS = (
     "set the secrets that all other workers have; for a new installation `headworks keys generate-secret` "
     "prints one"
+)
+_COMPILED = "prompts are read by what was compiled"
+_INTERPRETED = (
+    "prompts are read by Python alone, at some three times the CPU: to change that, install a C compiler and "
+    "Headworks anew"
 )
 
 
@@ -54,6 +60,7 @@ async def _check_settings(settings: Settings) -> Sequence[Check]:
         await attempt(
             "prices", "mend what `prices` or `tokenizers` names, or take it out", lambda: _prices(settings)
         ),
+        Check.passed("detector", _COMPILED if readers.COMPILED else _INTERPRETED),
     )
 
 

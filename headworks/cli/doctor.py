@@ -25,8 +25,9 @@ def doctor(
         headworks doctor            # where workers run
         headworks doctor --client   # where an application runs
 
-    The first looks at settings, secrets and prices, the database and its tables, Kafka and its topics, Redis,
-    the providers' addresses, and whether all clocks agree. It writes one empty record, to the topic `probe`.
+    The first looks at settings, secrets and prices, whether the detector of injections was compiled, the
+    database and its tables, Kafka and its topics, Redis, the providers' addresses, and whether all clocks
+    agree. It writes one empty record, to the topic `probe`.
 
     The second looks at what an application needs: the credential in HEADWORKS_CREDENTIAL, Kafka, its topics
     and its clock. Whether the broker knows the key shows only by a job that is answered: `headworks submit`.

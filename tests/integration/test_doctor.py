@@ -33,6 +33,7 @@ ALL_CHECKS = [
     "settings",
     "secrets",
     "prices",
+    "detector",
     "database",
     "database clock",
     "migrations",

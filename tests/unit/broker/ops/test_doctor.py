@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from broker.ops.doctor import diagnose
+from broker.policy.injection import readers
 
 
 @pytest.mark.parametrize(
@@ -45,3 +46,17 @@ async def test_the_folder_of_tokenizers_is_looked_at(
     monkeypatch.setenv("HEADWORKS_TOKENIZERS", str(tmp_path / named))
     checks = {check.name: check for check in await diagnose()}
     assert checks["prices"].code == code
+
+
+@pytest.mark.parametrize(("compiled", "told"), [(True, "what was compiled"), (False, "install a C compiler")])
+async def test_says_whether_the_detector_was_compiled(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, compiled: bool, told: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(readers, "COMPILED", compiled)
+    monkeypatch.setenv("HEADWORKS_KAFKA__BOOTSTRAP_SERVERS", "127.0.0.1:1")
+    monkeypatch.setenv("HEADWORKS_DATABASE__URL", "sqlite+aiosqlite:///headworks.db")
+    monkeypatch.setenv("HEADWORKS_REDIS__URL", "memory://")
+    checks = {check.name: check for check in await diagnose()}
+    assert checks["detector"].ok
+    assert told in checks["detector"].detail
