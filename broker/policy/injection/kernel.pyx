@@ -30,6 +30,7 @@ cdef enum:
     END = 1  # the symbol of one
     STEM_CHARS = 6
     LETTER_BITS = 13
+    ROOT_SCALE = 1024
     SPREAD = 2654435769
 
 cdef uint32_t _FIRST = 2166136261
@@ -305,7 +306,7 @@ cdef class Kernel:
         """A sum of weights over the root of their number."""
         cdef int64_t part = 0
         if count:
-            part = (total << 10) // _root(count << 20)
+            part = total * ROOT_SCALE // _root(count * ROOT_SCALE * ROOT_SCALE)
         return max(self._family_min, min(self._family_max, part))
 
     cdef bint _holds(self, Py_ssize_t rule, uint16_t[::1] symbols, Py_ssize_t start, Py_ssize_t stop) except -1:

@@ -103,6 +103,16 @@ def test_many_segments_are_read_before_the_test_is_ended(kind: str) -> None:
     assert all(readers()[kind].read(segments).rules())
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_window_that_has_one_word_of_a_sentence_is_asked_too(kind: str) -> None:
+    words = loaded()[1]
+    reader = KINDS[kind]({4: parse("<drop>", words)}, words, Weights())
+    begun = [b"zzzz zzzz", b"ignore. zzzz", b"zzzz", b"zzzz. ignore", b"zzzz zzzz"]
+    assert reader.read(begun).rules() == ((4,), (4,), (4,), (4,))
+    ended = [b"zzzz zzzz. zzzz", b"zzzz ignore", b"zzzz", b"zzzz"]
+    assert reader.read(ended).rules() == ((4,), (4,), ())
+
+
 # ---------------------------------------------------------------- words and weights
 
 _WEIGHTS = {"aaaaaaa": 2**31 - 1, "b": -(2**31), "declinate": 1, tokens.END: 2**31 - 1, "other": 7}
