@@ -1,5 +1,5 @@
 # syntax=docker/dockerfile:1
-# With a C compiler, unlike the slim one: without it the detector would be interpreted, at three times the cost.
+# With a C compiler, unlike the slim one: without it the detector would be interpreted, at two to three times the cost.
 FROM python:3.13.7-bookworm AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_NO_INPUT=1
 WORKDIR /src

@@ -24,8 +24,8 @@ _SECRETS = (
 )
 _COMPILED = "prompts are read by what was compiled"
 _INTERPRETED = (
-    "prompts are read by Python alone, at some three times the CPU: to change that, install a C compiler and "
-    "Headworks anew"
+    "prompts are read by Python alone, at two to three times the CPU: to change that, install a C compiler "
+    "and Headworks anew"
 )
 
 
