@@ -154,6 +154,34 @@ def test_the_greatest_and_the_least_weights_are_added_up(kind: str, text: str) -
     assert found.rules() == ((),)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("stem", ["abcdef", "систем", "忽略忽略忽略", "a\U0001f600é忽b1"])
+def test_a_stem_has_six_characters_however_many_bytes(kind: str, stem: str) -> None:
+    words = lexicon._build({f"{stem}*": ["stem"], f"{stem}known": ["other"]}, set())
+    reader = KINDS[kind]({0: parse("<stem>", words)}, words, Weights())
+    found = [stem, f"{stem}z", f"{stem}ный", f"{stem}{stem}"]
+    assert [reader.read([word.encode()]).rules() for word in found] == [((0,),)] * 4
+    others = [stem[:5], f"{stem[:5]}z", f"z{stem}", f"{stem}known"]
+    assert [reader.read([word.encode()]).rules() for word in others] == [((),)] * 4
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@given(st.sets(st.tuples(*[st.integers(0, 8)] * 3), min_size=1, max_size=5), st.lists(st.integers(0, 8)))
+@settings(deadline=None, max_examples=300)
+def test_sequences_are_found_wherever_they_stand_in_a_small_table(
+    kind: str, threes: set[tuple[int, ...]], spelled: list[int]
+) -> None:
+    words = lexicon._build({f"w{n}": [f"c{n}"] for n in range(9)}, set())
+    letter = {name: letter for letter, name in words.names.items()}
+    given_to = {three: n - 2 for n, three in enumerate(sorted(threes))}
+    sequences = {tuple(letter[f"c{n}"] for n in three): given_to[three] for three in threes}
+    reader = KINDS[kind]({}, words, Weights({}, sequences, -(2**20), 2**20))
+    every = [*spelled, *(n for three in threes for n in three)]
+    total = sum(given_to.get(three, 0) for three in zip(every, every[1:], every[2:], strict=False))
+    text = " ".join(f"w{n}" for n in every).encode()
+    assert list(reader.read([text]).families) == [(0, _over_root(total, len(every) - 2))]
+
+
 def _over_root(total: int, count: int) -> int:
     return total * ROOT_SCALE // isqrt(count * ROOT_SCALE**2) if count else 0
 
