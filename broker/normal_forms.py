@@ -10,6 +10,7 @@ _TOGETHER_MAX = 30
 of their number.
 """
 _MARKS_END = 0x1E94B
+_HIGH = f"\U00010000-{chr(_MARKS_END - 1)}"
 _MADE_OF_MARKS = "\u0f73\u0f75\u0f81\uff9e\uff9f"
 """These are none by themselves, and are taken apart into some."""
 
@@ -27,7 +28,9 @@ def normalized(form: Literal["NFC", "NFKC", "NFKD"], text: str) -> str:
 
 @cache
 def _long_row() -> re.Pattern[str]:
-    marks = "".join(chr(code) for code in range(0x300, _MARKS_END) if unicodedata.combining(chr(code)))
-    each = f"[{marks}{_MADE_OF_MARKS}]"
-    # A class before its repetition lets `re` leap to the first mark.
-    return re.compile(f"{each}{each}{{{_TOGETHER_MAX - 1}}}(?={each})")
+    marks = [chr(code) for code in range(0x300, _MARKS_END) if unicodedata.combining(chr(code))]
+    each = f"[{''.join(marks)}{_MADE_OF_MARKS}]"
+    # A class before its repetition lets `re` leap to the first mark. It has a table of those below 65,536, and
+    # goes through the others one by one for each sign: so they are a range here, and told apart behind it.
+    low = "".join(mark for mark in marks if mark < _HIGH[0])
+    return re.compile(f"[{low}{_MADE_OF_MARKS}{_HIGH}](?<={each}){each}{{{_TOGETHER_MAX - 1}}}(?={each})")
