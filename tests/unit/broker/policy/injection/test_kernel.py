@@ -95,3 +95,9 @@ def test_tables_that_do_not_fit_together_are_an_error_and_no_more() -> None:
         holed.read([b"word0"])
     with pytest.raises(IndexError):
         holed.read([b"."]).rules()
+
+
+@pytest.mark.parametrize("cut", [b"\xc3", b"\xe5", b"\xe5\xbf", b"\xf0", b"\xf0\x9f\x98", b"\x80", b"\xff"])
+def test_a_text_that_ends_within_a_character_is_read_no_further(cut: bytes) -> None:
+    reader = kernel.Kernel(_empty())
+    assert reader.read([cut]).rules() == reader.read([b"word0", b"a" + cut]).rules() == ((),)
