@@ -30,7 +30,7 @@ def normalized(form: Literal["NFC", "NFKC", "NFKD"], text: str) -> str:
 def _long_row() -> re.Pattern[str]:
     marks = [chr(code) for code in range(0x300, _MARKS_END) if unicodedata.combining(chr(code))]
     each = f"[{''.join(marks)}{_MADE_OF_MARKS}]"
-    # A class before its repetition lets `re` leap to the first mark. It has a table of those below 65,536, and
-    # goes through the others one by one for each sign: so they are a range here, and told apart behind it.
+    # A class before its repetition lets `re` leap to the first mark. It has a table of those below 65,536 and
+    # goes through the others one by one, each time: so they are a range here, and told apart behind it.
     low = "".join(mark for mark in marks if mark < _HIGH[0])
     return re.compile(f"[{low}{_MADE_OF_MARKS}{_HIGH}](?<={each}){each}{{{_TOGETHER_MAX - 1}}}(?={each})")
