@@ -182,6 +182,12 @@ def test_sequences_are_found_wherever_they_stand_in_a_small_table(
     assert list(reader.read([text]).families) == [(0, _over_root(total, len(every) - 2))]
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_family_gives_more_or_less_than_it_may(kind: str) -> None:
+    reader = KINDS[kind]({}, _small(), Weights({"b": 1_000, "q": -1_000}, {}, -5, 7))
+    assert list(reader.read([b"b b", b"b", b"q q q q"]).families) == [(7, 0), (-5, 0)]
+
+
 def _over_root(total: int, count: int) -> int:
     return total * ROOT_SCALE // isqrt(count * ROOT_SCALE**2) if count else 0
 
