@@ -5,6 +5,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-header --no-annotate --quiet
 FUZZERS := build/atheris
+# What is compiled: without a compiler none is to be left of an earlier source.
+KERNEL := broker/policy/injection/kernel.c broker/policy/injection/kernel.*.so
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test fuzz crucible lint format bench services lock schemas clean
@@ -19,6 +21,7 @@ $(STAMP): requirements/dev.txt pyproject.toml broker/policy/injection/kernel.pyx
 		{ echo 'Headworks needs Python 3.11, 3.12 or 3.13; name one: make PYTHON=python3.12 setup' >&2; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(PIP) install --quiet --require-hashes -r requirements/dev.txt
+	@rm -f $(KERNEL)
 	$(PIP) install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
@@ -69,5 +72,5 @@ schemas: $(STAMP) ## Write the JSON Schema and AsyncAPI documents and the test v
 
 clean: ## Remove the environment and what was built; servers kept in the cache stay
 	rm -rf .venv build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
-	rm -f broker/policy/injection/kernel.c broker/policy/injection/kernel.*.so
+	rm -f $(KERNEL)
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
