@@ -15,8 +15,14 @@ REMEMBERED_MAX: Final = 8_192
 """Texts, the last ones that came: about a kilobyte each, however long the text."""
 
 _PARTS: Final = ("injection", "views", "dlp")
-_READERS: Final = ("policy/passages.py", "policy/spotting.py", "policy/texts.py", "normal_forms.py")
-"""They say what the detectors are given, and in what form."""
+_BESIDE: Final = (
+    "policy/passages.py",
+    "policy/pattern_sets.py",
+    "policy/spotting.py",
+    "policy/texts.py",
+    "normal_forms.py",
+)
+"""They say what the detectors are given, in what form, and how patterns are put together."""
 _SUFFIXES: Final = (".py", ".pyx", ".json", ".toml")
 
 
@@ -45,7 +51,7 @@ def injection() -> InjectionDetector:
 def version() -> str:
     """12 hexadecimal digits over the detectors' code, rules and models: others may find something else."""
     digest = hashlib.sha256()
-    for name in _READERS:
+    for name in _BESIDE:
         digest.update(f"{name} ".encode() + hashlib.sha256((files("broker") / name).read_bytes()).digest())
     for part in _PARTS:
         for file in _sources(files("broker.policy") / part):

@@ -15,6 +15,8 @@ import numpy as np
 import re2
 from numpy.typing import NDArray
 
+from broker.policy.pattern_sets import pattern_set
+
 _FOLDED_BELOW = 0x20000
 """No decimal digit and no styled form of ASCII stands above this code point."""
 _SIGNS_BYTES = 32 * 2**20
@@ -96,16 +98,7 @@ class Signs:
     """Which of many patterns stand in a view: one pass for all, where each by itself costs as much."""
 
     def __init__(self, sources: Iterable[str]) -> None:
-        """Raises ValueError where they are not RE2's, or take more memory together than there is."""
-        options = re2.Options()
-        options.encoding = re2.Options.Encoding.LATIN1
-        options.never_capture = True
-        options.max_mem = _SIGNS_BYTES
-        options.log_errors = False
-        self._set = re2.Set.SearchSet(options)
-        for source in sources:
-            self._set.Add(source.encode("latin-1"))
-        self._set.Compile()
+        self._set = pattern_set(sources, _SIGNS_BYTES, latin1=True)
 
     def held(self, data: bytes) -> list[int]:
         """Places of the patterns that match somewhere, sorted."""

@@ -11,15 +11,8 @@ from typing import NamedTuple
 
 from broker.policy.injection.lexicon import Lexicon
 from broker.policy.injection.needs import Needs
-from broker.policy.injection.patterns import (
-    Part,
-    automaton,
-    begins,
-    expression,
-    nearest,
-    stays,
-    tries,
-)
+from broker.policy.injection.patterns import Part, begins, expression, nearest, stays, tries
+from broker.policy.pattern_sets import pattern_set
 
 _MEMORY_BYTES = 8 << 20
 _TRIES_MAX = 200
@@ -96,5 +89,5 @@ def _matcher(part: Part) -> Callable[[str], object]:
     """`re` is the quicker one over a few words, but goes back: RE2 is for what has many ways to read on."""
     if tries(part) <= _TRIES_MAX:
         return re.compile(nearest(part)).search
-    compiled = automaton([expression(part)], _MEMORY_BYTES)
+    compiled = pattern_set([expression(part)], _MEMORY_BYTES)
     return lambda symbols: compiled.Match(symbols.encode())

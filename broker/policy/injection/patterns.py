@@ -1,12 +1,10 @@
 """The language of rules over concepts: what a pattern says, as a tree, and what follows from it."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain, product
 from math import prod
-
-import re2
 
 from broker.policy.injection.lexicon import END, PLAIN, Lexicon
 
@@ -235,15 +233,3 @@ def tries(part: Part) -> int:
         case Repeat(inner, least, most):
             return sum(tries(inner) ** count for count in range(least, most + 1))
     return 1
-
-
-def automaton(patterns: Iterable[str], memory_bytes: int) -> re2.Set:
-    """Which of some patterns match somewhere in a text, in one pass."""
-    options = re2.Options()
-    options.never_capture = True
-    options.max_mem = memory_bytes
-    compiled = re2.Set.SearchSet(options)
-    for pattern in patterns:
-        compiled.Add(pattern)
-    compiled.Compile()
-    return compiled

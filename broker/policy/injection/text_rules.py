@@ -9,7 +9,7 @@ rules find and little beside, and the rule itself is asked only then.
 import re
 from collections.abc import Mapping
 
-from broker.policy.injection.patterns import automaton
+from broker.policy.pattern_sets import pattern_set
 
 _TOGETHER = 16
 _COUNTED_MAX = 3
@@ -28,10 +28,10 @@ class TextRules:
         loose = {number: loosened(pattern) for number, pattern in patterns.items()} | dict(looks)
         order = sorted(patterns)
         self._groups = [
-            (part, automaton([loose[number] for number in part], _MEMORY_BYTES))
+            (part, pattern_set([loose[number] for number in part], _MEMORY_BYTES))
             for part in (order[first : first + _TOGETHER] for first in range(0, len(order), _TOGETHER))
         ]
-        self._exact = {number: automaton([pattern], _MEMORY_BYTES) for number, pattern in patterns.items()}
+        self._exact = {number: pattern_set([pattern], _MEMORY_BYTES) for number, pattern in patterns.items()}
         self._loosened = frozenset(number for number in order if loose[number] != patterns[number])
 
     def likely(self, text: bytes) -> tuple[int, ...]:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import re2
 
+from broker.policy.pattern_sets import pattern_set
 from broker.policy.views.alphabets import shifted_words, unleeted, unreversed, unshifted, unspaced
 from broker.policy.views.encodings import decoded
 from broker.policy.views.fold import fold
@@ -15,6 +16,7 @@ OVERLAP_CHARS = 256
 EXCERPT_CHARS_MAX = 24_576
 VIEWS_MAX = 8
 DEPTH_MAX = 3
+_MEMORY_BYTES = 64 << 20
 
 
 class View(NamedTuple):
@@ -106,14 +108,7 @@ def _signs() -> tuple[tuple[re2.Set, tuple[str, ...]], ...]:
 
 
 def _sign_set(patterns: list[tuple[str, str]]) -> tuple[re2.Set, tuple[str, ...]]:
-    options = re2.Options()
-    options.case_sensitive = False
-    options.never_capture = True
-    options.max_mem = 64 << 20
-    signs = re2.Set.SearchSet(options)
-    for _, pattern in patterns:
-        signs.Add(pattern)
-    signs.Compile()
+    signs = pattern_set([f"(?i){pattern}" for _, pattern in patterns], _MEMORY_BYTES)
     return signs, tuple(kind for kind, _ in patterns)
 
 

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from broker.policy.injection import lexicon, rules
 from broker.policy.injection.lexicon import PLAIN, Lexicon
-from broker.policy.injection.patterns import automaton
 from broker.policy.injection.reading import Reader, Weights
 from broker.policy.injection.rules import RulePack
 from broker.policy.injection.text_rules import loosened
 from broker.policy.injection.tokens import encoded, tokenize
+from broker.policy.pattern_sets import pattern_set
 from broker.policy.views import fold
 from tests.unit.broker.policy.injection.kinds import KINDS
 from tests.unit.broker.policy.injection.matching import over_text
@@ -84,7 +84,7 @@ def alone() -> dict[int, tuple[re2.Set, bool]]:
     pack, words = loaded()
     return {
         number: (
-            automaton([over_symbols(rule.pattern, words) if rule.pattern else rule.raw], 32 << 20),
+            pattern_set([over_symbols(rule.pattern, words) if rule.pattern else rule.raw], 32 << 20),
             bool(rule.pattern),
         )
         for number, rule in enumerate(pack.rules)

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from broker.policy.injection import rules
-from broker.policy.injection.patterns import automaton
 from broker.policy.injection.text_rules import loosened
+from broker.policy.pattern_sets import pattern_set
 from tests.unit.broker.policy.injection.matching import over_text
 
 PACK, _ = rules.load()
@@ -20,7 +20,7 @@ _GAP = re.compile(r"\[\^(?:\\.|[^\]\\])+\](?:[*+]|\{2,\})")
 @pytest.mark.parametrize("number", LOOKED_FOR)
 def test_nothing_that_matches_is_left_out(number: int) -> None:
     pattern = RULES[number].raw
-    alone = automaton([pattern], 32 << 20)
+    alone = pattern_set([pattern], 32 << 20)
 
     @given(st.from_regex(re.compile(pattern.replace(r"\b?", ""), re.ASCII)))
     @settings(deadline=None, max_examples=500)
