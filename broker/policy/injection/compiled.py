@@ -57,13 +57,9 @@ class Tables(NamedTuple):
     masks_from: Sequence[int]
 
 
-class CompiledReader:
-    """See `reading.Reader`."""
-
-    def __init__(self, parts: Mapping[int, Part], words: Lexicon, weights: Weights) -> None:
-        """Raises PatternInvalid, OverflowError where a number is too large for its table."""
-        self._kernel = Kernel(_tables(dict(sorted(parts.items())), words, weights))
-        self.read = self._kernel.read
+def compiled_reader(parts: Mapping[int, Part], words: Lexicon, weights: Weights) -> Kernel:
+    """Raises PatternInvalid, OverflowError where a number is too large for its table."""
+    return Kernel(_tables(dict(sorted(parts.items())), words, weights))
 
 
 def _tables(parts: Mapping[int, Part], words: Lexicon, weights: Weights) -> Tables:

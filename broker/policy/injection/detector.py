@@ -35,10 +35,8 @@ class Detection(NamedTuple):
 class Detector:
     """Scores texts. Pure: the same text has the same score on every machine; time is linear in the text."""
 
-    def __init__(self, pack: RulePack, words: Lexicon, learned: Model, make: Make | None = None) -> None:
-        """`make`: a reader, if not the quickest here. Raises ModelBroken when the model was not learned with
-        these rules.
-        """
+    def __init__(self, pack: RulePack, words: Lexicon, learned: Model, make: Make = quickest) -> None:
+        """Raises ModelBroken when the model was not learned with these rules."""
         names = [rule.id for rule in pack.rules]
         if sorted(names) != sorted(learned.rules) or sorted(MARKS) != sorted(learned.marks):
             raise ModelBroken("the model was learned with other rules")
@@ -46,7 +44,7 @@ class Detector:
         self.pack = pack
         self._contributions = [learned.rules[name] for name in names]
         self._gains = [max(given, 0) for given in self._contributions]
-        reader = (make or quickest())(pack.over_concepts, words, learned.weights(words))
+        reader = make(pack.over_concepts, words, learned.weights(words))
         self._windows = Windows(pack, words, reader)
 
     @classmethod
@@ -110,14 +108,6 @@ class Detector:
     def _for_length(self, windows_read: int) -> int:
         """The more windows, the higher the strongest of them by chance: an allowance by doubling."""
         return -self.model.per_doubling * ((windows_read**4).bit_length() - 1) // 4
-
-    def _given(self, window: Window) -> int:
-        given = 0
-        for rule in window.rules:
-            given += self._contributions[rule]
-        for mark in window.marks:
-            given += self.model.marks[mark]
-        return given
 
     def _explained(self, window: Window, over_text: tuple[int, ...], score: int, length: int) -> Detection:
         found = (*window.rules, *over_text)

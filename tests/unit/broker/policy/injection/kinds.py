@@ -8,6 +8,6 @@ from broker.policy.injection.readers import Make
 
 KINDS: dict[str, Make] = {"interpreted": InterpretedReader}
 if readers.COMPILED or os.environ.get("CI") == "true":
-    from broker.policy.injection.compiled import CompiledReader
+    from broker.policy.injection.compiled import compiled_reader
 
-    KINDS["compiled"] = CompiledReader
+    KINDS["compiled"] = compiled_reader

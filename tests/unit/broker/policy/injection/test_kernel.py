@@ -14,7 +14,7 @@ from tests.unit.broker.policy.injection.kinds import KINDS
 
 if TYPE_CHECKING or "compiled" in KINDS:
     from broker.policy.injection import kernel
-    from broker.policy.injection.compiled import CompiledReader, Tables, _tables
+    from broker.policy.injection.compiled import Tables, _tables, compiled_reader
 else:
     pytest.skip("nothing was compiled", allow_module_level=True)
 
@@ -42,19 +42,19 @@ def test_needs_fill_the_table_and_no_more() -> None:
     names = [f"concept{n}" for n in range(7)]
     parts = {n: _row(names[:5], words) for n in range(340)} | {340: _row(names, words)}
     text = " ".join([f"word{n}" for n in range(7)])
-    assert CompiledReader(parts, words, Weights()).read([text.encode()]).rules() == (tuple(range(341)),)
+    assert compiled_reader(parts, words, Weights()).read([text.encode()]).rules() == (tuple(range(341)),)
     with pytest.raises(OverflowError, match="needs"):
-        CompiledReader({**parts, 341: _row(names[:1], words)}, words, Weights())
+        compiled_reader({**parts, 341: _row(names[:1], words)}, words, Weights())
 
 
 @pytest.mark.parametrize("count", [8_190, 8_191])
 def test_letters_are_below_8192(count: int) -> None:
     """One of them is the end's."""
     if count < 8_191:
-        assert CompiledReader({}, _lexicon(count), Weights()).read([b"word0"]).rules() == ((),)
+        assert compiled_reader({}, _lexicon(count), Weights()).read([b"word0"]).rules() == ((),)
     else:
         with pytest.raises(OverflowError, match="letter"):
-            CompiledReader({}, _lexicon(count), Weights())
+            compiled_reader({}, _lexicon(count), Weights())
 
 
 @pytest.mark.parametrize("weight", [2**23, -(2**23) - 1])
@@ -66,7 +66,7 @@ def test_weights_of_sequences_have_24_bits(weight: int) -> None:
 @pytest.mark.parametrize("weights", [{"word0": 2**31}, {"other": -(2**31) - 1}, {".": 2**31}])
 def test_weights_of_words_have_32_bits(weights: Mapping[str, int]) -> None:
     with pytest.raises(OverflowError):
-        CompiledReader({}, _lexicon(1), Weights(weights))
+        compiled_reader({}, _lexicon(1), Weights(weights))
 
 
 def test_a_rule_tells_256_sets_of_symbols_apart() -> None:
@@ -74,7 +74,7 @@ def test_a_rule_tells_256_sets_of_symbols_apart() -> None:
     names = sorted(words.concepts)[:300]
     several = " ".join(f"<{'|'.join(names[n] for n in range(300) if n >> bit & 1)}>" for bit in range(9))
     with pytest.raises(OverflowError):
-        CompiledReader({0: parse(several, words)}, words, Weights())
+        compiled_reader({0: parse(several, words)}, words, Weights())
 
 
 @pytest.mark.parametrize("kind", [kernel.Kernel, kernel.Reading])
