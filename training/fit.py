@@ -15,7 +15,7 @@ from scipy.optimize import minimize
 
 from broker.policy.injection.features import FAMILIES
 from broker.policy.injection.windows import MARKS
-from training.matrix import Windows
+from training.matrix import Matrix
 from training.rows import Row
 
 Floats = NDArray[np.float64]
@@ -55,7 +55,7 @@ class Fitted:
     bias: float
 
 
-def fit(found: Windows, rows: Sequence[Row], chosen: NDArray[np.bool_], settings: Settings) -> Fitted:
+def fit(found: Matrix, rows: Sequence[Row], chosen: NDArray[np.bool_], settings: Settings) -> Fitted:
     """Learns from the rows chosen. Deterministic: no random numbers."""
     lines = chosen[found.row]
     kept = _seen_in_groups(found, rows, lines, settings)
@@ -81,7 +81,7 @@ def fit(found: Windows, rows: Sequence[Row], chosen: NDArray[np.bool_], settings
     return Fitted(coefficients, float(learned[-1]))
 
 
-def scores(found: Windows, fitted: Fitted, lines: NDArray[np.bool_], settings: Settings) -> Floats:
+def scores(found: Matrix, fitted: Fitted, lines: NDArray[np.bool_], settings: Settings) -> Floats:
     """Of each window, with each family's part clipped as the detector clips it."""
     table = found.table[lines]
     total = table[:, : found.fixed] @ fitted.coefficients[: found.fixed] + fitted.bias
@@ -92,14 +92,14 @@ def scores(found: Windows, fitted: Fitted, lines: NDArray[np.bool_], settings: S
     return np.asarray(total)
 
 
-def for_length(found: Windows, rows: int, settings: Settings) -> Floats:
+def for_length(found: Matrix, rows: int, settings: Settings) -> Floats:
     """What each row's score loses for its number of windows, in the steps that the detector counts."""
     number = np.bincount(found.row, minlength=rows)
     return settings.per_doubling * np.array([(int(n) ** 4).bit_length() - 1 for n in number]) / 4
 
 
 def _seen_in_groups(
-    found: Windows, rows: Sequence[Row], lines: NDArray[np.bool_], settings: Settings
+    found: Matrix, rows: Sequence[Row], lines: NDArray[np.bool_], settings: Settings
 ) -> NDArray[np.int64]:
     groups = np.array([rows[n].group for n in found.row])
     seen = np.zeros(found.table.shape[1], np.int64)
@@ -125,7 +125,7 @@ def _weights(rows: Sequence[Row], row: NDArray[np.int64], settings: Settings) ->
     return weights
 
 
-def _starts(found: Windows, settings: Settings, width: int) -> Floats:
+def _starts(found: Matrix, settings: Settings, width: int) -> Floats:
     start = np.zeros(width + 1)
     start[: len(found.rules)] = [rule.strength * settings.strength_unit for rule in found.rules]
     start[len(found.rules) : found.fixed] = settings.mark_strength
@@ -145,7 +145,7 @@ def _is_strongest(values: Floats, row: NDArray[np.int64]) -> NDArray[np.bool_]:
 
 def _solve(
     table: sparse.csr_matrix, attack: NDArray[np.bool_], weights: Floats, prior: Floats, start: Floats,
-    found: Windows, settings: Settings, steps: int,
+    found: Matrix, settings: Settings, steps: int,
 ) -> Floats:  # fmt: skip
     pulls = np.full(table.shape[1], settings.pull)
     pulls[: found.fixed] = settings.rule_pull
@@ -165,6 +165,6 @@ def _solve(
     ).x
 
 
-def _bounds(found: Windows, width: int) -> list[tuple[float | None, float | None]]:
+def _bounds(found: Matrix, width: int) -> list[tuple[float | None, float | None]]:
     signs = [(None, 0.0) if rule.benign else (0.0, None) for rule in found.rules]
     return [*signs, *[(0.0, None)] * len(MARKS), *[(None, None)] * (width - found.fixed)]

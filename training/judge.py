@@ -7,13 +7,13 @@ from math import ceil
 import numpy as np
 
 from training.fit import Floats, Settings, fit, for_length, scores
-from training.matrix import Windows
+from training.matrix import Matrix
 from training.rows import FOLDS, Row
 
 RATES = {"fp_0_5": 0.005, "fp_1": 0.01, "fp_3": 0.03}
 
 
-def left_out(found: Windows, rows: Sequence[Row], settings: Settings) -> Floats:
+def left_out(found: Matrix, rows: Sequence[Row], settings: Settings) -> Floats:
     """Of each row its highest window, by a model that saw no source of the row's fold."""
     folds = np.array([row.fold for row in rows])
     best = np.full(len(rows), -np.inf)

@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from broker.policy.injection import rules, windows
+from broker.policy.injection import rules
 from broker.policy.injection.features import FAMILIES, sequences
 from broker.policy.injection.lexicon import Lexicon
 from broker.policy.injection.readers import quickest
 from broker.policy.injection.reading import Weights
 from broker.policy.injection.tokens import tokenize
-from broker.policy.injection.windows import MARKS
+from broker.policy.injection.windows import MARKS, Windows
 from training.rows import Row
 
 SCALES = {"word": 0.7, "sequence": 1.0}
@@ -24,7 +24,7 @@ GROUPS_MIN = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Windows:
+class Matrix:
     """`table`: one line a window; `row`: the row that each is of."""
 
     table: sparse.csr_matrix
@@ -49,9 +49,9 @@ class Windows:
         return first, last
 
 
-def build(rows: Sequence[Row]) -> Windows:
+def build(rows: Sequence[Row]) -> Matrix:
     pack, words = rules.load()
-    reading = windows.Windows(pack, words, quickest()(pack.over_concepts, words, Weights()))
+    reading = Windows(pack, words, quickest(pack.over_concepts, words, Weights()))
     fixed: list[list[int]] = []
     counts: dict[str, list[Counter[str]]] = {family: [] for family in FAMILIES}
     row: list[int] = []
@@ -68,7 +68,7 @@ def build(rows: Sequence[Row]) -> Windows:
     features = {family: _features(counts[family], groups) for family in FAMILIES}
     parts = [_ones(fixed, len(pack.rules) + len(MARKS))]
     parts += [_scaled(counts[family], features[family], SCALES[family]) for family in FAMILIES]
-    return Windows(sparse.hstack(parts).tocsr(), np.array(row), pack.rules, features)
+    return Matrix(sparse.hstack(parts).tocsr(), np.array(row), pack.rules, features)
 
 
 def _spelled(found: Sequence[str], words: Lexicon) -> list[str]:

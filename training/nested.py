@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from training.fit import Floats, Settings, fit, for_length, scores
 from training.judge import RATES, thresholds
-from training.matrix import Windows
+from training.matrix import Matrix
 from training.rows import FOLDS, Row
 
 Pairs = Mapping[tuple[int, int], Floats]
@@ -30,7 +30,7 @@ class Verdict:
     cuts: Mapping[str, float]
 
 
-def judge(found: Windows, rows: Sequence[Row], choices: Sequence[Settings]) -> list[Verdict]:
+def judge(found: Matrix, rows: Sequence[Row], choices: Sequence[Settings]) -> list[Verdict]:
     """The verdict on each row, in order, by the settings that were the best without the row's fold."""
     folds = np.array([row.fold for row in rows])
     tried = [_pairs(found, rows, settings) for settings in choices]
@@ -67,7 +67,7 @@ def report(verdicts: Sequence[Verdict], rows: Sequence[Row]) -> dict[str, object
     return {**figures, "at_fp_1": {name: (_share(hits), len(hits)) for name, hits in sorted(shown.items())}}
 
 
-def _pairs(found: Windows, rows: Sequence[Row], settings: Settings) -> Pairs:
+def _pairs(found: Matrix, rows: Sequence[Row], settings: Settings) -> Pairs:
     folds = np.array([row.fold for row in rows])
     taken = for_length(found, len(rows), settings)
     given = {}

@@ -12,7 +12,7 @@ import numpy as np
 from broker.policy.injection.windows import MARKS
 from training import judge, matrix, nested, rows
 from training.fit import Fitted, Settings, fit
-from training.matrix import SCALES, Windows
+from training.matrix import SCALES, Matrix
 
 UNIT = 1000
 
@@ -43,7 +43,7 @@ def _say(line: str) -> None:
     sys.stdout.flush()
 
 
-def _document(found: Windows, fitted: Fitted, cuts: dict[str, float], settings: Settings) -> str:
+def _document(found: Matrix, fitted: Fitted, cuts: dict[str, float], settings: Settings) -> str:
     """The model as JSON of whole numbers, one family a line."""
     numbers = np.rint(fitted.coefficients * UNIT).astype(int)
     names = [rule.id for rule in found.rules]
@@ -62,7 +62,7 @@ def _document(found: Windows, fitted: Fitted, cuts: dict[str, float], settings: 
     return json.dumps(fields, separators=(",", ":"), ensure_ascii=False)
 
 
-def _weighing(found: Windows, fitted: Fitted, family: str) -> Iterator[tuple[str, int]]:
+def _weighing(found: Matrix, fitted: Fitted, family: str) -> Iterator[tuple[str, int]]:
     """The features of a family that weigh something, and what one of them weighs."""
     first, last = found.span(family)
     weights = np.rint(fitted.coefficients[first:last] * SCALES[family] * UNIT).astype(int).tolist()
