@@ -21,7 +21,7 @@ class InterpretedReader:
     def __init__(self, parts: Mapping[int, Part], words: Lexicon, weights: Weights) -> None:
         self._words = words
         self._rules = ConceptRules(parts, words)
-        self._word, self._sequence = weights.words.get, weights.sequences.get
+        self._word_weight, self._sequence_weight = weights.words.get, weights.sequences.get
         self._min, self._max = weights.family_min, weights.family_max
 
     def read(self, segments: list[bytes]) -> "InterpretedReading":
@@ -36,8 +36,8 @@ class InterpretedReader:
         symbols = self._words.symbols(words)
         letters = self._words.letters(symbols)
         return symbols, (
-            (sum(map(self._word, words, repeat(0))), len(words)),
-            (sum(map(self._sequence, sequences(letters), repeat(0))), max(len(letters) - 2, 0)),
+            (sum(map(self._word_weight, words, repeat(0))), len(words)),
+            (sum(map(self._sequence_weight, sequences(letters), repeat(0))), max(len(letters) - 2, 0)),
         )
 
     def _bounded(self, total: int, count: int) -> int:

@@ -34,10 +34,9 @@ class Model:
 
     def weights(self, words: Lexicon) -> Weights:
         """What readers give. Raises ModelBroken."""
-        return Weights(self.words, self.sequences_of(words), self.family_min, self.family_max)
+        return Weights(self.words, self._by_letters(words), self.family_min, self.family_max)
 
-    def sequences_of(self, words: Lexicon) -> dict[tuple[str, ...], int]:
-        """The weights by the letters of concepts. Raises ModelBroken."""
+    def _by_letters(self, words: Lexicon) -> dict[tuple[str, ...], int]:
         letters = {name: letter for letter, name in words.names.items()}
         try:
             return {

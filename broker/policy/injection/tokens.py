@@ -9,7 +9,7 @@ SIGNS = bytes(n if n in _WORD else ord(END) if n in _ENDS else ord(" ") for n in
 """Of each byte what it counts as."""
 DROPPED = b"'"
 _WIDE_ENDS = re.compile("[\u3002\u0964\u06d4]")
-WIDE_SIGNS = re.compile("[\u0080-\u00bf\u1680\u2000-\u2bff\u3000-\u302f]")
+_WIDE_SIGNS = re.compile("[\u0080-\u00bf\u1680\u2000-\u2bff\u3000-\u302f]")
 
 
 def tokenize(lower: bytes) -> list[str]:
@@ -17,7 +17,7 @@ def tokenize(lower: bytes) -> list[str]:
     END. Nothing else that Python takes for a blank is left.
     """
     if not lower.isascii():
-        lower = WIDE_SIGNS.sub(" ", _WIDE_ENDS.sub(END, lower.decode())).encode()
+        lower = _WIDE_SIGNS.sub(" ", _WIDE_ENDS.sub(END, lower.decode())).encode()
     first, *others = lower.translate(SIGNS, DROPPED).split(b".")
     if not others:
         return first.decode().split()

@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from functools import cache
 
 from broker.normal_forms import normalized
 
@@ -60,15 +61,8 @@ def fold(text: str) -> str:
 
 def _spelled_by_runs(text: str) -> str:
     """As `_spelled`, but only what is beyond ASCII is looked at, and the same run once."""
-    known: dict[str, str] = {}
-
-    def spelled(run: re.Match[str]) -> str:
-        found = known.get(run[0])
-        if found is None:
-            found = known[run[0]] = _spelled(run[0])
-        return found
-
-    return _BEYOND.sub(spelled, text)
+    spelled = cache(_spelled)
+    return _BEYOND.sub(lambda run: spelled(run[0]), text)
 
 
 def _spelled(text: str) -> str:

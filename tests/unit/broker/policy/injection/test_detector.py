@@ -203,7 +203,7 @@ def test_the_weights_are_of_words_and_of_known_concepts() -> None:
     _, words = rules.load()
     learned = model.load()
     assert len(learned.words) > 1_000
-    assert len(learned.sequences_of(words)) == len(learned.sequences) > 1_000
+    assert len(learned.weights(words).sequences) == len(learned.sequences) > 1_000
 
 
 @pytest.mark.parametrize(

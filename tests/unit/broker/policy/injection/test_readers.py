@@ -83,7 +83,7 @@ def test_nothing_that_parts_words_is_left_to_part_them() -> None:
     """Whatever `split` takes for a blank is one by the tables too."""
     blanks = [chr(n) for n in range(maxunicode + 1) if chr(n).isspace()]
     assert all(tokens.SIGNS[ord(blank)] in b" ." for blank in blanks if blank.isascii())
-    assert all(tokens.WIDE_SIGNS.match(blank) for blank in blanks if not blank.isascii())
+    assert all(tokens._WIDE_SIGNS.match(blank) for blank in blanks if not blank.isascii())
 
 
 @pytest.mark.parametrize("kind", KINDS)
