@@ -8,32 +8,20 @@ import re2
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from broker.policy.injection import lexicon, rules
-from broker.policy.injection.lexicon import PLAIN, Lexicon
-from broker.policy.injection.reading import Reader, Weights
-from broker.policy.injection.rules import RulePack
+from broker.policy.injection import lexicon
+from broker.policy.injection.lexicon import PLAIN
+from broker.policy.injection.reading import Reader
 from broker.policy.injection.text_rules import loosened
 from broker.policy.injection.tokens import encoded, tokenize
 from broker.policy.pattern_sets import pattern_set
 from broker.policy.views import fold
-from tests.unit.broker.policy.injection.kinds import KINDS
+from tests.unit.broker.policy.injection.kinds import KINDS, loaded, readers
 from tests.unit.broker.policy.injection.matching import over_text
 from tests.unit.broker.policy.injection.over_symbols import over_symbols
 
 
-@cache
-def loaded() -> tuple[RulePack, Lexicon]:
-    return rules.load()
-
-
 def symbols_of(lower: str) -> str:
     return "".join(loaded()[1].symbols(tokenize(encoded(lower))))
-
-
-@cache
-def readers() -> dict[str, Reader]:
-    pack, words = loaded()
-    return {kind: make(pack.over_concepts, words, Weights()) for kind, make in KINDS.items()}
 
 
 def found_by(reader: Reader, lower: str) -> tuple[int, ...]:
