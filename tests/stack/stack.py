@@ -156,12 +156,10 @@ class RealStack:
         try:
             yield
         finally:
-            self._close(before)
+            self.close(before)
 
-    def close(self) -> None:
-        self._close(0)
-
-    def _close(self, kept: int) -> None:
+    def close(self, kept: int = 0) -> None:
+        """End what was started, the last first, but for the first `kept`."""
         while len(self._processes) > kept:
             self._processes.pop().close()
 
