@@ -1,7 +1,8 @@
 # cython: language_level=3, boundscheck=True, wraparound=False, initializedcheck=False
 """Words, weights and rules over concepts in one pass over bytes: what `interpreted` does, compiled.
 
-It reads texts by tables that `compiled` makes. Every table is read with its bounds checked.
+It reads texts by tables that `compiled` makes, with their bounds checked, but for the text, the 128 signs of ASCII,
+the joined words and two rows of numbers on the stack.
 """
 
 from array import array
@@ -24,6 +25,7 @@ cdef extern from *:
 
 cdef enum:
     WIDTH_MAX = 32
+    BITS = 64
     BLANK = 32
     STOP = 46  # the sign of an end
     PLAIN = 0
@@ -172,7 +174,7 @@ cdef class Kernel:
         cdef uint64_t key
         cdef uint32_t at
         bits = max((3 * len(sequences)).bit_length(), 4)
-        self._threes_shift = 64 - bits
+        self._threes_shift = BITS - bits
         self._threes = array("Q", bytes(8 << bits))
         for (one, two, three), weight in sequences:
             if max(one, two, three) >= 1 << LETTER_BITS or not -1 << 23 <= weight < 1 << 23:
@@ -317,7 +319,7 @@ cdef class Kernel:
         for at in range(start, stop):
             reached, rest = first, states
             while rest:
-                reached |= self._follow[rule * 64 + lowest_bit(rest)]
+                reached |= self._follow[rule * BITS + lowest_bit(rest)]
                 rest &= rest - 1
             states = reached & self._masks[masks_from + self._classes[rule * symbols_of_all + symbols[at]]]
             if states & last:
@@ -408,7 +410,7 @@ cdef class Reading:
             carried |= done < total
             done &= behind[word]
             while done:
-                rule = kernel._rule_of[word * 64 + lowest_bit(done)]
+                rule = kernel._rule_of[word * BITS + lowest_bit(done)]
                 done &= done - 1
                 if rule != asked:  # the ways through a rule stand side by side
                     asked = rule
