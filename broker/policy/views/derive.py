@@ -89,8 +89,9 @@ def _excerpts(text: str) -> dict[str, str]:
     return found
 
 
-def _shown(block: bytes) -> set[str]:
-    return {kinds[place] for signs, kinds in _signs() for place in signs.Match(block) or ()}
+def _shown(block: bytes) -> list[str]:
+    """In one order everywhere: of excerpts of one length the first that was shown is read."""
+    return [kinds[place] for signs, kinds in _signs() for place in sorted(signs.Match(block) or ())]
 
 
 @cache
