@@ -151,7 +151,9 @@ class RealStack:
 
     @contextmanager
     def ending(self) -> Iterator[None]:
-        """What is started inside ends with it, however it ends."""
+        """What is started inside ends with it, however it ends. It is one of the stack's still: a fleet that
+        took it over starts it again.
+        """
         before = len(self._processes)
         try:
             yield
@@ -160,8 +162,8 @@ class RealStack:
 
     def close(self, kept: int = 0) -> None:
         """End what was started, the last first, but for the first `kept`."""
-        while len(self._processes) > kept:
-            self._processes.pop().close()
+        for process in reversed(self._processes[kept:]):
+            process.close()
 
     def _log(self, name: str) -> Path:
         self._started += 1
