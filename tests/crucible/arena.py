@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from schemas.topics import Lane, RetryDelay
@@ -13,7 +14,7 @@ from tests.crucible.mortal import PLACES, VARIABLE, MortalWorker
 from tests.crucible.plan import LEASE_S, RENEW_S, Point
 from tests.services import KafkaServer, PostgresServer, RedisServer
 from tests.services.proxy import Proxy
-from tests.stack import RealStack, SimulatorProcess, WorkerProcess
+from tests.stack import RealStack, SimulatorProcess, WorkerProcess, until
 from tests.stack.detour import Proxies, kafka_behind_proxy
 
 GROUPS = (("admit", "reserve", "dispatch"), ("dispatch",), ("settle", "retry"))
@@ -76,11 +77,16 @@ class Arena:
             await asyncio.to_thread(server.restore)
         await mischief.refuse_writes(self.postgres.url, on=False)
         await mischief.fill(self.redis.url, on=False)
-        for worker in self.workers:
-            if not worker.is_alive():
-                worker.start(wait=False)
-        for worker in self.workers:
-            await asyncio.to_thread(worker.wait_until_ready)
+        await asyncio.gather(
+            *(until(partial(_is_ready, worker), f"{worker.name} to be ready") for worker in self.workers)
+        )
+
+
+async def _is_ready(worker: WorkerProcess) -> bool:
+    """One that has ended is started anew, as a supervisor would: it may have found a server away."""
+    if not worker.is_alive():
+        worker.start(wait=False)
+    return await asyncio.to_thread(worker.ready)
 
 
 def consumer_groups(group: int) -> list[str]:
